@@ -1,0 +1,442 @@
+"""The nouns that the packages hand to each other.
+
+Frozen, and checked once when made: numpy outside the network, torch inside. Boxes are always `xyxy` float32 in
+pixels of the image that carries them (0-based, right and bottom edge exclusive); sizes are (height, width). Other
+forms exist only in readers and writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from finespot.errors import FineSpotError, import_extra, unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Size = tuple[int, int]
+Window = tuple[int, int, int, int]
+Boxes = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+ANY_CLASS = -1
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Ordered class names; the position of a name is its label. `original_ids` are the ids a file used."""
+
+    names: tuple[str, ...]
+    original_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = tuple(str(name) for name in self.names)
+        if not names:
+            raise FineSpotError("expected at least one class name but got none")
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise FineSpotError(f"class names must differ, but {', '.join(doubled)} occurs more than once")
+        ids = tuple(int(i) for i in self.original_ids) or tuple(range(len(names)))
+        if len(ids) != len(names) or len(set(ids)) != len(ids):
+            raise FineSpotError(f"expected {len(names)} different class ids but got {list(ids)}")
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "original_ids", ids)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __getitem__(self, label: int) -> str:
+        return self.names[label]
+
+    def index(self, name: str) -> int:
+        """The label of a class name."""
+        if name not in self.names:
+            raise unknown("class", name, self.names)
+        return self.names.index(name)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One picture, its pixels read on demand.
+
+    `read(window)` returns uint8 or uint16 pixels of shape (height, width, channels) in RGB order, upright (EXIF
+    orientation applied); `window` is (x1, y1, x2, y2) in whole pixels, or None for everything.
+    """
+
+    size: Size
+    channels: int
+    bit_depth: int
+    path: str
+    read: Callable[[Window | None], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The truth of one picture.
+
+    `labels` may be -1 (any class) where `ignore` is set: an ignore region without a class. `area` is what the file
+    says (of a mask, maybe), else the box area. `attributes` holds one array per name, as long as the boxes.
+    """
+
+    boxes: Boxes
+    labels: Labels
+    size: Size
+    ignore: Flags = None  # type: ignore[assignment]
+    area: NDArray[np.float64] = None  # type: ignore[assignment]
+    ids: Labels = None  # type: ignore[assignment]
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        boxes = _as_boxes(self.boxes, self.source)
+        count = len(boxes)
+        sides = (boxes[:, 2:] - boxes[:, :2]).astype(np.float64)
+        given = {
+            "boxes": boxes,
+            "labels": _column(self.labels, count, np.int64, "labels", self.source),
+            "ignore": _column(self.ignore, count, np.bool_, "ignore", self.source, np.zeros(count, bool)),
+            "area": _column(self.area, count, np.float64, "area", self.source, sides.prod(axis=1)),
+            "ids": _column(self.ids, count, np.int64, "ids", self.source, np.arange(1, count + 1)),
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        if np.any((self.labels < 0) & ~self.ignore):
+            raise FineSpotError(
+                "expected labels of 0 or more (-1 only for ignore regions)", where=self.source or None
+            )
+        for name, value in self.attributes.items():
+            if len(value) != count:
+                raise FineSpotError(f"attribute '{name}' has {len(value)} values for {count} boxes")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def empty(cls, size: Size, source: str = "") -> Annotations:
+        """The truth of a picture without objects."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), size, source=source)
+
+    def select(self, keep: ArrayLike) -> Annotations:
+        """The rows that `keep` (a mask or indices) names."""
+        rows = np.asarray(keep)
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            ignore=self.ignore[rows],
+            area=self.area[rows],
+            ids=self.ids[rows],
+            attributes={name: np.asarray(value)[rows] for name, value in self.attributes.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one picture, best score first is not required."""
+
+    boxes: Boxes
+    scores: NDArray[np.float32]
+    labels: Labels
+    size: Size
+    classes: Classes
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        boxes = _as_boxes(self.boxes, self.source)
+        object.__setattr__(self, "boxes", boxes)
+        object.__setattr__(
+            self, "scores", _column(self.scores, len(boxes), np.float32, "scores", self.source)
+        )
+        object.__setattr__(self, "labels", _column(self.labels, len(boxes), np.int64, "labels", self.source))
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def empty(cls, size: Size, classes: Classes, source: str = "") -> Detections:
+        """Nothing found."""
+        return cls(
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.int64),
+            size,
+            classes,
+            source,
+        )
+
+    def select(self, keep: ArrayLike) -> Detections:
+        """The rows that `keep` (a mask or indices) names."""
+        rows = np.asarray(keep)
+        return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
+
+    def filter(self, *, conf: float = 0.0, classes: Sequence[str | int] | None = None) -> Detections:
+        """Those of score `conf` or more, of the named classes (names or labels) only where given."""
+        keep = self.scores >= conf
+        if classes is not None:
+            wanted = [self.classes.index(c) if isinstance(c, str) else int(c) for c in classes]
+            keep &= np.isin(self.labels, wanted)
+        return self.select(keep)
+
+    def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
+        """COCO result records: `bbox` is [x, y, w, h] in unrounded pixels, `category_id` the data set's own id.
+
+        `image_id` defaults to the stem of the source's file name.
+        """
+        where = (
+            image_id
+            if image_id is not None
+            else self.source.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        )
+        ids = self.classes.original_ids
+        return [
+            {
+                "image_id": where,
+                "category_id": ids[label],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+            }
+            for (x1, y1, x2, y2), score, label in zip(
+                self.boxes.astype(np.float64).tolist(), self.scores.tolist(), self.labels.tolist()
+            )
+        ]
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections` with class names (needs the extra `supervision`)."""
+        supervision = import_extra("supervision", "supervision")
+        return supervision.Detections(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.labels.astype(int),
+            data={"class_name": np.array([self.classes[label] for label in self.labels], dtype=str)},
+        )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a picture (or a window of it) lies in a network input: scaled by (sy, sx), then moved by (top, left).
+
+    `origin` is the (x, y) of the window's corner in the picture, `size` the picture's own size.
+    """
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+    size: Size
+    origin: tuple[float, float] = (0.0, 0.0)
+
+    def to_input(self, boxes: Boxes) -> Boxes:
+        """Boxes of the picture in pixels of the network input."""
+        (sy, sx), (top, left), (x, y) = self.scale, self.offset, self.origin
+        moved = (boxes - np.array([x, y, x, y])) * np.array([sx, sy, sx, sy]) + np.array(
+            [left, top, left, top]
+        )
+        return moved.astype(np.float32)
+
+    def to_picture(self, boxes: Boxes) -> Boxes:
+        """Boxes of the network input in pixels of the picture, not clipped."""
+        (sy, sx), (top, left), (x, y) = self.scale, self.offset, self.origin
+        moved = (boxes - np.array([left, top, left, top])) / np.array([sx, sy, sx, sy]) + np.array(
+            [x, y, x, y]
+        )
+        return moved.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prepared training picture: uint8 RGB pixels (H, W, 3), its truth in those pixels, its data set index.
+
+    `dropped` counts the boxes that preparing lost, by reason.
+    """
+
+    pixels: NDArray[np.uint8]
+    annotations: Annotations
+    index: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The truth of a batch in pixels of the network input, rows ordered by picture.
+
+    Shapes: boxes (N, 4) float32, labels (N,) int64 (-1 = any class, ignore regions only), image (N,) int64 in
+    0..batch-1, ascending, ignore (N,) bool.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+    ignore: Tensor
+    batch: int
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on another device."""
+        return Targets(
+            self.boxes.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.image.to(device, non_blocking=True),
+            self.ignore.to(device, non_blocking=True),
+            self.batch,
+        )
+
+    @classmethod
+    def from_annotations(cls, truth: Sequence[Annotations]) -> Targets:
+        """Join the truths of a batch's pictures, in order."""
+        import torch
+
+        counts = torch.tensor([len(one) for one in truth], dtype=torch.int64)
+        return cls(
+            torch.from_numpy(np.concatenate([one.boxes for one in truth]).astype(np.float32)),
+            torch.from_numpy(np.concatenate([one.labels for one in truth]).astype(np.int64)),
+            torch.repeat_interleave(torch.arange(len(truth)), counts),
+            torch.from_numpy(np.concatenate([one.ignore for one in truth]).astype(bool)),
+            len(truth),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Stacked network inputs: uint8 (B, 3, H, W) RGB in channels-last memory, with truth where there is one.
+
+    `placements` says for each picture how it maps back; `indices` are data set (or source) positions; `dropped`
+    counts boxes that preparing lost, by reason.
+    """
+
+    images: Tensor
+    targets: Targets | None
+    placements: tuple[Placement, ...]
+    indices: tuple[int, ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.images.shape[0])
+
+
+@dataclass(frozen=True)
+class Level:
+    """One feature level: its channels and its stride in input pixels."""
+
+    channels: int
+    stride: int
+
+
+@dataclass
+class Features:
+    """Feature maps (B, C, H, W) from fine to coarse, one per `Level`.
+
+    Where a network works on windows, `origins` holds (image, x, y) of each window, in input pixels. `auxiliary`
+    carries named outputs that losses of other parts need.
+    """
+
+    maps: list[Tensor]
+    levels: tuple[Level, ...]
+    origins: Tensor | None = None
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Where a dense head predicts: centers (N, 2) as (x, y) in input pixels and strides (N,)."""
+
+    centers: Tensor
+    strides: Tensor
+
+    def __len__(self) -> int:
+        return int(self.strides.shape[0])
+
+
+@dataclass
+class LossTerms:
+    """Named scalar losses, already weighted, mean over the batch's pictures; `counts` are figures for the log."""
+
+    terms: dict[str, Tensor]
+    counts: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of all terms."""
+        values = list(self.terms.values())
+        total = values[0]
+        for value in values[1:]:
+            total = total + value
+        return total
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window (x1, y1, x2, y2) of a picture, in whole pixels."""
+
+    window: Window
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The rule that cuts a picture: windows of `size` pixels with `overlap` (a share of the side, 0 to below 1).
+
+    `size` None means the whole picture as one tile.
+    """
+
+    size: int | None = None
+    overlap: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 32:
+            raise FineSpotError(
+                f"expected a tile size of 32 pixels or more but got {self.size}", where="slice"
+            )
+        if not 0 <= self.overlap < 1:
+            raise FineSpotError(
+                f"expected an overlap from 0 to below 1 but got {self.overlap}", where="overlap"
+            )
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Enough to build a network again: family and size (`yolo11`, `n`), class count, the options of the build.
+
+    `channels` is the table of a pruned network: module name -> (in, out, groups).
+    """
+
+    family: str
+    size: str
+    classes: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    channels: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def _as_boxes(boxes: ArrayLike, source: str) -> Boxes:
+    array = np.asarray(boxes, dtype=np.float32)
+    if array.size == 0:
+        array = array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise FineSpotError(f"expected boxes of shape (n, 4) but got {array.shape}", where=source or None)
+    if not np.isfinite(array).all():
+        raise FineSpotError("expected finite box coordinates but got NaN or infinity", where=source or None)
+    if np.any(array[:, 2:] < array[:, :2]):
+        raise FineSpotError("expected boxes with x1 <= x2 and y1 <= y2", where=source or None)
+    return array
+
+
+def _column(
+    values: Any, count: int, kind: Any, name: str, source: str, default: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    if values is None and default is not None:
+        values = default
+    array = np.asarray(values, dtype=kind).reshape(-1)
+    if len(array) != count:
+        raise FineSpotError(
+            f"expected {count} {name} for {count} boxes but got {len(array)}", where=source or None
+        )
+    if kind in (np.float32, np.float64) and not np.isfinite(array).all():
+        raise FineSpotError(f"expected finite {name} but got NaN or infinity", where=source or None)
+    return array
