@@ -67,10 +67,9 @@ def test_imports_point_down(path: Path) -> None:
 
 def test_no_circles_inside_a_package() -> None:
     modules = {
-        ".".join(["finespot", *p.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): p
-        for p in FILES
+        ".".join(["finespot", *p.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): p for p in FILES
     }
-    graph = {name: {target for target in _module_imports(path, modules)} for name, path in modules.items()}
+    graph = {name: set(_module_imports(path, modules)) for name, path in modules.items()}
     done: set[str] = set()
 
     def walk(name: str, trail: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,9 +113,7 @@ class Annotations:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
         if np.any((self.labels < 0) & ~self.ignore):
-            raise FineSpotError(
-                "expected labels of 0 or more (-1 only for ignore regions)", where=self.source or None
-            )
+            raise FineSpotError("expected labels of 0 or more (-1 only for ignore regions)", where=self.source or None)
         for name, value in self.attributes.items():
             if len(value) != count:
                 raise FineSpotError(f"attribute '{name}' has {len(value)} values for {count} boxes")
@@ -155,9 +154,7 @@ class Detections:
     def __post_init__(self) -> None:
         boxes = _as_boxes(self.boxes, self.source)
         object.__setattr__(self, "boxes", boxes)
-        object.__setattr__(
-            self, "scores", _column(self.scores, len(boxes), np.float32, "scores", self.source)
-        )
+        object.__setattr__(self, "scores", _column(self.scores, len(boxes), np.float32, "scores", self.source))
         object.__setattr__(self, "labels", _column(self.labels, len(boxes), np.int64, "labels", self.source))
         object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
 
@@ -194,11 +191,7 @@ class Detections:
 
         `image_id` defaults to the stem of the source's file name.
         """
-        where = (
-            image_id
-            if image_id is not None
-            else self.source.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        )
+        where = image_id if image_id is not None else PurePath(self.source).stem
         ids = self.classes.original_ids
         return [
             {
@@ -237,19 +230,19 @@ class Placement:
 
     def to_input(self, boxes: Boxes) -> Boxes:
         """Boxes of the picture in pixels of the network input."""
-        (sy, sx), (top, left), (x, y) = self.scale, self.offset, self.origin
-        moved = (boxes - np.array([x, y, x, y])) * np.array([sx, sy, sx, sy]) + np.array(
-            [left, top, left, top]
-        )
-        return moved.astype(np.float32)
+        scale, offset, origin = self._corners()
+        moved: Boxes = ((boxes - origin) * scale + offset).astype(np.float32)
+        return moved
 
     def to_picture(self, boxes: Boxes) -> Boxes:
         """Boxes of the network input in pixels of the picture, not clipped."""
-        (sy, sx), (top, left), (x, y) = self.scale, self.offset, self.origin
-        moved = (boxes - np.array([left, top, left, top])) / np.array([sx, sy, sx, sy]) + np.array(
-            [x, y, x, y]
-        )
-        return moved.astype(np.float32)
+        scale, offset, origin = self._corners()
+        moved: Boxes = ((boxes - offset) / scale + origin).astype(np.float32)
+        return moved
+
+    def _corners(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        (sy, sx), (top, left) = self.scale, self.offset
+        return np.array([sx, sy, sx, sy]), np.array([left, top, left, top]), np.array(self.origin * 2)
 
 
 @dataclass(frozen=True)
@@ -391,13 +384,9 @@ class Tiling:
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 32:
-            raise FineSpotError(
-                f"expected a tile size of 32 pixels or more but got {self.size}", where="slice"
-            )
+            raise FineSpotError(f"expected a tile size of 32 pixels or more but got {self.size}", where="slice")
         if not 0 <= self.overlap < 1:
-            raise FineSpotError(
-                f"expected an overlap from 0 to below 1 but got {self.overlap}", where="overlap"
-            )
+            raise FineSpotError(f"expected an overlap from 0 to below 1 but got {self.overlap}", where="overlap")
 
 
 @dataclass(frozen=True)
@@ -434,9 +423,7 @@ def _column(
         values = default
     array = np.asarray(values, dtype=kind).reshape(-1)
     if len(array) != count:
-        raise FineSpotError(
-            f"expected {count} {name} for {count} boxes but got {len(array)}", where=source or None
-        )
+        raise FineSpotError(f"expected {count} {name} for {count} boxes but got {len(array)}", where=source or None)
     if kind in (np.float32, np.float64) and not np.isfinite(array).all():
         raise FineSpotError(f"expected finite {name} but got NaN or infinity", where=source or None)
     return array
