@@ -1,0 +1,11 @@
+"""Boxes: conversions between forms, suppression of doubles, overlaps.
+
+`finespot.boxes.overlap` works on torch tensors and is imported by its own name, so that this package stays light.
+"""
+
+from __future__ import annotations
+
+from finespot.boxes.convert import clip, cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
+from finespot.boxes.suppression import nms
+
+__all__ = ["clip", "cxcywh_to_xyxy", "nms", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
