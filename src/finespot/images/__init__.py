@@ -1,0 +1,23 @@
+"""Pictures and video frames: open, decode, bring to eight bits and three channels, resize, place in a network input."""
+
+from finespot.images.decode import EXTENSIONS, find_images, open_image
+from finespot.images.letterbox import PADDING, fit_size, letterbox
+from finespot.images.resize import reduce, resample, resize, to_rgb8, to_uint8
+from finespot.images.video import Video, VideoWriter, open_video
+
+__all__ = [
+    "EXTENSIONS",
+    "PADDING",
+    "Video",
+    "VideoWriter",
+    "find_images",
+    "fit_size",
+    "letterbox",
+    "open_image",
+    "open_video",
+    "reduce",
+    "resample",
+    "resize",
+    "to_rgb8",
+    "to_uint8",
+]
