@@ -1,0 +1,6 @@
+"""How a picture is cut into windows and how what was found in them comes together again."""
+
+from finespot.tiling.merge import Part, merge
+from finespot.tiling.plan import windows
+
+__all__ = ["Part", "merge", "windows"]
