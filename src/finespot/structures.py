@@ -339,10 +339,15 @@ class Features:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Where a dense head predicts: centers (N, 2) as (x, y) in input pixels and strides (N,)."""
+    """Where a dense head predicts: centers (N, 2) as (x, y) in input pixels and strides (N,).
+
+    Where the points are complete grids, level by level and row by row with centers (i + 0.5) * stride, `grids` holds
+    (stride, rows, columns) of each level; assigners then count points out instead of testing all of them.
+    """
 
     centers: Tensor
     strides: Tensor
+    grids: tuple[tuple[int, int, int], ...] = ()
 
     def __len__(self) -> int:
         return int(self.strides.shape[0])

@@ -1,0 +1,79 @@
+"""What assigners are given and what they answer.
+
+Points are counted over the batch: row = picture * N + point, for a head with N points a picture. Predictions are read
+row by row, so that a head need not decode the points that no target could take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from finespot.assigners.inside import points_inside
+from finespot.structures import Candidates, Targets
+
+
+class Predictions(Protocol):
+    """A head's outputs at chosen rows, without gradient, float32."""
+
+    def boxes(self, rows: Tensor) -> Tensor:
+        """Decoded boxes (K, 4), xyxy in input pixels."""
+
+    def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Class probabilities (K,) of the given labels."""
+
+
+@dataclass(frozen=True)
+class DensePredictions:
+    """Predictions that exist already: `all_boxes` (B, N, 4) and `all_scores` (B, N, classes) as probabilities."""
+
+    all_boxes: Tensor
+    all_scores: Tensor
+
+    def boxes(self, rows: Tensor) -> Tensor:
+        """Boxes (K, 4) at the rows."""
+        return self.all_boxes.detach().reshape(-1, 4)[rows].float()
+
+    def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Probabilities (K,) of the labels at the rows."""
+        return self.all_scores.detach().flatten(0, 1)[rows, labels].float()
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which points answer for which targets.
+
+    rows (P,): positive points, each once; targets (P,): the row of `Targets` that each answers for; weights (P,): its
+    soft class target, 0 to 1. positives (T,): how many points of weight above 0 each target got (0 for ignore
+    regions). ignored_rows, ignored_labels (Q,): negative points inside ignore regions, and the class for which they
+    bear no class loss (-1: all classes).
+    """
+
+    rows: Tensor
+    targets: Tensor
+    weights: Tensor
+    positives: Tensor
+    ignored_rows: Tensor
+    ignored_labels: Tensor
+
+
+class Assigner(Protocol):
+    """Pure function from predictions, truth and points to an `Assignment`."""
+
+    def __call__(self, predictions: Predictions, targets: Targets, candidates: Candidates) -> Assignment: ...
+
+
+def ignored_points(targets: Targets, candidates: Candidates, positive_rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and labels of the negative points whose center lies in an ignore region."""
+    regions = targets.ignore.nonzero().squeeze(1)
+    if len(regions) == 0:
+        return regions, regions
+    region, point = points_inside(targets.boxes[regions], candidates)
+    rows = targets.image[regions][region] * len(candidates) + point
+    positive = torch.zeros(targets.batch * len(candidates), dtype=torch.bool, device=rows.device)
+    positive[positive_rows] = True
+    negative = ~positive[rows]
+    return rows[negative], targets.labels[regions][region][negative]
