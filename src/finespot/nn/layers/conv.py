@@ -1,0 +1,112 @@
+"""Convolution with batch norm and activation, and several of them that read one map.
+
+The pair "convolution without bias, batch norm (eps 1e-3, momentum 0.03), SiLU" is the unit that the YOLO families
+since v5 are made of. Where their blocks cut the output of one 1x1 convolution in two (C2f, C3k2, C2PSA, attention),
+ours use separate convolutions, a `Fork`, so that a pruner sees one tensor per consumer; the parameter count is the
+same, since batch norm works on single channels. `fuse` folds batch norm in and joins a fork into one convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from finespot.registry import register
+
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.03
+
+
+@register("layer", "conv")
+class Conv(nn.Module):
+    """Convolution (no bias, padding kernel // 2), batch norm, SiLU (or nothing where `activation` is False).
+
+    Maps (B, c_in, H, W) to (B, c_out, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.act(self.bn(self.conv(x))))
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Fold batch norm into the convolution, in place, for inference. A second call does nothing."""
+        bn = self.bn
+        if not isinstance(bn, nn.BatchNorm2d):
+            return
+        old = self.conv
+        # Folded in double precision: running variances span many powers of ten after training.
+        scale = bn.weight.double() / torch.sqrt(cast(Tensor, bn.running_var).double() + bn.eps)
+        weight = (old.weight.double() * scale.reshape(-1, 1, 1, 1)).to(old.weight.dtype)
+        bias = (bn.bias.double() - cast(Tensor, bn.running_mean).double() * scale).to(old.weight.dtype)
+        self.conv = _convolution(old, weight, bias)
+        self.bn = nn.Identity()
+        if isinstance(self.act, nn.SiLU):
+            # Only here: while training, SiLU needs its input again, and in place would mean a copy of it.
+            self.act = nn.SiLU(inplace=True)
+
+
+class Fork(nn.Module):
+    """Convolutions of one kind that read the same map: (B, c_in, H, W) to one map per entry of `widths`."""
+
+    def __init__(self, c_in: int, widths: Sequence[int], kernel: int = 1, activation: bool = True) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([Conv(c_in, width, kernel, activation=activation) for width in widths])
+        self.joined: Conv | None = None
+        self.widths = list(widths)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if self.joined is not None:
+            return tuple(self.joined(x).split(self.widths, dim=1))
+        return tuple(branch(x) for branch in self.branches)
+
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Join the branches into one convolution that reads the map once, in place, for inference."""
+        if self.joined is not None:
+            return
+        branches = [cast(Conv, branch) for branch in self.branches]
+        for branch in branches:
+            branch.fuse()
+        self.widths = [branch.conv.out_channels for branch in branches]
+        joined = branches[0]
+        weight = torch.cat([branch.conv.weight for branch in branches])
+        bias = torch.cat([cast(Tensor, branch.conv.bias) for branch in branches])
+        joined.conv = _convolution(joined.conv, weight, bias)
+        self.joined = joined
+        self.branches = nn.ModuleList()
+
+
+def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A frozen convolution with these weights and the geometry of `like`."""
+    made = nn.Conv2d(
+        like.in_channels,
+        weight.shape[0],
+        cast("tuple[int, int]", like.kernel_size),
+        cast("tuple[int, int]", like.stride),
+        cast("tuple[int, int]", like.padding),
+        groups=like.groups,
+        bias=True,
+        device="meta",
+    )
+    made.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+    made.bias = nn.Parameter(bias, requires_grad=False)
+    return made.train(like.training)
+
+
+def named(**parts: nn.Module) -> nn.Sequential:
+    """Parts one after another, each under its name."""
+    made = nn.Sequential()
+    for name, part in parts.items():
+        made.add_module(name, part)
+    return made

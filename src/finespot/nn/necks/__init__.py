@@ -1,0 +1,5 @@
+"""Necks: feature maps of several levels mixed with each other."""
+
+from finespot.nn.necks.pafpn import PAFPN
+
+__all__ = ["PAFPN"]

@@ -1,0 +1,25 @@
+"""Whole networks: one file a family, the `Detector` that joins parts, what a network costs.
+
+>>> detector = build(architecture("yolo11n-p2", classes=4))
+"""
+
+from finespot.zoo.cost import count_gflops, count_parameters
+from finespot.zoo.detector import Detector
+from finespot.zoo.family import Family, Scale
+from finespot.zoo.names import architecture, build, name_of, names
+from finespot.zoo.yolo11 import YOLO11
+from finespot.zoo.yolov8 import YOLOV8
+
+__all__ = [
+    "YOLO11",
+    "YOLOV8",
+    "Detector",
+    "Family",
+    "Scale",
+    "architecture",
+    "build",
+    "count_gflops",
+    "count_parameters",
+    "name_of",
+    "names",
+]

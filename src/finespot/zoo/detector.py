@@ -1,0 +1,94 @@
+"""Backbone, relay, neck and head joined to one network.
+
+A relay is an optional part between backbone and neck that maps `Features` to `Features` (it may add auxiliary outputs
+or choose windows). Parts fit when the levels that one gives are those that the next takes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from finespot.errors import FineSpotError
+from finespot.structures import Architecture, Features, Level, LossTerms, Targets
+
+
+class Detector(nn.Module):
+    """Pictures (B, 3, H, W), float 0..1, to the head's raw output. Sides must be multiples of `stride`.
+
+    Raises
+    ------
+    FineSpotError
+        The levels of two neighboring parts differ.
+    """
+
+    head: Any
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        neck: nn.Module,
+        head: nn.Module,
+        relay: nn.Module | None = None,
+        architecture: Architecture | None = None,
+    ) -> None:
+        super().__init__()
+        parts = [("backbone", backbone), ("relay", relay), ("neck", neck), ("head", head)]
+        _check_fit([(name, part) for name, part in parts if part is not None])
+        self.backbone, self.relay, self.neck, self.head = backbone, relay, neck, head
+        self.architecture = architecture
+        self.stride = max(level.stride for level in _levels("backbone", backbone, "levels"))
+
+    def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise FineSpotError(
+                f"expected input sides that are multiples of {self.stride} but got {height} x {width}",
+                hint="letterbox the picture to such a size",
+            )
+        features: Features = self.backbone(images)
+        if self.relay is not None:
+            features = self.relay(features)
+        return self.head(self.neck(features), targets)
+
+    def loss(self, raw: Any, targets: Targets) -> LossTerms:
+        """The head's loss of its raw output."""
+        return cast(LossTerms, self.head.loss(raw, targets))
+
+    def fused(self) -> Detector:
+        """A copy for inference: batch norm folded in, forks joined, eval mode, no gradients. Same output to 1e-4."""
+        twin = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in list(twin.modules()):
+            fuse = getattr(module, "fuse", None)
+            if callable(fuse):
+                fuse()
+        return twin.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _check_fit(parts: Sequence[tuple[str, nn.Module]]) -> None:
+    for (before, giver), (after, taker) in pairwise(parts):
+        given, taken = _levels(before, giver, "levels"), _levels(after, taker, "inputs")
+        if given != taken:
+            raise FineSpotError(
+                f"the {after} expects {_words(taken)} but the {before} gives {_words(given)}",
+                where="detector",
+                hint=f"build the {after} from the {before}'s levels",
+            )
+
+
+def _levels(name: str, part: nn.Module, attribute: str) -> tuple[Level, ...]:
+    levels = getattr(part, attribute, None)
+    if not isinstance(levels, tuple) or not all(isinstance(level, Level) for level in levels):
+        raise FineSpotError(
+            f"the {name} {type(part).__name__} has no '{attribute}', a tuple of Level", where="detector"
+        )
+    return levels
+
+
+def _words(levels: Sequence[Level]) -> str:
+    return ", ".join(f"{level.channels} channels at stride {level.stride}" for level in levels)

@@ -1,0 +1,61 @@
+"""Names of networks: "yolo11n-p2" to an `Architecture` and back."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+
+from finespot import registry
+from finespot.errors import FineSpotError, unknown
+from finespot.structures import Architecture
+from finespot.zoo.detector import Detector
+from finespot.zoo.family import Family
+
+
+def families() -> list[Family]:
+    """All registered families that have a table of sizes."""
+    found = (registry.lookup("family", name) for name in registry.names("family"))
+    return [one for one in found if isinstance(one, Family)]
+
+
+def names() -> list[str]:
+    """The names of all networks that `architecture` knows."""
+    return [name for family in families() for name in family.names()]
+
+
+def architecture(name: str, classes: int = 80) -> Architecture:
+    """The architecture of a name, for a number of classes.
+
+    Raises
+    ------
+    FineSpotError
+        The name is unknown (the three nearest are offered), or there is no class.
+    """
+    if classes < 1:
+        raise FineSpotError(f"expected one class or more but got {classes}", where=name)
+    for family in families():
+        for suffix, options in family.variants.items():
+            for size in family.sizes:
+                if name == f"{family.name}{size}{suffix}":
+                    return Architecture(family.name, size, classes, dict(options))
+    raise unknown("model", name, names())
+
+
+def name_of(architecture: Architecture) -> str:
+    """The name of an architecture; options that no variant has are put in brackets behind it."""
+    family = registry.lookup("family", architecture.family)
+    options = dict(architecture.options)
+    variants = family.variants if isinstance(family, Family) else {"": {}}
+    for suffix, wanted in sorted(variants.items(), key=lambda item: -len(item[1])):
+        if all(options.get(key) == value for key, value in wanted.items()):
+            rest = {key: value for key, value in options.items() if key not in wanted}
+            more = f" ({', '.join(f'{key}={value}' for key, value in sorted(rest.items()))})" if rest else ""
+            return f"{architecture.family}{architecture.size}{suffix}{more}"
+    return f"{architecture.family}{architecture.size}"
+
+
+def build(architecture: Architecture) -> Detector:
+    """The network of an architecture, freshly initialized, its memory laid out channels-last."""
+    detector = cast(Detector, registry.build("family", architecture.family, architecture=architecture))
+    return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
