@@ -1,0 +1,187 @@
+"""State dicts of YOLOv8 and YOLO11 as their released files order them (`model.<i>...`), to ours and back.
+
+The layer numbers, part names and shapes are facts of the published files. Two things change besides names: where the
+original slices the output of one 1x1 convolution (C2f, C3k2, C2PSA), our `Fork` has a convolution per slice, so rows
+are cut; and its attention keeps query, key and value of each head together, ours keeps all queries, all keys and all
+values together, so rows are picked. Every value is carried over bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from finespot import zoo
+from finespot.errors import FineSpotError
+from finespot.nn.backbones import CSPBackbone
+from finespot.nn.heads import AnchorFreeHead
+from finespot.nn.layers import C2PSA, SPPF, Attention, Bottleneck, C2f, C3k, C3k2, Conv, Fork, PSABlock
+from finespot.nn.necks import PAFPN
+from finespot.structures import Architecture
+
+_BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+# Blocks whose parts only have other names.
+_RENAMED: dict[type[nn.Module], dict[str, str]] = {
+    SPPF: {"cv1": "entry", "cv2": "exit"},
+    Bottleneck: {"cv1": "first", "cv2": "second"},
+    PSABlock: {"attn": "attention", "ffn.0": "expand", "ffn.1": "contract"},
+}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One tensor of the file: its key, our keys, the rows of it that each of ours holds (None: all)."""
+
+    key: str
+    ours: tuple[str, ...]
+    rows: tuple[Tensor | None, ...] = (None,)
+
+
+def from_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """A file's state dict under our names, for `Detector.load_state_dict`.
+
+    Raises
+    ------
+    FineSpotError
+        A key is missing or unknown, or a shape is not that of the architecture.
+    """
+    own = _skeleton(architecture).state_dict()
+    found: dict[str, Tensor] = {}
+    entries = list(_entries(architecture))
+    surplus = sorted(set(state) - {entry.key for entry in entries})
+    if surplus:
+        raise FineSpotError(f"{len(surplus)} keys do not belong to {zoo.name_of(architecture)}, first '{surplus[0]}'")
+    for entry in entries:
+        if entry.key not in state:
+            raise FineSpotError(f"expected the key '{entry.key}' of {zoo.name_of(architecture)} but it is missing")
+        value = state[entry.key]
+        for name, rows in zip(entry.ours, entry.rows):
+            part = value if rows is None or value.ndim == 0 else _picked(value, rows, entry.key)
+            if name.endswith("bins"):
+                part = part.reshape(-1)
+            if part.shape != own[name].shape:
+                raise FineSpotError(
+                    f"expected shape {tuple(own[name].shape)} for '{name}' but got {tuple(part.shape)}",
+                    where=entry.key,
+                    hint="check size and class count",
+                )
+            found[name] = part.clone()
+    return found
+
+
+def to_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`."""
+    found: dict[str, Tensor] = {}
+    for entry in _entries(architecture):
+        parts = [state[name] for name in entry.ours]
+        if entry.key.endswith("dfl.conv.weight"):
+            parts = [parts[0].reshape(1, -1, 1, 1)]
+        if entry.rows[0] is None or parts[0].ndim == 0:
+            found[entry.key] = parts[0].clone()
+            continue
+        rows = torch.cat([cast(Tensor, one) for one in entry.rows])
+        joined = torch.cat(parts)
+        value = torch.empty_like(joined)
+        value[rows.to(value.device)] = joined
+        found[entry.key] = value
+    return found
+
+
+def _picked(value: Tensor, rows: Tensor, key: str) -> Tensor:
+    if int(rows.max()) >= len(value):
+        raise FineSpotError(f"expected more than {int(rows.max())} rows but got {len(value)}", where=key)
+    return value[rows.to(value.device)]
+
+
+def _skeleton(architecture: Architecture) -> zoo.Detector:
+    with torch.device("meta"):
+        return zoo.build(architecture)
+
+
+def _entries(architecture: Architecture) -> Iterator[_Entry]:
+    """All tensors of the file, in its order."""
+    detector = _skeleton(architecture)
+    for number, (name, module) in _layers(detector, zoo.name_of(architecture)).items():
+        yield from _walk(module, f"model.{number}", name)
+
+
+def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module]]:
+    """The file's layer numbers: stem 0, then each stage, then the neck's steps with up-sampling and joins counted."""
+    backbone, neck, head = detector.backbone, detector.neck, detector.head
+    known = isinstance(backbone, CSPBackbone) and isinstance(neck, PAFPN) and isinstance(head, AnchorFreeHead)
+    if not known or detector.relay is not None:
+        raise FineSpotError(f"{name} has parts of its own; only plain YOLOv8 and YOLO11 files can be converted")
+    layers: dict[int, tuple[str, nn.Module]] = {0: ("backbone.stem", cast(nn.Module, backbone.stem))}
+    for stage in ("stage2", "stage3", "stage4", "stage5"):
+        for part, module in cast(nn.Module, getattr(backbone, stage)).named_children():
+            layers[len(layers)] = (f"backbone.{stage}.{part}", module)
+    number = len(layers)
+    for level, step in cast(nn.ModuleDict, neck.top_down).items():
+        layers[number + 2] = (f"neck.top_down.{level}.block", cast(nn.Module, step.block))
+        number += 3
+    for level, step in cast(nn.ModuleDict, neck.bottom_up).items():
+        layers[number] = (f"neck.bottom_up.{level}.down", cast(nn.Module, step.down))
+        layers[number + 2] = (f"neck.bottom_up.{level}.block", cast(nn.Module, step.block))
+        number += 3
+    layers[number] = ("head", head)
+    return layers
+
+
+def _walk(module: nn.Module, key: str, name: str) -> Iterator[_Entry]:
+    """Tensors of one of our modules (at `name`), under the file's `key`, in the file's order."""
+    if isinstance(module, Conv):
+        yield from _conv(key, (name,))
+    elif isinstance(module, nn.Conv2d):
+        yield from (_Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
+    elif type(module) in _RENAMED:
+        yield from _parts(module, key, name, _RENAMED[type(module)])
+    elif isinstance(module, Attention):
+        yield from _attention(module, key, name)
+    elif isinstance(module, AnchorFreeHead):
+        yield from _head(module, key, name)
+    elif isinstance(module, C2f | C3k2 | C2PSA):
+        yield from _fork(module.entry, f"{key}.cv1", name)
+        yield from _parts(module, key, name, {"cv2": "exit", "m": "units"})
+    elif isinstance(module, C3k):
+        for i in range(2):
+            yield from _conv(f"{key}.cv{i + 1}", (f"{name}.entry.branches.{i}",))
+        yield from _parts(module, key, name, {"cv3": "exit", "m": "chain"})
+    elif isinstance(module, nn.Sequential | nn.ModuleList):
+        for i, (part, child) in enumerate(module.named_children()):
+            yield from _walk(child, f"{key}.{i}", f"{name}.{part}")
+    else:
+        raise FineSpotError(f"{name} is a {type(module).__name__}, which files of this kind do not hold")
+
+
+def _parts(module: nn.Module, key: str, name: str, names: Mapping[str, str]) -> Iterator[_Entry]:
+    for theirs, ours in names.items():
+        yield from _walk(getattr(module, ours), f"{key}.{theirs}", f"{name}.{ours}")
+
+
+def _conv(key: str, names: tuple[str, ...], rows: tuple[Tensor | None, ...] = (None,)) -> Iterator[_Entry]:
+    """A convolution with batch norm, or several of ours that the file holds as one."""
+    for part in ("conv.weight", *(f"bn.{one}" for one in _BN)):
+        yield _Entry(f"{key}.{part}", tuple(f"{name}.{part}" for name in names), rows)
+
+
+def _fork(fork: Fork, key: str, name: str) -> Iterator[_Entry]:
+    rows = tuple(torch.arange(sum(fork.widths), device="cpu").split(fork.widths))
+    yield from _conv(key, tuple(f"{name}.entry.branches.{i}" for i in range(len(rows))), rows)
+
+
+def _attention(module: Attention, key: str, name: str) -> Iterator[_Entry]:
+    """The file's rows run head by head: the head's query, key, value."""
+    per_head = [width // module.heads for width in module.entry.widths]
+    table = torch.arange(sum(module.entry.widths), device="cpu").reshape(module.heads, -1)
+    rows = tuple(part.reshape(-1) for part in table.split(per_head, dim=1))
+    yield from _conv(f"{key}.qkv", tuple(f"{name}.entry.branches.{i}" for i in range(3)), rows)
+    yield from _parts(module, key, name, {"proj": "project", "pe": "position"})
+
+
+def _head(head: AnchorFreeHead, key: str, name: str) -> Iterator[_Entry]:
+    yield from _parts(head, key, name, {"cv2": "box_branches", "cv3": "class_branches"})
+    yield _Entry(f"{key}.dfl.conv.weight", (f"{name}.bins",))
