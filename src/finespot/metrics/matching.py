@@ -1,0 +1,171 @@
+"""Which detection finds which truth: greedy matching by score, for all thresholds and size ranges at once.
+
+The rule is that of pycocotools: within one picture and class the detections come by falling score; each takes the
+free truth of the highest overlap that reaches the threshold (the last of equals), and an ignored truth only where no
+other fits. Crowds can be taken any number of times and their overlap is intersection over detection.
+
+What differs is the order of the work. Only pairs whose overlap reaches the lowest threshold are kept; then the first
+detections with such a pair of all pictures and classes are settled together, then the second ones, and so on, each
+step for all size ranges and thresholds in one array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+_CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Detection and truth rows of the same group that overlap enough, with their overlap."""
+
+    detection: Rows
+    truth: Rows
+    overlap: Floats
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The outcome: `partner[k, a, t]` is the truth row that detection `rows[k]` took in range a at threshold t.
+
+    -1 where it took none. `rows` ascend; detections that are not listed took none anywhere.
+    """
+
+    rows: Rows
+    partner: NDArray[np.int32]
+
+
+def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], crowd: Flags, lowest: float) -> Pairs:
+    """All pairs of a detection and a truth in one group whose overlap is `lowest` or more (above 0).
+
+    Parameters
+    ----------
+    groups:
+        Group numbers of detections (D,) and truths (G,): one per picture and class.
+    boxes:
+        (x, y, w, h) of detections (D, 4) and truths (G, 4).
+    crowd:
+        (G,) truths whose overlap is intersection over detection, not over union.
+    """
+    (d_group, t_group), (d_box, t_box) = groups, boxes
+    if not len(d_group) or not len(t_group):
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    d_center, t_center = d_box[:, 0] + d_box[:, 2] / 2, t_box[:, 0] + t_box[:, 2] / 2
+    # An IoU of t bounds the distance of centers by (1 - t) / (2 t) of the smaller side; any overlap by half the sum.
+    reach = (t_box[:, 2] + d_box[:, 2].max()) / 2
+    bound = t_box[:, 2] * ((1 - lowest) / (2 * lowest) + 1e-9)
+    reach = np.where(crowd, reach, np.minimum(reach, bound))
+    low = min(d_center.min(), t_center.min())
+    span = max(d_center.max(), t_center.max()) - low + 2.001 * reach.max() + 1
+    key = d_group * span + (d_center - low)
+    order = np.argsort(key)
+    key = key[order]
+    middle = t_group * span + (t_center - low)
+    slack = 4 * np.spacing(max(np.abs(key).max(), np.abs(middle).max()) + span)
+    start = np.searchsorted(key, middle - reach - slack, side="left")
+    end = np.searchsorted(key, middle + reach + slack, side="right")
+    parts = []
+    for truth, position in _chunks(start, end):
+        detection = order[position]
+        value = _overlap(d_box[detection], t_box[truth], crowd[truth])
+        enough = value >= lowest
+        parts.append((detection[enough], truth[enough], value[enough]))
+    if not parts:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    detections, truths, values = (np.concatenate(column) for column in zip(*parts))
+    return Pairs(detections, truths, values)
+
+
+def match(pairs: Pairs, group: Rows, crowd: Flags, ignored: Flags, thresholds: tuple[float, ...]) -> Matches:
+    """Settle all groups.
+
+    Parameters
+    ----------
+    pairs:
+        Overlapping pairs; rows of detections ascend by group and, inside, by rank; rows of truths by file order.
+    group:
+        (D,) group number of each detection.
+    crowd:
+        (G,) truths that can be taken again and again.
+    ignored:
+        (G, A) truths that do not count in a size range (crowds in none).
+    thresholds:
+        T overlaps; a pair fits when its overlap is the threshold or more.
+    """
+    listed = np.zeros(len(group), bool)
+    listed[pairs.detection] = True
+    rows = np.flatnonzero(listed)
+    areas, limits = ignored.shape[1], np.minimum(thresholds, 1 - 1e-10)
+    partner = np.full((len(rows), areas, len(limits)), -1, np.int32)
+    if not len(rows):
+        return Matches(rows, partner)
+    place = (np.cumsum(listed) - 1)[pairs.detection]
+    step = rank_in_group(group[rows])
+    # Inside a detection, pairs stand by rising overlap and then file order: the last that fits is the one to take.
+    order = np.lexsort((pairs.truth, pairs.overlap, place, step[place]))
+    place, truth, overlap = place[order], pairs.truth[order].astype(np.int32), pairs.overlap[order]
+    steps = np.append(np.searchsorted(step[place], np.arange(step.max() + 1)), len(place))
+    fits = overlap[:, None] >= limits
+    # A truth that counts beats every ignored one: it gets all higher numbers.
+    number = np.arange(len(truth), dtype=np.int32)[:, None] + np.where(ignored[truth], 0, len(truth)).astype(np.int32)
+    free = np.ones((len(crowd), areas, len(limits)), bool)
+    taken = free.reshape(-1)
+    lanes = np.arange(areas * len(limits)).reshape(areas, len(limits))
+    for begin, end in zip(steps[:-1].tolist(), steps[1:].tolist()):
+        part = slice(begin, end)
+        able = free[truth[part]] & fits[part, None, :]
+        value = np.where(able, number[part, :, None], np.int32(-1))
+        owner = place[part]
+        first = np.flatnonzero(np.diff(owner, prepend=-1))
+        best = np.maximum.reduceat(value, first, axis=0)
+        found = truth[best % len(truth)]
+        hit = best >= 0
+        partner[owner[first]] = np.where(hit, found, -1)
+        hit &= ~crowd[found]
+        taken[(found.astype(np.int64) * lanes.size + lanes)[hit]] = False
+    return Matches(rows, partner)
+
+
+def _chunks(start: Rows, end: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """(k, every position from start[k] to end[k]), so many at once that memory stays small."""
+    counts = np.maximum(end - start, 0)
+    edges = np.cumsum(counts)
+    begin = 0
+    while begin < len(counts):
+        done = edges[begin - 1] if begin else 0
+        stop = max(begin + 1, int(np.searchsorted(edges, done + _CHUNK, side="right")))
+        part = counts[begin:stop]
+        first = np.repeat(start[begin:stop] - (np.cumsum(part) - part), part)
+        yield np.repeat(np.arange(begin, stop), part), first + np.arange(len(first))
+        begin = stop
+
+
+def _overlap(detection: Floats, truth: Floats, crowd: Flags) -> Floats:
+    """Intersection over union, or over the detection for crowds, in the order of operations of the official tool."""
+    width = np.minimum(detection[:, 0] + detection[:, 2], truth[:, 0] + truth[:, 2]) - np.maximum(
+        detection[:, 0], truth[:, 0]
+    )
+    height = np.minimum(detection[:, 1] + detection[:, 3], truth[:, 1] + truth[:, 3]) - np.maximum(
+        detection[:, 1], truth[:, 1]
+    )
+    inter = np.maximum(width, 0) * np.maximum(height, 0)
+    area = detection[:, 2] * detection[:, 3]
+    union = np.where(crowd, area, area + truth[:, 2] * truth[:, 3] - inter)
+    share: Floats = np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
+    return share
+
+
+def rank_in_group(group: Rows) -> Rows:
+    """0, 1, 2, ... inside each run of equal numbers."""
+    position = np.arange(len(group))
+    new = np.diff(group, prepend=group[:1] - 1) != 0
+    return position - np.maximum.accumulate(np.where(new, position, 0))

@@ -1,0 +1,208 @@
+"""COCO files, read into columns and checked record by record.
+
+`msgspec` reads the typed records at once; what it or the checks find wrong is reported with file and record number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot.errors import FineSpotError
+from finespot.structures import Classes
+
+T = TypeVar("T")
+ImageId = int | str
+Box = tuple[float, float, float, float]
+
+
+class _Picture(msgspec.Struct, gc=False):
+    id: ImageId
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: int
+    name: str
+
+
+class _Object(msgspec.Struct, gc=False):
+    id: int
+    image_id: ImageId
+    category_id: int
+    bbox: Box
+    area: float | None = None
+    iscrowd: int | bool = 0
+    ignore: int | bool = 0
+
+
+class _Found(msgspec.Struct, gc=False):
+    image_id: ImageId
+    category_id: int
+    bbox: Box
+    score: float
+
+
+class _TruthFile(msgspec.Struct, gc=False):
+    images: list[_Picture]
+    categories: list[_Category]
+    annotations: list[_Object]
+
+
+class _ResultsFile(msgspec.Struct, gc=False):
+    annotations: list[_Found]
+
+
+def read_truth(path: Path, *, fix_id0: bool) -> dict[str, Any]:
+    """The columns of `Truth` (its keyword arguments) from a COCO file."""
+    file = _decode(path, _TruthFile)
+    pictures = {one.id for one in file.images}
+    try:
+        image_ids = sorted(pictures)  # type: ignore[type-var]
+    except TypeError as error:
+        raise FineSpotError("expected image ids all of one type but got numbers and texts", where=path) from error
+    classes = _classes(file.categories, path)
+    records = file.annotations
+    image = _positions([one.image_id for one in records], image_ids, path, "image_id", "image")
+    label = _positions([one.category_id for one in records], classes.original_ids, path, "category_id", "category")
+    ids = np.array([one.id for one in records], np.int64)
+    _check(path, _first_double(ids), lambda k: f"id {ids[k]} occurs twice among the annotations")
+    boxes = _boxes([one.bbox for one in records], path)
+    area = np.array([np.nan if one.area is None else one.area for one in records], np.float64)
+    _check(path, ~np.isnan(area) & ~(area >= 0), lambda k: f"expected an area of 0 or more but got {area[k]}")
+    _check(path, np.isinf(area), lambda k: f"expected a finite area but got {area[k]}")
+    missing = np.isnan(area)
+    crowd = np.array([one.iscrowd for one in records], bool)
+    flagged = int((np.array([one.ignore for one in records], bool) & ~crowd).sum())
+    notes = []
+    if missing.any():
+        notes.append(f"{missing.sum()} annotations have no area; that of their box is taken")
+    if flagged:
+        notes.append(f"{flagged} annotations are flagged ignore but not iscrowd; they count as ordinary objects")
+    if not fix_id0 and (ids == 0).any():
+        notes.append("an annotation has id 0 and counts as never found, as in the official tool (fix_id0 mends it)")
+    return {
+        "image_ids": tuple(image_ids),
+        "classes": classes,
+        "image": image,
+        "label": label,
+        "boxes": boxes,
+        "area": np.where(missing, boxes[:, 2] * boxes[:, 3], area),
+        "crowd": crowd,
+        "ids": np.arange(1, len(ids) + 1) if fix_id0 else ids,
+        "notes": tuple(notes),
+    }
+
+
+def read_results(path: Path, image_ids: Sequence[ImageId], category_ids: Sequence[int]) -> dict[str, Any]:
+    """The columns of `Results` (its keyword arguments) from a list of records or a COCO file with scores."""
+    file = _decode(path, list[_Found] | _ResultsFile)
+    records = file if isinstance(file, list) else file.annotations
+    image = _positions([one.image_id for one in records], image_ids, path, "image_id", "image")
+    boxes = _boxes([one.bbox for one in records], path)
+    scores = np.array([one.score for one in records], np.float64)
+    _check(path, ~np.isfinite(scores), lambda k: f"expected a finite score but got {scores[k]}")
+    known = {key: index for index, key in enumerate(category_ids)}
+    label = np.array([known.get(one.category_id, -1) for one in records], np.int64)
+    keep = label >= 0
+    return {
+        "image": image[keep],
+        "label": label[keep],
+        "boxes": boxes[keep],
+        "scores": scores[keep],
+        "notes": dropped_note(int((~keep).sum())),
+    }
+
+
+def dropped_note(count: int) -> tuple[str, ...]:
+    """What to say of detections whose class the truth does not have."""
+    return (f"{count} detections of classes that the truth does not have were dropped",) if count else ()
+
+
+def _decode(path: Path, kind: Any) -> Any:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FineSpotError(f"cannot be read ({error.strerror})", where=path) from error
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise FineSpotError(*_explained(error), where=path) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_loosely(path, data, kind, error)
+
+
+def _decode_loosely(path: Path, data: bytes, kind: Any, reason: Exception) -> Any:
+    """Read what Python's own reader accepts beyond JSON (NaN, Infinity), so that the record can be named."""
+    try:
+        loose = json.loads(data)
+    except (ValueError, RecursionError):
+        raise FineSpotError(f"expected JSON but got something else ({reason})", where=path) from reason
+    try:
+        return msgspec.convert(loose, kind)
+    except msgspec.ValidationError as error:
+        raise FineSpotError(*_explained(error), where=path) from error
+
+
+def _explained(error: msgspec.ValidationError) -> tuple[str]:
+    """msgspec's message with the record's number in words: 'record 3 of annotations, bbox: ...'."""
+    message, _, place = str(error).partition(" - at `$")
+    found = re.match(r"(?:\.(\w+))?\[(\d+)\](?:\.(\w+))?(.*)`", place)
+    text = message[:1].lower() + message[1:]
+    if not found:
+        return (f"{text}, at the top level" if not place.strip("`") else f"{text}, at {place.strip('.`')}",)
+    part, number, key, rest = found.groups()
+    where = f"record {number}" + (f" of {part}" if part else "") + (f", {key}" if key else "") + rest
+    return (f"{where}: {text}",)
+
+
+def _classes(categories: list[_Category], path: Path) -> Classes:
+    table = {one.id: one.name for one in categories}
+    doubled = sorted(key for key, count in Counter(one.id for one in categories).items() if count > 1)
+    if doubled:
+        raise FineSpotError(f"category id {doubled[0]} occurs twice", where=path)
+    try:
+        return Classes(tuple(table[key] for key in sorted(table)), tuple(sorted(table)))
+    except FineSpotError as error:
+        raise FineSpotError(error.what, where=path) from error
+
+
+def _positions(keys: list[T], known: Sequence[Any], path: Path, key: str, what: str) -> NDArray[np.int64]:
+    place = {value: index for index, value in enumerate(known)}
+    found = np.array([place.get(value, -1) for value in keys], np.int64)
+    _check(path, found < 0, lambda k: f"{key} {keys[k]!r} is not the id of any {what} of the truth")
+    return found
+
+
+def _boxes(rows: list[Box], path: Path) -> NDArray[np.float64]:
+    boxes = np.fromiter(chain.from_iterable(rows), np.float64, count=4 * len(rows)).reshape(-1, 4)
+    _check(path, ~np.isfinite(boxes).all(axis=1), lambda k: f"expected a finite bbox but got {boxes[k].tolist()}")
+    _check(
+        path,
+        (boxes[:, 2:] < 0).any(axis=1),
+        lambda k: f"expected a bbox [x, y, width, height] of no negative size but got {boxes[k].tolist()}",
+    )
+    return boxes
+
+
+def _first_double(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    double = np.ones(len(ids), bool)
+    double[np.unique(ids, return_index=True)[1]] = False
+    return double
+
+
+def _check(path: Path, wrong: Any, say: Callable[[int], str]) -> None:
+    """Raise for the first wrong record."""
+    if wrong.any():
+        number = int(np.argmax(wrong))
+        more = int(wrong.sum()) - 1
+        also = f" (and {more} more records)" if more else ""
+        raise FineSpotError(f"record {number}: {say(number)}{also}", where=path)

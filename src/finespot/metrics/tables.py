@@ -1,0 +1,169 @@
+"""Truth and results as columns: what every protocol starts from.
+
+Boxes are (x, y, w, h) in float64 pixels, as COCO files write them, so that a number does not depend on whether its
+data came from a file or from memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot.boxes import xyxy_to_xywh
+from finespot.errors import FineSpotError
+from finespot.metrics import reading
+from finespot.structures import ANY_CLASS, Annotations, Classes, Detections
+
+ImageId = int | str
+Rows = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The objects of a set of pictures, one row each, in file order.
+
+    `image` is a position in `image_ids`, `label` one in `classes`. `area` is what the file says (of a mask, maybe).
+    `crowd` rows are ignore regions: a detection in one is neither right nor wrong. `ids` matter in one case only:
+    the official tools take a detection matched to id 0 for unmatched. `notes` are findings worth a line in a report.
+    """
+
+    image_ids: tuple[ImageId, ...]
+    classes: Classes
+    image: Rows
+    label: Rows
+    boxes: Floats
+    area: Floats
+    crowd: Flags
+    ids: Rows
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @classmethod
+    def read(cls, path: str | Path, *, fix_id0: bool = False) -> Truth:
+        """Read a COCO file.
+
+        As in the official tool, pictures and classes are taken by rising id, `area` is taken from the file and a
+        flag `ignore` has no effect. An annotation of id 0 counts as never found (the tool's oddity), unless
+        `fix_id0` numbers the annotations anew from 1.
+
+        Raises
+        ------
+        FineSpotError
+            The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+        """
+        return cls(**reading.read_truth(Path(path), fix_id0=fix_id0))
+
+    @classmethod
+    def from_annotations(
+        cls, annotations: Sequence[Annotations], classes: Classes, image_ids: Sequence[ImageId]
+    ) -> Truth:
+        """Columns of a data set's truth, one entry a picture.
+
+        Boxes flagged `ignore` become crowds; one without a class (label -1) becomes one crowd of each class, as
+        class-free ignore regions are written in COCO files. Ids are numbered from 1.
+        """
+        if len(annotations) != len(image_ids):
+            raise FineSpotError(f"expected one image id a picture but got {len(image_ids)} for {len(annotations)}")
+        if len(set(image_ids)) != len(image_ids):
+            raise FineSpotError("expected different image ids but got one of them twice")
+        counts = [len(one) for one in annotations]
+        boxes = _joined([one.boxes for one in annotations], (0, 4), np.float32)
+        label = _joined([one.labels for one in annotations], (0,), np.int64)
+        if len(label) and label.max() >= len(classes):
+            raise FineSpotError(f"expected labels below {len(classes)} but got {label.max()}")
+        # A class-free region is repeated for every class, beside the other rows of its picture.
+        times = np.where(label == ANY_CLASS, len(classes), 1)
+        row = np.repeat(np.arange(len(label)), times)
+        turn = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+        return cls(
+            image_ids=tuple(image_ids),
+            classes=classes,
+            image=np.repeat(np.arange(len(annotations)), counts)[row],
+            label=np.where(label[row] == ANY_CLASS, turn, label[row]),
+            boxes=xyxy_to_xywh(boxes.astype(np.float64))[row],
+            area=_joined([one.area for one in annotations], (0,), np.float64)[row],
+            crowd=_joined([one.ignore for one in annotations], (0,), np.bool_)[row],
+            ids=np.arange(1, len(row) + 1),
+        )
+
+
+@dataclass(frozen=True)
+class Results:
+    """The detections of a set of pictures, one row each, in file order; columns as in `Truth`."""
+
+    image: Rows
+    label: Rows
+    boxes: Floats
+    scores: Floats
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def area(self) -> Floats:
+        """Width times height."""
+        return self.boxes[:, 2] * self.boxes[:, 3]
+
+    @classmethod
+    def read(cls, path: str | Path, truth: Truth) -> Results:
+        """Read COCO results: a list of records, or a COCO file whose annotations have scores.
+
+        Detections of a category that the truth does not know are dropped, as in the official tool, and counted in
+        `notes`. No detection at all is allowed (the official tool fails).
+
+        Raises
+        ------
+        FineSpotError
+            The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+        """
+        return cls(**reading.read_results(Path(path), truth.image_ids, truth.classes.original_ids))
+
+    @classmethod
+    def from_detections(
+        cls, detections: Sequence[Detections], truth: Truth, image_ids: Sequence[ImageId] | None = None
+    ) -> Results:
+        """Columns of predictions, one entry a picture.
+
+        The entries belong to the truth's pictures in their order, or to `image_ids` where given. Classes are matched
+        by name; detections of a class that the truth does not have are dropped and counted in `notes`.
+        """
+        wanted = truth.image_ids if image_ids is None else tuple(image_ids)
+        if len(detections) != len(wanted):
+            raise FineSpotError(f"expected detections of {len(wanted)} pictures but got {len(detections)}")
+        position = {key: index for index, key in enumerate(truth.image_ids)}
+        strange = [key for key in wanted if key not in position]
+        if strange:
+            raise FineSpotError(f"the truth has no picture '{strange[0]}'")
+        label = _joined([_translate(one, truth.classes) for one in detections], (0,), np.int64)
+        keep = label >= 0
+        boxes = _joined([one.boxes for one in detections], (0, 4), np.float32)
+        image = np.repeat([position[key] for key in wanted], [len(one) for one in detections]).astype(np.int64)
+        return cls(
+            image=image[keep],
+            label=label[keep],
+            boxes=xyxy_to_xywh(boxes.astype(np.float64))[keep],
+            scores=_joined([one.scores for one in detections], (0,), np.float64)[keep],
+            notes=reading.dropped_note(int(len(keep) - keep.sum())),
+        )
+
+
+def _translate(one: Detections, classes: Classes) -> Rows:
+    """Labels of a picture's detections among `classes`; -1 for names that are not there."""
+    if one.classes.names == classes.names:
+        return one.labels
+    position = {name: index for index, name in enumerate(classes.names)}
+    return np.array([position.get(name, -1) for name in one.classes.names], np.int64)[one.labels]
+
+
+def _joined(parts: Sequence[NDArray[Any]], empty: tuple[int, ...], kind: Any) -> NDArray[Any]:
+    return np.concatenate([np.zeros(empty, kind), *parts]).astype(kind)
