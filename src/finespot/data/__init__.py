@@ -1,0 +1,6 @@
+"""Truth in: data sets of several formats behind one interface, augmentation, batches for training."""
+
+from finespot.data.augment import Augment
+from finespot.data.dataset import Dataset, dataset_splits, open_dataset
+
+__all__ = ["Augment", "Dataset", "dataset_splits", "open_dataset"]

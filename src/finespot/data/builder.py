@@ -1,0 +1,141 @@
+"""Collect a data set picture by picture: what every format's reader has in common.
+
+Boxes are clipped to the picture; what reaches over the edge is counted, what has no area left is dropped and counted.
+No box is dropped for being small.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from finespot.data.dataset import Dataset, Rows
+from finespot.errors import FineSpotError
+from finespot.images import open_image
+from finespot.structures import Classes, Size
+
+# Files round coordinates to 6 decimals of the side or to 0.01 px; so much over the edge is not worth a note.
+EDGE_TOLERANCE_PX = 0.05
+
+Corners = tuple[float, float, float, float]
+
+
+class Builder:
+    """Takes pictures and boxes in reading order, counts what it had to change, and makes the `Dataset`."""
+
+    def __init__(self, name: str, split: str, classes: Classes) -> None:
+        self.name, self.split, self.classes = name, split, classes
+        self.notes: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self._paths: list[str] = []
+        self._sizes: list[Size] = []
+        self._image_ids: list[int | str] = []
+        self._starts = [0]
+        self._corners: list[Corners] = []
+        self._rows: list[tuple[int, bool, float, int]] = []
+        self._attributes: dict[str, list[int]] = {}
+
+    def picture(self, path: str, image_id: int | str) -> Size:
+        """Start the next picture; its size (height, width) comes from the file's header."""
+        size = open_image(path).size
+        self._paths.append(path)
+        self._sizes.append(size)
+        self._image_ids.append(image_id)
+        self._starts.append(self._starts[-1])
+        return size
+
+    def box(
+        self,
+        corners: Corners,
+        label: int,
+        *,
+        where: str,
+        ignore: bool = False,
+        area: float | None = None,
+        annotation_id: int | None = None,
+        attributes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Add a box (x1, y1, x2, y2 in pixels) to the picture started last."""
+        height, width = self._sizes[-1]
+        x1, y1, x2, y2 = corners
+        if not all(map(math.isfinite, corners)):
+            raise FineSpotError("expected finite coordinates but got NaN or infinity", where=where)
+        if min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX:
+            self.counts["clipped"] += 1
+        x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+        if not (x2 > x1 and y2 > y1):
+            self.counts["empty"] += 1
+            return
+        for name in self._attributes.keys() | (attributes or {}).keys():
+            column = self._attributes.setdefault(name, [0] * len(self._rows))
+            column.append((attributes or {}).get(name, 0))
+        number = len(self._rows) + 1 if annotation_id is None else annotation_id
+        self._rows.append((label, ignore, (x2 - x1) * (y2 - y1) if area is None else area, number))
+        self._corners.append((x1, y1, x2, y2))
+        self._starts[-1] += 1
+
+    def build(self) -> Dataset:
+        """The data set, with the counts told in its notes."""
+        count = len(self._rows)
+        labels, ignore, area, ids = zip(*self._rows) if count else ((), (), (), ())
+        rows = Rows(
+            starts=np.array(self._starts, np.int64),
+            boxes=np.array(self._corners, np.float64).reshape(-1, 4).astype(np.float32),
+            labels=np.array(labels, np.int64),
+            ignore=np.array(ignore, np.bool_),
+            area=np.array(area, np.float64),
+            ids=np.array(ids, np.int64),
+            attributes={name: np.array(column, np.int64) for name, column in sorted(self._attributes.items())},
+        )
+        notes = self.notes + [
+            text
+            for key, one, many in (
+                (
+                    "clipped",
+                    "1 box reached over the edge and was clipped",
+                    "boxes reached over the edge and were clipped",
+                ),
+                ("empty", "1 box without area was dropped", "boxes without area were dropped"),
+            )
+            if (text := counted(self.counts[key], one, many))
+        ]
+        return Dataset(
+            name=self.name,
+            split=self.split,
+            classes=self.classes,
+            paths=self._paths,
+            sizes=self._sizes,
+            image_ids=self._image_ids,
+            rows=rows,
+            notes=notes,
+        )
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`one` for 1, `<count> many` for more, nothing for 0."""
+    return one if count == 1 else f"{count} {many}" if count else ""
+
+
+def bytewise(path: str) -> bytes:
+    """The key by which pictures are sorted: the bytes of the path with `/`, the same on every machine."""
+    return os.fsencode(path.replace(os.sep, "/"))
+
+
+def no_split(split: str, splits: Sequence[str], where: object) -> FineSpotError:
+    """The error for a split that the data set does not have."""
+    hint = f"it has {', '.join(splits)}" if splits else "it has none"
+    return FineSpotError(f"no split '{split}'", where=where, hint=hint)
+
+
+def whole_number(value: Any, what: str, where: str) -> int:
+    """A JSON number that must be an integer (`12.0` is one)."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise FineSpotError(f"expected an integer as {what} but got {value!r}", where=where)
+    return value

@@ -1,0 +1,140 @@
+"""One split of a data set: pictures with their truth, read and validated when it is opened.
+
+Boxes, labels and flags of all pictures lie in flat arrays, so that a hundred thousand pictures are cheap to keep and
+to hand to worker processes; `annotations(i)` cuts out the rows of one picture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot.errors import FineSpotError
+from finespot.images import open_image
+from finespot.registry import lookup, names
+from finespot.structures import Annotations, Classes, Image, Size
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The annotations of all pictures one below the other; picture i owns rows starts[i] to starts[i + 1]."""
+
+    starts: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    ids: NDArray[np.int64]
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Dataset:
+    """Pictures of one split in bytewise order of their paths, with validated truth.
+
+    `notes` are one-line findings of opening it ("3 boxes reached over the edge and were clipped"): nothing is
+    repaired silently, and the caller prints them.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        split: str,
+        classes: Classes,
+        paths: Sequence[str],
+        sizes: Sequence[Size],
+        image_ids: Sequence[int | str],
+        rows: Rows,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.name, self.split, self.classes = name, split, classes
+        self.notes = list(notes)
+        self._paths, self._sizes, self._image_ids = list(paths), list(sizes), list(image_ids)
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def path(self, index: int) -> str:
+        """The picture's file."""
+        return self._paths[index]
+
+    def size(self, index: int) -> Size:
+        """The picture's (height, width) as its file says, upright."""
+        return self._sizes[index]
+
+    def image_id(self, index: int) -> int | str:
+        """The id that result files use: COCO's own, else the file's stem (its path where stems repeat)."""
+        return self._image_ids[index]
+
+    def image(self, index: int) -> Image:
+        """The picture, opened; FineSpotError if it has vanished or broken since."""
+        return open_image(self._paths[index])
+
+    def annotations(self, index: int) -> Annotations:
+        """The truth of one picture, in its pixels."""
+        rows = self._rows
+        part = slice(int(rows.starts[index]), int(rows.starts[index + 1]))
+        return Annotations(
+            boxes=rows.boxes[part],
+            labels=rows.labels[part],
+            size=self._sizes[index],
+            ignore=rows.ignore[part],
+            area=rows.area[part],
+            ids=rows.ids[part],
+            attributes={name: column[part] for name, column in rows.attributes.items()},
+            source=self._paths[index],
+        )
+
+
+def open_dataset(spec: str | os.PathLike[str], split: str) -> Dataset:
+    """Open a split of a data set and validate all its labels and the headers of all its pictures.
+
+    Parameters
+    ----------
+    spec:
+        `x.yaml` (a YOLO data file, whose splits may be COCO files too) or `FORMAT:PLACE`: `yolo:FOLDER_OR_YAML`,
+        `coco:FOLDER`, `hit-uav:FOLDER`, or a registered format of your own.
+    split:
+        Its name in the data set, such as `train` or `val`.
+
+    Raises
+    ------
+    FineSpotError
+        The first thing that is wrong, with file and line or record.
+    """
+    kind, place = _parse(spec)
+    dataset: Dataset = lookup("format", kind)().open(place, split)
+    return dataset
+
+
+def dataset_splits(spec: str | os.PathLike[str]) -> list[str]:
+    """The splits that `open_dataset` can open."""
+    kind, place = _parse(spec)
+    splits: list[str] = lookup("format", kind)().splits(place)
+    return splits
+
+
+def _parse(spec: str | os.PathLike[str]) -> tuple[str, Path]:
+    text = os.fspath(spec)
+    kind, colon, place = text.partition(":")
+    if colon and len(kind) > 1 and not os.path.exists(text):  # one letter is a drive
+        if not place:
+            raise FineSpotError(f"expected {kind}:FOLDER but got no folder", where=text)
+        attribute, second, rest = place.partition(":")
+        if second and "." in kind:  # package.module:Format:FOLDER
+            return f"{kind}:{attribute}", Path(rest)
+        return kind, Path(place)
+    if text.lower().endswith((".yaml", ".yml")):
+        return "yolo", Path(text)
+    raise FineSpotError(
+        "expected a data YAML or FORMAT:FOLDER",
+        where=text,
+        hint=f"the formats are {', '.join(names('format'))}",
+    )

@@ -1,0 +1,221 @@
+"""COCO JSON: `coco:FOLDER` with annotations/<split>.json (or instances_<split>.json) and images/<split>.
+
+Categories become labels 0..n-1 by ascending id and keep their ids for result files. `iscrowd` and `ignore` both make
+a box an ignore region of its class: for training neither is an object; the attribute `crowd` keeps `iscrowd` alone,
+which is all that COCO's own evaluation honors. `area` is what the file says. Pictures without annotations stay. Sizes
+come from the picture files; a file whose width and height say otherwise is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finespot.data.builder import Builder, Corners, bytewise, no_split, whole_number
+from finespot.data.dataset import Dataset
+from finespot.errors import FineSpotError
+from finespot.registry import register
+from finespot.structures import Classes
+
+Record = dict[str, Any]
+Fold = Callable[[list[Record], str], list[Record]]
+
+_PREFIX = "instances_"
+_ATTRIBUTES = ("difficult", "truncated")
+
+
+@register("format", "coco")
+class Coco:
+    """A folder with one COCO file a split."""
+
+    def splits(self, place: Path) -> list[str]:
+        """Names of the files in annotations/, without `instances_`."""
+        _need_folder(place)
+        return sorted(path.stem.removeprefix(_PREFIX) for path in (place / "annotations").glob("*.json"))
+
+    def open(self, place: Path, split: str) -> Dataset:
+        """Read and check one split."""
+        return self._open(place, split, None)
+
+    def _open(self, place: Path, split: str, fold: Fold | None) -> Dataset:
+        splits = self.splits(place)
+        candidates = [place / "annotations" / f"{prefix}{split}.json" for prefix in ("", _PREFIX)]
+        found = next((path for path in candidates if path.is_file()), None)
+        if found is None:
+            raise no_split(split, splits, place)
+        folders = [place / "images" / split, place / split, place / "images", place]
+        return read_coco(found, folders, name=place.resolve().name, split=split, fold=fold)
+
+
+def read_coco(
+    file: Path,
+    folders: Sequence[Path],
+    *,
+    name: str,
+    split: str,
+    names: Sequence[str] | None = None,
+    fold: Fold | None = None,
+) -> Dataset:
+    """Read a COCO file whose pictures lie in the first of `folders` that has them.
+
+    `names` orders the classes where a data YAML names them; else they are ordered by category id. `fold` may join
+    annotation records before they are used.
+    """
+    content = _load(file)
+    images = _by_id(content, "images", file)
+    categories = _categories(content, file, names)
+    annotations = _annotations(content, images, categories, file)
+    if fold:
+        annotations = fold(annotations, str(file))
+    grouped: dict[int | str, list[Record]] = {key: [] for key in images}
+    for record in annotations:
+        grouped[record["image_id"]].append(record)
+    order = [names.index(category) for category in categories.values()] if names else range(len(categories))
+    label_of = dict(zip(categories, order))
+    by_label = sorted(categories, key=label_of.__getitem__)
+    builder = Builder(name, split, Classes(tuple(categories[i] for i in by_label), tuple(by_label)))
+    if "annotations" not in content:
+        builder.notes.append(f"{file.name} has no annotations: all pictures are read as background")
+    paths = {key: _find(image, folders, file) for key, image in images.items()}
+    other_sizes: list[str] = []
+    for key in sorted(images, key=lambda key: bytewise(paths[key])):
+        size = builder.picture(paths[key], key)
+        said = (images[key].get("height", size[0]), images[key].get("width", size[1]))
+        if said != size:
+            other_sizes.append(f"{images[key]['file_name']} is {size[1]}x{size[0]}, not {said[1]}x{said[0]}")
+        for record in grouped[key]:
+            _add(builder, record, label_of, file)
+    if other_sizes:
+        text = (
+            "1 picture has another size" if len(other_sizes) == 1 else f"{len(other_sizes)} pictures have other sizes"
+        )
+        builder.notes.append(f"{text} than {file.name} says ({other_sizes[0]}); the files count")
+    return builder.build()
+
+
+def _add(builder: Builder, record: Record, label_of: Mapping[int, int], file: Path) -> None:
+    where = _where(file, "annotation", record["id"])
+    crowd = bool(record.get("iscrowd", 0))
+    area = record.get("area")
+    if area is not None and (isinstance(area, bool) or not isinstance(area, (int, float)) or area < 0):
+        raise FineSpotError(f"expected an area of 0 or more but got {area!r}", where=where)
+    extra = {name: whole_number(int(record[name]), name, where) for name in _ATTRIBUTES if _is_number(record.get(name))}
+    builder.box(
+        _corners(record, where),
+        -1 if record.get("any_class") else label_of[record["category_id"]],
+        where=where,
+        ignore=crowd or bool(record.get("ignore", 0)),
+        area=None if area is None else float(area),
+        annotation_id=record["id"],
+        attributes={"crowd": int(crowd), **extra},
+    )
+
+
+def _corners(record: Record, where: str) -> Corners:
+    """`bbox` as corners; where it is missing, the envelope of the polygons."""
+    box, polygons = record.get("bbox"), record.get("segmentation")
+    if box is None and isinstance(polygons, list) and polygons:
+        flat = [value for polygon in polygons for value in polygon]
+        if len(flat) < 6 or not all(map(_is_number, flat)):
+            raise FineSpotError("expected polygons of x, y pairs but got other values", where=where)
+        return min(flat[::2]), min(flat[1::2]), max(flat[::2]), max(flat[1::2])
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise FineSpotError(f"expected a bbox [x, y, width, height] but got {box!r}", where=where)
+    x, y, width, height = map(float, box)
+    if width < 0 or height < 0:
+        raise FineSpotError(f"expected a bbox with sides of 0 or more but got {box}", where=where)
+    return x, y, x + width, y + height
+
+
+def _load(file: Path) -> Record:
+    data = file.read_bytes()
+    try:
+        content = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        byte = re.search(r"byte (\d+)", str(error))
+        line = data[: int(byte[1])].count(b"\n") + 1 if byte else 1
+        raise FineSpotError(f"the JSON cannot be read ({error})", where=f"{file}:{line}") from error
+    if not isinstance(content, dict) or "images" not in content or "categories" not in content:
+        raise FineSpotError("expected a COCO file with images, categories and annotations", where=file)
+    return content
+
+
+def _by_id(content: Record, key: str, file: Path) -> dict[Any, Record]:
+    """Records of a list by their id; what has no usable or a repeated id is refused."""
+    records = content.get(key, [])
+    if not isinstance(records, list):
+        raise FineSpotError(f"expected a list of {key}", where=file)
+    found: dict[Any, Record] = {}
+    one = key.removesuffix("s") if key != "categories" else "category"
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict) or "id" not in record:
+            raise FineSpotError(f"expected a record with an id as {one} number {number} but got none", where=file)
+        identity = record["id"]
+        if key != "images" or not isinstance(identity, str):
+            identity = whole_number(identity, "id", f"{file}: {one} number {number}")
+        if identity in found:
+            raise FineSpotError(f"the id occurs more than once among the {key}", where=_where(file, one, identity))
+        found[identity] = {**record, "id": identity}
+        if key == "images" and not isinstance(record.get("file_name"), str):
+            raise FineSpotError("expected a file_name", where=_where(file, one, identity))
+        if key == "categories" and "name" not in record:
+            raise FineSpotError("expected a name", where=_where(file, one, identity))
+    return found
+
+
+def _categories(content: Record, file: Path, names: Sequence[str] | None) -> dict[int, str]:
+    found = {key: str(record["name"]) for key, record in sorted(_by_id(content, "categories", file).items())}
+    if not found:
+        raise FineSpotError("expected at least one category but got none", where=file)
+    if names is not None and sorted(found.values()) != sorted(names):
+        raise FineSpotError(
+            f"expected the classes of the data YAML ({', '.join(names)}) but got {', '.join(found.values())}",
+            where=file,
+        )
+    return found
+
+
+def _annotations(content: Record, images: Record, categories: Mapping[int, str], file: Path) -> list[Record]:
+    records = list(_by_id(content, "annotations", file).values())
+    for record in records:
+        where = _where(file, "annotation", record["id"])
+        if record.get("image_id") not in images:
+            raise FineSpotError(f"no image has the id {record.get('image_id')!r}", where=where)
+        category = record.get("category_id")
+        if category not in categories:
+            known = ", ".join(map(str, list(categories)[:10]))
+            raise FineSpotError(f"no category has the id {category!r}", where=where, hint=f"there are {known}")
+    return records
+
+
+def _find(image: Record, folders: Sequence[Path], file: Path) -> str:
+    for folder in folders:
+        path: str = os.path.abspath(folder / str(image["file_name"]))
+        if os.path.isfile(path):
+            return path
+    tried = ", ".join(str(folder) for folder in folders)
+    raise FineSpotError(
+        f"the picture {image['file_name']} does not exist",
+        where=_where(file, "image", image["id"]),
+        hint=f"looked in {tried}",
+    )
+
+
+def _where(file: Path, kind: str, identity: object) -> str:
+    return f"{file}: {kind} {identity}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
+
+
+def _need_folder(place: Path) -> None:
+    if not place.is_dir():
+        raise FineSpotError("expected the folder of a data set but there is none", where=place)
+    if not (place / "annotations").is_dir():
+        raise FineSpotError("expected a folder 'annotations' with COCO files in it", where=place)

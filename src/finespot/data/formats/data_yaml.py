@@ -1,0 +1,177 @@
+"""The data YAML of the YOLO family: where the pictures of each split lie and what the classes are called.
+
+Keys and rules as the Ultralytics documentation describes them. Differs: `path` is relative to the YAML file first
+and to the working directory second, and which one was used is noted; a `download` script is never run; names are
+read as they are written (`no` and `007` stay text, where YAML 1.1 makes a truth value and a number of them).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from finespot.data.builder import no_split
+from finespot.errors import FineSpotError
+from finespot.images import EXTENSIONS, find_images
+
+_KNOWN_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataYaml:
+    """A data YAML as read: class names, split name -> value as written, root folder, findings."""
+
+    file: Path
+    names: tuple[str, ...]
+    splits: Mapping[str, Any]
+    root: Path
+    notes: tuple[str, ...]
+
+    def value(self, split: str) -> list[str]:
+        """The folders and files that a split names."""
+        value = self.splits.get(split)
+        if value is None:
+            raise no_split(split, list(self.splits), self.file)
+        values = value if isinstance(value, list) else [value]
+        if not values or not all(isinstance(one, str) and one for one in values):
+            raise FineSpotError(f"expected a folder or file, or a list of these, as '{split}'", where=self.file)
+        return values
+
+
+def read_data_yaml(file: Path) -> DataYaml:
+    """Read a data YAML and check its classes; `notes` say what was found on the way.
+
+    Raises
+    ------
+    FineSpotError
+        The file is missing or no YAML mapping, names are missing, doubled or do not fit `nc`, the root is missing.
+    """
+    content = _load(file)
+    names = _names(content, file)
+    notes: list[str] = []
+    if "download" in content:
+        notes.append(f"{file.name} has a download entry; it is never run")
+    splits = {}
+    for key, value in content.items():
+        name = "val" if key == "validation" and "val" not in content else key
+        if name.startswith(_KNOWN_SPLITS) and value:
+            splits[name] = value
+        if name != key:
+            notes.append(f"{file.name} says 'validation'; read as 'val'")
+    order = {name: position for position, name in enumerate(_KNOWN_SPLITS)}
+    splits = dict(sorted(splits.items(), key=lambda item: (order.get(item[0], 3), item[0])))
+    root = _root(str(content.get("path") or ""), file, notes)
+    return DataYaml(file, names, splits, root, tuple(notes))
+
+
+def split_place(data: DataYaml, value: str, notes: list[str]) -> Path:
+    """The existing folder or file that one value of a split means, relative to the root."""
+    place = data.root / value
+    if place.exists():
+        return place
+    stripped = data.root / value[3:]
+    if value.startswith("../") and stripped.exists():
+        notes.append(f"'{value}' does not exist; '{value[3:]}' is used")
+        return stripped
+    raise FineSpotError(f"'{value}' does not exist", where=data.file, hint=f"expected it below {data.root}")
+
+
+def split_pictures(data: DataYaml, place: Path) -> list[str]:
+    """Absolute paths of the pictures below a folder or in a list file."""
+    if place.is_dir():
+        found = [os.path.abspath(path) for path in find_images(place)]
+        if not found:
+            raise FineSpotError(f"no pictures below {place}", where=data.file)
+        return found
+    if place.suffix.lower() in EXTENSIONS:
+        return [os.path.abspath(place)]
+    return _listed(data, place)
+
+
+def _listed(data: DataYaml, file: Path) -> list[str]:
+    """Pictures named in a text file, one path a line."""
+    found = []
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        name = line.strip()
+        if not name:
+            continue
+        # "./" means the list's own folder; other tools take the rest from the working directory, so that is last.
+        candidates = [file.parent / name, data.root / name, Path(name)]
+        path = next((one for one in candidates if one.is_file()), None)
+        if path is None:
+            raise FineSpotError(f"the picture {name} does not exist", where=f"{file}:{number}")
+        found.append(os.path.abspath(path))
+    if not found:
+        raise FineSpotError("expected a list of pictures but the file is empty", where=file)
+    return found
+
+
+def read_text(file: Path) -> str:
+    """A UTF-8 text file, with or without byte order mark."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FineSpotError(f"expected UTF-8 text ({error.reason} at byte {error.start})", where=file) from error
+    except OSError as error:
+        raise FineSpotError(f"cannot be read ({error.strerror})", where=file) from error
+
+
+def _load(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise FineSpotError("expected a data YAML but there is no such file", where=file)
+    try:
+        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)  # all scalars as text: builds nothing
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        raise FineSpotError(f"no valid YAML ({getattr(error, 'problem', None) or error})", where=where) from error
+    if not isinstance(content, dict):
+        raise FineSpotError("expected a mapping with train, val and names", where=file)
+    return content
+
+
+def _names(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    names = content.get("names")
+    if not names:
+        raise FineSpotError("expected class names under 'names' but got none", where=file)
+    if isinstance(names, dict):
+        try:
+            by_id = {int(key): value for key, value in names.items()}
+        except ValueError:
+            raise FineSpotError("expected class ids as keys of 'names'", where=file) from None
+        if sorted(by_id) != list(range(len(names))):
+            raise FineSpotError(
+                f"expected the ids 0 to {len(names) - 1} in 'names' but got {sorted(by_id)}", where=file
+            )
+        names = [by_id[number] for number in range(len(by_id))]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise FineSpotError("expected 'names' as a list of names or as a mapping from id to name", where=file)
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise FineSpotError(f"class names must differ, but {', '.join(doubled)} occurs more than once", where=file)
+    count = content.get("nc")
+    if count is not None and str(count).strip() != str(len(names)):
+        raise FineSpotError(f"nc is {count}, but there are {len(names)} names", where=file)
+    return tuple(names)
+
+
+def _root(path: str, file: Path, notes: list[str]) -> Path:
+    beside = file.parent / path
+    if not path or Path(path).is_absolute():
+        if not beside.is_dir():
+            raise FineSpotError(f"the folder under 'path' does not exist: {path}", where=file)
+        return beside
+    for root, what in ((beside, "the YAML file"), (Path(path), "the working directory")):
+        if root.is_dir():
+            notes.append(f"path '{path}' is taken relative to {what}: {os.path.abspath(root)}")
+            return root
+    raise FineSpotError(
+        f"the folder under 'path' does not exist: {path}",
+        where=file,
+        hint=f"looked beside the YAML file and in the working directory {os.getcwd()}",
+    )
