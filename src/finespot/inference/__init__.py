@@ -1,0 +1,25 @@
+"""The way from a picture to detections, the same for prediction and validation."""
+
+from finespot.inference.model import Model, load
+from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.score import score
+from finespot.inference.sources import Entry, Source, open_source
+from finespot.inference.timing import Timing
+from finespot.inference.validate import Validation, validate
+from finespot.inference.video import VideoRecorder
+
+__all__ = [
+    "Entry",
+    "Model",
+    "Outcome",
+    "Settings",
+    "Source",
+    "Timing",
+    "Validation",
+    "VideoRecorder",
+    "load",
+    "open_source",
+    "score",
+    "validate",
+    "walk",
+]

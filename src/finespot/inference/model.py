@@ -1,0 +1,170 @@
+"""`load` and `Model`: detection in two lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from finespot import zoo
+from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.prepare import scaling
+from finespot.inference.sources import open_source
+from finespot.inference.timing import Timing
+from finespot.runtimes import Session
+from finespot.structures import Classes, Detections, Tiling
+from finespot.weights import Card
+
+
+def load(
+    name_or_path: str | Path,
+    runtime: str = "auto",
+    threads: int | None = None,
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+) -> Model:
+    """A detector ready to use, from a weight file or the name of bundled weights.
+
+    Parameters
+    ----------
+    runtime, device, precision, threads:
+        What runs the network, where, in which number type and on how many CPU cores; see `Session`.
+    """
+    return Model(Session(name_or_path, runtime=runtime, threads=threads, device=device, precision=precision))
+
+
+class Model:
+    """A detector with its class names and the way it wants to be used.
+
+    Attributes
+    ----------
+    session, card:
+        What runs the network; what its weight file says.
+    skipped:
+        (name, reason) of each picture that the last prediction left out because it could not be read.
+    notes:
+        What the last prediction decided by itself, one line each.
+    timing:
+        Where the time of the last prediction went.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.skipped: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.timing = Timing()
+
+    @property
+    def card(self) -> Card:
+        """What the weight file says."""
+        return self.session.card
+
+    @property
+    def classes(self) -> Classes:
+        """Names of what is found."""
+        return self.card.classes
+
+    def predict(
+        self,
+        source: Any,
+        *,
+        conf: float | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        tiling: Tiling | None = None,
+        imgsz: int | None = None,
+        batch: int = 1,
+    ) -> Iterator[Detections]:
+        """Detect in all pictures of a source, one after the other.
+
+        Parameters
+        ----------
+        source:
+            See `open_source`: file, folder, glob, list file, video, array (H, W, 3) in RGB order, Pillow picture or
+            a list of these.
+        conf, iou, max_det:
+            Least score, IoU above which the lesser of two boxes of a class falls, most detections in a picture; what
+            the weight file says (0.25, 0.7 and 300 as a rule) where left out.
+        tiling:
+            How to cut pictures; the weight file's own where left out, `Tiling(None)` for whole pictures.
+        imgsz:
+            Long side of a whole picture, or side of a tile, in network input pixels; the weight file's where left
+            out.
+        batch:
+            Windows that run together at most.
+
+        Raises
+        ------
+        FineSpotError
+            The source is not there, or the one picture named cannot be read. In a folder or a list a picture that
+            cannot be read is left out: see `skipped`.
+        """
+        outcomes = self.outcomes(
+            source, conf=conf, iou=iou, max_det=max_det, tiling=tiling, imgsz=imgsz, batch=batch, pixels=False
+        )
+        return (one.detections for one in outcomes if one.error is None)
+
+    def outcomes(
+        self,
+        source: Any,
+        *,
+        conf: float | None = None,
+        iou: float | None = None,
+        max_det: int | None = None,
+        tiling: Tiling | None = None,
+        imgsz: int | None = None,
+        batch: int = 1,
+        pixels: bool = True,
+    ) -> Iterator[Outcome]:
+        """As `predict`, with the pixels of each picture (uint8 RGB) and an outcome for those that were left out."""
+        card = self.card
+        opened = open_source(source)
+        rule, notes = scaling(
+            card.imgsz if imgsz is None else imgsz, self.session.stride, card.tiling if tiling is None else tiling
+        )
+        settings = Settings(
+            scaling=rule,
+            conf=card.conf if conf is None else conf,
+            iou=card.iou if iou is None else iou,
+            max_det=card.max_det if max_det is None else max_det,
+            batch=batch,
+            keep_pixels=pixels,
+            skip_unreadable=not opened.single,
+        )
+        self.skipped, self.notes, self.timing = [], notes, Timing()
+        return self._walk(walk(self.session, opened.entries, settings, self.timing), self.skipped)
+
+    def _walk(self, outcomes: Iterator[Outcome], skipped: list[tuple[str, str]]) -> Iterator[Outcome]:
+        for outcome in outcomes:
+            if outcome.error is not None:
+                skipped.append((outcome.detections.source, outcome.error.what))
+            yield outcome
+
+    def info(self) -> dict[str, Any]:
+        """What this detector is, as plain values: architecture, cost, input, thresholds, origin, runtime."""
+        card, session = self.card, self.session
+        detector = session.detector
+        architecture = card.architecture
+        return {
+            "architecture": f"{architecture.family}{architecture.size}",
+            "options": dict(architecture.options),
+            "classes": list(card.classes.names),
+            "parameters": zoo.count_parameters(detector),
+            "gflops": zoo.count_gflops(detector, (card.imgsz, card.imgsz)),
+            "stride": session.stride,
+            "imgsz": card.imgsz,
+            "channels": card.channels,
+            "tiling": None if card.tiling is None else {"size": card.tiling.size, "overlap": card.tiling.overlap},
+            "conf": card.conf,
+            "iou": card.iou,
+            "max_det": card.max_det,
+            "metrics": [
+                {"protocol": m.protocol, "data": m.data, "split": m.split, "imgsz": m.imgsz, "values": m.values}
+                for m in card.metrics
+            ],
+            "data_licence": card.data_licence,
+            "provenance": card.provenance,
+            "runtime": session.reason,
+        }

@@ -1,0 +1,230 @@
+"""The pipeline: source -> Image -> windows -> batch -> Session -> select -> merge -> Detections.
+
+Prediction and validation both walk it; a whole picture is the case of one window. A background thread decodes, cuts
+and scales while the network runs; windows of equal shape that follow each other share a batch, also across pictures.
+Results come out picture by picture in the order of the source.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finespot.errors import FineSpotError
+from finespot.inference.prefetch import Prefetch
+from finespot.inference.prepare import Scaling, cut, read_rgb
+from finespot.inference.sources import Entry
+from finespot.inference.timing import Timing
+from finespot.runtimes import Session
+from finespot.structures import Classes, Detections, Placement, Size
+from finespot.tiling import Part, merge, windows
+
+# Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
+_READ_AHEAD_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are walked.
+
+    Attributes
+    ----------
+    scaling:
+        How windows are cut and scaled (see `prepare.scaling`).
+    conf, iou, max_det:
+        Least score, IoU above which the lesser of two boxes falls, most detections in a picture.
+    batch:
+        Windows that run together at most.
+    multi_label:
+        One detection for every class above `conf` at a place (validation), not only the best class.
+    keep_pixels:
+        Hand out the picture's pixels with its detections.
+    skip_unreadable:
+        Go on after a picture that cannot be read; otherwise the error is raised.
+    """
+
+    scaling: Scaling
+    conf: float = 0.25
+    iou: float = 0.7
+    max_det: int = 300
+    batch: int = 1
+    multi_label: bool = False
+    keep_pixels: bool = False
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("conf", self.conf), ("iou", self.iou)):
+            if not 0 <= value <= 1:
+                raise FineSpotError(f"expected a value from 0 to 1 but got {value}", where=name)
+        for name, count in (("max_det", self.max_det), ("batch", self.batch)):
+            if count < 1:
+                raise FineSpotError(f"expected 1 or more but got {count}", where=name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one picture: its place in the source, its detections, its pixels where they were asked for.
+
+    `error` is set, and `detections` empty, for a picture that could not be read.
+    """
+
+    index: int
+    detections: Detections
+    pixels: NDArray[np.uint8] | None = None
+    error: FineSpotError | None = None
+
+
+@dataclass
+class _Picture:
+    """A picture on its way: its windows not yet run and what was found so far."""
+
+    index: int
+    name: str
+    size: Size
+    windows: int
+    open_windows: int
+    pixels: NDArray[np.uint8] | None = None
+    error: FineSpotError | None = None
+    parts: list[Part] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A prepared window: uint8 (h, w, 3), or none for a picture that could not be read."""
+
+    picture: _Picture
+    pixels: NDArray[np.uint8] | None = None
+    placement: Placement | None = None
+
+
+def walk(
+    session: Session,
+    entries: Iterable[Entry],
+    settings: Settings,
+    timing: Timing | None = None,
+    classes: Classes | None = None,
+) -> Iterator[Outcome]:
+    """Detect in every picture, in order; `timing` gets the times added, `classes` defaults to the session's."""
+    timing = timing if timing is not None else Timing()
+    names = classes or session.classes
+    ahead = Prefetch(_pieces(entries, settings, timing), _weigh, _READ_AHEAD_BYTES)
+    pending: deque[_Picture] = deque()
+    start = time.perf_counter()
+    try:
+        for group in _groups(ahead, settings.batch):
+            _enter(pending, group)
+            if group[0].pixels is not None:
+                _run(session, group, settings, timing, ahead.cpu_time)
+            while pending and pending[0].open_windows == 0:
+                outcome = _finish(pending.popleft(), session, settings, names, timing)
+                timing.total += time.perf_counter() - start
+                yield outcome
+                start = time.perf_counter()
+    finally:
+        ahead.close()
+        timing.waiting += ahead.waited
+
+
+def _pieces(entries: Iterable[Entry], settings: Settings, timing: Timing) -> Iterator[_Piece]:
+    """Decode, cut and scale: what the background thread does."""
+    reading = iter(entries)
+    index = 0
+    while True:
+        with timing.stage("decode"):
+            entry = next(reading, None)
+            if entry is None:
+                return
+            failed: FineSpotError | None = None
+            try:
+                image = entry.open()
+                pixels = read_rgb(image)
+            except FineSpotError as error:
+                if not settings.skip_unreadable:
+                    raise
+                failed = error
+        if failed is not None:
+            yield _Piece(_Picture(index, entry.name, (0, 0), 0, 0, error=failed))
+        else:
+            count = len(windows(image.size, settings.scaling.tiling))
+            kept = pixels if settings.keep_pixels else None
+            picture = _Picture(index, entry.name, image.size, count, count, kept)
+            inputs = cut(image, pixels, settings.scaling)
+            for _ in range(count):
+                with timing.stage("prepare"):
+                    window, placement = next(inputs)
+                yield _Piece(picture, window, placement)
+        index += 1
+
+
+def _weigh(piece: _Piece) -> int:
+    own = 0 if piece.pixels is None else piece.pixels.nbytes
+    # A picture that is kept stays in memory with all its windows: each carries its share.
+    whole = 0 if piece.picture.pixels is None else piece.picture.pixels.nbytes // piece.picture.windows
+    return own + whole
+
+
+def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
+    """Consecutive windows of one shape, up to `batch`; a picture that could not be read stands alone."""
+    group: list[_Piece] = []
+    for piece in pieces:
+        if group and (len(group) == batch or _shape(group[0]) != _shape(piece)):
+            yield group
+            group = []
+        group.append(piece)
+        if piece.pixels is None or len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _shape(piece: _Piece) -> tuple[int, ...] | None:
+    return None if piece.pixels is None else piece.pixels.shape
+
+
+def _enter(pending: deque[_Picture], group: list[_Piece]) -> None:
+    for piece in group:
+        if not pending or pending[-1] is not piece.picture:
+            pending.append(piece.picture)
+
+
+def _run(
+    session: Session, group: list[_Piece], settings: Settings, timing: Timing, background: Callable[[], float]
+) -> None:
+    with timing.stage("prepare"):
+        # (B, H, W, 3) seen as (B, 3, H, W) is channels-last memory already: nothing is moved.
+        images = torch.from_numpy(np.stack([piece.pixels for piece in group if piece.pixels is not None]))
+        images = images.permute(0, 3, 1, 2)
+    with timing.stage("model", lambda: time.process_time() - background()):
+        raw = session(images)
+        session.wait()
+    with timing.stage("postprocess"):
+        selected = session.head.select(raw, settings.conf, multi_label=settings.multi_label)
+        for piece, (boxes, scores, labels) in zip(group, selected, strict=True):
+            assert piece.placement is not None
+            piece.picture.parts.append(Part(piece.placement, boxes, scores, labels))
+            piece.picture.open_windows -= 1
+    timing.windows += len(group)
+
+
+def _finish(picture: _Picture, session: Session, settings: Settings, classes: Classes, timing: Timing) -> Outcome:
+    if picture.error is not None:
+        return Outcome(picture.index, Detections.empty((0, 0), classes, picture.name), error=picture.error)
+    with timing.stage("postprocess"):
+        found = merge(
+            picture.parts,
+            size=picture.size,
+            classes=classes,
+            iou=settings.iou,
+            max_det=settings.max_det,
+            suppress=session.head.suppress,
+            source=picture.name,
+        )
+    timing.pictures += 1
+    return Outcome(picture.index, found, picture.pixels)

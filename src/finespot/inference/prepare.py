@@ -1,0 +1,92 @@
+"""From a picture to the network's input: cut into windows, scaled, padded to the stride.
+
+A whole picture is scaled so that its long side becomes `imgsz`; a window of a tiling by `imgsz / tile size`, so that
+pixels stay as they are where both are equal. Either is padded to the next multiple of the stride only: a picture
+of 640 x 512 enters as 640 x 512.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot import images
+from finespot.errors import FineSpotError
+from finespot.structures import Image, Placement, Size, Tile, Tiling
+from finespot.tiling import windows
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The rule that makes network inputs: the tiling, the input size and the stride that sides are multiples of."""
+
+    imgsz: int
+    stride: int
+    tiling: Tiling | None = None
+
+    @property
+    def tiled(self) -> bool:
+        """Whether pictures are cut."""
+        return self.tiling is not None and self.tiling.size is not None
+
+    def factor(self, window: Size) -> float:
+        """Input pixels per picture pixel for a window of (height, width)."""
+        if self.tiling is not None and self.tiling.size is not None:
+            return self.imgsz / self.tiling.size
+        return self.imgsz / max(window)
+
+
+def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
+    """The scaling for an asked input size, with a note where that had to be rounded up to the stride."""
+    if imgsz < 1:
+        raise FineSpotError(f"expected 1 or more but got {imgsz}", where="imgsz")
+    rule = Scaling(imgsz, stride, tiling)
+    rounded = -(-imgsz // stride) * stride
+    if rounded == imgsz or rule.tiled:
+        # Tiles keep their scale and are padded instead: a tile of 500 px at imgsz 500 stays at its own pixels.
+        return rule, []
+    note = f"imgsz {imgsz} is no multiple of the stride {stride}: rounded up to {rounded}"
+    return replace(rule, imgsz=rounded), [note]
+
+
+def cut(image: Image, pixels: NDArray[np.uint8], rule: Scaling) -> Iterator[tuple[NDArray[np.uint8], Placement]]:
+    """The network inputs of a picture, uint8 (h, w, 3) contiguous, each with its placement in the picture."""
+    for tile in windows(image.size, rule.tiling):
+        yield place(pixels, tile, rule)
+
+
+def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray[np.uint8], Placement]:
+    """One window of a picture as network input."""
+    x1, y1, x2, y2 = tile.window
+    height, width = y2 - y1, x2 - x1
+    window = pixels[y1:y2, x1:x2]
+    factor = rule.factor((height, width))
+    scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
+    if scaled != (height, width):
+        window = images.resize(window, scaled)
+    target = (_up(scaled[0], rule.stride), _up(scaled[1], rule.stride))
+    offset = (0.0, 0.0)
+    if target != scaled:
+        window, inner = images.letterbox(window, target, enlarge=False)
+        offset = inner.offset
+    placement = Placement(
+        scale=(scaled[0] / height, scaled[1] / width),
+        offset=offset,
+        size=(pixels.shape[0], pixels.shape[1]),
+        origin=(float(x1), float(y1)),
+    )
+    return np.ascontiguousarray(window), placement
+
+
+def read_rgb(image: Image) -> NDArray[np.uint8]:
+    """All pixels of a picture as uint8 RGB (H, W, 3): gray repeated, 16 bits scaled to 8."""
+    pixels: NDArray[Any] = image.read(None)
+    return images.to_rgb8(pixels, image.bit_depth)
+
+
+def _up(length: int, stride: int) -> int:
+    return -(-length // stride) * stride

@@ -1,0 +1,168 @@
+"""Detect in all pictures of a data set and score the result: the pipeline of prediction, then the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finespot import metrics
+from finespot.errors import FineSpotError
+from finespot.inference.pipeline import Settings, walk
+from finespot.inference.prepare import scaling
+from finespot.inference.sources import Entry
+from finespot.inference.timing import Timing
+from finespot.runtimes import Session
+from finespot.structures import Classes, Detections, Labels, Tiling
+from finespot.writers import write_coco
+
+if TYPE_CHECKING:
+    from finespot.data import Dataset
+
+# At least so many detections a picture, whatever the protocol counts: its limits are per class.
+_MAX_DET = 300
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation gave.
+
+    Attributes
+    ----------
+    report:
+        The protocol's numbers.
+    detections, image_ids:
+        Per picture in the data set's order; labels are the data set's classes.
+    truth, results:
+        The columns that were compared (for a confusion matrix and curves).
+    timing:
+        Where the time went; `speed` and `rate` are shortcuts.
+    notes:
+        What was decided or left out, one line each.
+    """
+
+    report: metrics.Report
+    detections: list[Detections]
+    image_ids: list[int | str]
+    truth: metrics.Truth
+    results: metrics.Results
+    timing: Timing
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """Milliseconds a picture (wall) by stage: decode, prepare, model, postprocess."""
+        return self.timing.per_picture()
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.timing.rate
+
+    def to_coco(self, path: str | Path) -> Path:
+        """Write the detections as COCO results with the data set's image ids and category ids."""
+        return write_coco(path, self.detections, self.image_ids)
+
+
+def validate(
+    session: Session,
+    dataset: Dataset,
+    *,
+    protocol: str | metrics.Protocol = "coco",
+    imgsz: int | None = None,
+    batch: int = 8,
+    conf: float = 0.001,
+    iou: float = 0.7,
+    max_det: int | None = None,
+    tiling: Tiling | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Validation:
+    """Score a network on a data set.
+
+    Parameters
+    ----------
+    protocol:
+        Name of an evaluation protocol, or one.
+    imgsz, tiling:
+        Input size and cutting; the weight file's own where left out (`Tiling(None)`: whole pictures).
+    batch:
+        Windows of equal shape that run together at most.
+    conf, iou:
+        Least score (every class above it counts at a place) and IoU of suppression.
+    max_det:
+        Most detections in a picture; by default 300 or the protocol's largest limit, if that is more.
+    progress:
+        Called with (pictures done, pictures in all) after each picture.
+
+    Raises
+    ------
+    FineSpotError
+        A picture cannot be read, or no class of the weights is one of the data set's.
+    """
+    rules = metrics.protocol(protocol) if isinstance(protocol, str) else protocol
+    card = session.card
+    rule, notes = scaling(
+        card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling
+    )
+    settings = Settings(
+        scaling=rule,
+        conf=conf,
+        iou=iou,
+        max_det=max(_MAX_DET, *rules.max_dets) if max_det is None else max_det,
+        batch=batch,
+        multi_label=True,
+    )
+    labels, class_notes = match_classes(session.classes, dataset.classes)
+    timing = Timing()
+    detections: list[Detections] = []
+    for outcome in walk(session, _entries(dataset), settings, timing):
+        detections.append(_relabel(outcome.detections, labels, dataset.classes))
+        if progress is not None:
+            progress(len(detections), len(dataset))
+    ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
+    truth = metrics.Truth.from_annotations([dataset.annotations(i) for i in range(len(dataset))], dataset.classes, ids)
+    results = metrics.Results.from_detections(detections, truth)
+    report = metrics.evaluate(truth, results, rules)
+    return Validation(report, detections, ids, truth, results, timing, [*dataset.notes, *notes, *class_notes])
+
+
+def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
+    """For each class of a network its label in a data set, -1 where it has none; and what is to be said about it.
+
+    Classes are matched by name. Those of a network that was never given names (0, 1, 2 ...) are matched by place.
+    """
+    if own.names == tuple(str(i) for i in range(len(wanted))):
+        return np.arange(len(wanted)), []
+    labels = np.array([wanted.index(name) if name in wanted.names else -1 for name in own], np.int64)
+    if (labels < 0).all():
+        raise FineSpotError(
+            f"expected a class of the data set ({_some(wanted.names)}) but the weights know {_some(own.names)}",
+            hint="classes are matched by name",
+        )
+    notes = []
+    lost = [name for name, label in zip(own, labels) if label < 0]
+    if lost:
+        notes.append(f"detections of classes that the data set does not have are left out: {_some(lost)}")
+    unseen = [name for name in wanted if name not in own.names]
+    if unseen:
+        notes.append(f"classes that the weights do not know count as never found: {_some(unseen)}")
+    return labels, notes
+
+
+def _entries(dataset: Dataset) -> Iterator[Entry]:
+    for index in range(len(dataset)):
+        yield Entry(dataset.path(index), partial(dataset.image, index))
+
+
+def _relabel(found: Detections, labels: Labels, classes: Classes) -> Detections:
+    changed = labels[found.labels]
+    keep = changed >= 0
+    return replace(found, boxes=found.boxes[keep], scores=found.scores[keep], labels=changed[keep], classes=classes)
+
+
+def _some(names: tuple[str, ...] | list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,70 @@
+"""Device, precision and threads: what `auto` means on this machine, with the reason in words."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import torch
+
+from finespot.errors import FineSpotError, unknown
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Choice(NamedTuple):
+    """A value that was asked for or chosen, and why."""
+
+    value: str
+    reason: str
+
+
+def allowed_cores() -> int:
+    """Cores that this process may use: its affinity mask where the system has one, else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_threads(threads: int | None) -> int:
+    """Threads of a CPU network: as asked, else one for each core that this process may use."""
+    if threads is None:
+        return allowed_cores()
+    if threads < 1:
+        raise FineSpotError(f"expected 1 or more but got {threads}", where="threads")
+    return threads
+
+
+def choose_device(device: str, own: torch.device | None = None) -> Choice:
+    """`auto` is where a live network (`own`) lies already, else the first GPU, else the CPU; `0` means `cuda:0`."""
+    if device != "auto":
+        return Choice(_checked_device(f"cuda:{device}" if device.isdigit() else device), "asked for")
+    if own is not None:
+        return Choice(str(own), "the network lies there")
+    if torch.cuda.is_available():
+        return Choice("cuda:0", "a GPU is available")
+    return Choice("cpu", "no GPU is available")
+
+
+def choose_precision(precision: str, device: torch.device) -> Choice:
+    """`auto` is fp16 on a GPU (half the memory traffic, tensor cores) and fp32 on a CPU."""
+    if precision == "auto":
+        gpu = device.type == "cuda"
+        return Choice("fp16", "on a GPU") if gpu else Choice("fp32", f"on {device.type}")
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, ["auto", *PRECISIONS], where="precision")
+    return Choice(precision, "asked for")
+
+
+def _checked_device(name: str) -> str:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FineSpotError(
+            f"unknown device '{name}'", where="device", hint="expected auto, cpu, cuda, cuda:0 or a GPU's number"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise FineSpotError(
+            f"there is no '{name}': this machine shows {torch.cuda.device_count()} GPUs", where="device"
+        )
+    return name

@@ -1,0 +1,85 @@
+"""The torch runtime: the network itself, batch norm folded into the convolutions, channels-last memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from finespot.registry import register
+from finespot.runtimes.settings import PRECISIONS
+
+if TYPE_CHECKING:
+    from finespot.zoo import Detector
+
+
+@register("runtime", "torch")
+class TorchRuntime:
+    """Runs a copy of a detector; the detector itself is not touched.
+
+    Parameters
+    ----------
+    detector:
+        The network, on any device, in any mode.
+    mean, std:
+        Per channel, of inputs scaled to 0 to 1: the network gets (x - mean) / std.
+    device, precision:
+        Where and in what type it computes (`fp32`, `fp16`, `bf16`).
+    threads:
+        CPU threads inside one operator, set for the time of a call and put back after it.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        device: torch.device,
+        precision: str,
+        threads: int,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+    ) -> None:
+        self.device, self.threads = device, threads
+        self.dtype = PRECISIONS[precision]
+        network = detector.fused().eval().requires_grad_(False)
+        self.network = network.to(device=device, dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        self._shift = torch.tensor(mean, device=device, dtype=self.dtype).view(1, -1, 1, 1) if any(mean) else None
+        plain = all(value == 1 for value in std)
+        self._scale = None if plain else torch.tensor(std, device=device, dtype=self.dtype).view(1, -1, 1, 1)
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32."""
+        with torch.inference_mode(), _threads(self.threads if self.device.type == "cpu" else None):
+            inputs = images.to(self.device, non_blocking=True).to(self.dtype).div_(255)
+            if self._shift is not None:
+                inputs = inputs.sub_(self._shift)
+            if self._scale is not None:
+                inputs = inputs.div_(self._scale)
+            raw = self.network(inputs.contiguous(memory_format=torch.channels_last))
+            return {name: _plain(value) for name, value in raw.items()}
+
+    def wait(self) -> None:
+        """Wait until the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _plain(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

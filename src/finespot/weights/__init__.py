@@ -1,0 +1,19 @@
+"""Weight files: a network with everything needed to build and use it again."""
+
+from finespot.weights.card import FORMAT_VERSION, Card, MetricRecord
+from finespot.weights.catalog import bundled, resolve
+from finespot.weights.file import load, read_card, save
+from finespot.weights.transfer import TransferReport, transfer
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Card",
+    "MetricRecord",
+    "TransferReport",
+    "bundled",
+    "load",
+    "read_card",
+    "resolve",
+    "save",
+    "transfer",
+]

@@ -1,0 +1,104 @@
+"""What a weight file says about its network, kept as JSON under the metadata key `finespot`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from finespot.errors import FineSpotError
+from finespot.structures import Architecture, Classes, Tiling
+
+FORMAT_VERSION = 1
+
+
+class MetricRecord(msgspec.Struct, kw_only=True):
+    """Figures measured with these weights: under which protocol, on what, at which input size."""
+
+    protocol: str
+    data: str
+    split: str
+    imgsz: int
+    values: dict[str, float | None]
+
+
+class Card(msgspec.Struct, kw_only=True):
+    """A network and how it wants to be used.
+
+    Attributes
+    ----------
+    architecture, classes:
+        Enough to build the network and to name what it finds.
+    imgsz, channels, bit_depth, mean, std:
+        The input: long side in pixels, channels, bits; the network gets (value / (2^bits - 1) - mean) / std.
+    tiling:
+        How pictures are cut; None means whole pictures.
+    conf, iou, max_det:
+        Thresholds of prediction: least score, IoU of suppression, most detections in a picture.
+    metrics, data_licence, provenance:
+        What was measured, the licence of the training data, and where the weights come from.
+    """
+
+    architecture: Architecture
+    classes: Classes
+    imgsz: int = 640
+    channels: int = 3
+    bit_depth: int = 8
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    tiling: Tiling | None = None
+    conf: float = 0.25
+    iou: float = 0.7
+    max_det: int = 300
+    metrics: list[MetricRecord] = []
+    data_licence: str = ""
+    provenance: dict[str, Any] = {}
+    format_version: int = FORMAT_VERSION
+
+    def check(self) -> None:
+        """Raise `FineSpotError` where two entries do not fit each other."""
+        if self.architecture.classes != len(self.classes):
+            raise FineSpotError(
+                f"expected {self.architecture.classes} class names for the architecture but got {len(self.classes)}"
+            )
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise FineSpotError(
+                f"expected mean and std of {self.channels} channels but got {len(self.mean)} and {len(self.std)}"
+            )
+        if self.imgsz < 1 or self.max_det < 1 or not 0 <= self.conf <= 1 or not 0 <= self.iou <= 1:
+            raise FineSpotError(
+                "expected imgsz and max_det of 1 or more, conf and iou from 0 to 1 but got "
+                f"{self.imgsz}, {self.max_det}, {self.conf}, {self.iou}"
+            )
+        if min(self.std) <= 0:
+            raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
+
+    def to_json(self) -> str:
+        """The text that the weight file keeps."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Card:
+        """Read the text of a weight file.
+
+        Raises
+        ------
+        FineSpotError
+            The file comes from a newer FineSpot, or the text is not a card.
+        """
+        try:
+            version = msgspec.json.decode(text, type=_Version).format_version
+            if version > FORMAT_VERSION:
+                raise FineSpotError(
+                    f"expected format version {FORMAT_VERSION} or older but got {version}",
+                    hint="the file was written by a newer FineSpot: update this one",
+                )
+            card = msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FineSpotError(f"the description under 'finespot' cannot be read ({error})") from error
+        card.check()
+        return card
+
+
+class _Version(msgspec.Struct):
+    format_version: int

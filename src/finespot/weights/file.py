@@ -1,0 +1,144 @@
+"""The weight file: safetensors with our own tensor names and a `Card` under the metadata key `finespot`.
+
+Loading builds the network from the card and copies numbers into it; nothing in the file is executed. Stored halves
+(fp16) are taken for convolution and matrix weights only: one-dimensional tensors (biases, batch norm statistics,
+which reach from 1e-9 to beyond fp16's 65504) are a hundredth of the file and stay as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from finespot import zoo
+from finespot.errors import FineSpotError, nearest
+from finespot.weights.card import Card
+from finespot.weights.catalog import resolve
+from finespot.writers import write_atomic
+
+if TYPE_CHECKING:
+    from finespot.zoo import Detector
+
+KEY = "finespot"
+_HALF_MAX = float(torch.finfo(torch.float16).max)
+
+
+def save(path: str | Path, detector: Detector, card: Card, half: bool = True) -> Path:
+    """Write a detector with its card, in one step: a failure keeps the file that stood there.
+
+    Parameters
+    ----------
+    half:
+        Store weights of two and more dimensions as fp16; those with a value beyond its range stay float32.
+
+    Raises
+    ------
+    FineSpotError
+        The card does not describe this detector, a tensor holds NaN or infinity, or the file cannot be written.
+    """
+    card.check()
+    # Compared as JSON: a tuple among the options comes back as a list, which is no difference.
+    if msgspec.json.encode(card.architecture) != msgspec.json.encode(detector.architecture):
+        raise FineSpotError("expected the card of this detector but got another architecture", where=path)
+    tensors = {}
+    for name, tensor in detector.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FineSpotError(f"the tensor '{name}' holds NaN or infinity; nothing was written", where=path)
+        # A copy of its own in plain layout: safetensors refuses shared memory and channels-last strides.
+        kind = _stored_type(tensor, half)
+        tensors[name] = tensor.detach().to("cpu", kind, copy=True).contiguous().clone()
+    return write_atomic(path, to_bytes(tensors, {KEY: card.to_json()}))
+
+
+def load(name_or_path: str | Path) -> tuple[Detector, Card]:
+    """Build the network that a weight file describes and fill it: float32, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FineSpotError
+        No such file; not a safetensors file or a broken one; no FineSpot description in it; written by a newer
+        version; tensors that do not fit the network.
+    """
+    path = resolve(name_or_path)
+    tensors, card = read_tensors(path)
+    try:
+        detector = zoo.build(card.architecture)
+    except (TypeError, ValueError, KeyError) as error:
+        raise FineSpotError(f"the architecture it describes cannot be built ({error})", where=path) from error
+    state = detector.state_dict()
+    _check_fit(path, state, tensors)
+    detector.load_state_dict(tensors, strict=True)
+    return detector.eval(), card
+
+
+def read_card(name_or_path: str | Path) -> Card:
+    """The card of a weight file, without its tensors."""
+    return _open(resolve(name_or_path), tensors=False)[1]
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Card]:
+    """All tensors of a weight file by name, floating ones as float32, and its card."""
+    return _open(path, tensors=True)
+
+
+def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
+    found: dict[str, Tensor] = {}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if KEY in metadata and tensors:
+                for name in file.keys():  # noqa: SIM118 (the handle is no mapping)
+                    tensor = file.get_tensor(name)
+                    # A copy in any case: the handle maps the file, and the file may be replaced under it.
+                    kind = torch.float32 if tensor.is_floating_point() else tensor.dtype
+                    found[name] = tensor.to(kind, copy=True)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise FineSpotError(
+            f"not a readable safetensors file ({error})",
+            where=path,
+            hint="it may be cut off, or a checkpoint of another kind: see `finespot weights import`",
+        ) from error
+    if KEY not in metadata:
+        raise FineSpotError(
+            "a safetensors file without FineSpot's description",
+            where=path,
+            hint="bring foreign checkpoints in with `finespot weights import`",
+        )
+    try:
+        card = Card.from_json(metadata[KEY])
+    except FineSpotError as error:
+        raise FineSpotError(error.what, where=path, hint=error.hint) from error
+    return found, card
+
+
+def _check_fit(path: Path, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    absent, extra = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
+    if absent:
+        count = f"{len(absent)} of {len(state)} tensors are absent, first '{absent[0]}'"
+        near = nearest(absent[0], extra, 1) if extra else []
+        raise FineSpotError(count, where=path, hint=f"the file holds '{near[0]}' instead" if near else None)
+    if extra:
+        raise FineSpotError(f"{len(extra)} tensors have no place in the network, first '{extra[0]}'", where=path)
+    for name, tensor in tensors.items():
+        wanted = state[name]
+        if tensor.shape != wanted.shape:
+            raise FineSpotError(
+                f"expected shape {tuple(wanted.shape)} for '{name}' but got {tuple(tensor.shape)}", where=path
+            )
+        if tensor.is_floating_point() != wanted.is_floating_point():
+            raise FineSpotError(f"expected {wanted.dtype} for '{name}' but got {tensor.dtype}", where=path)
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FineSpotError(f"the tensor '{name}' holds NaN or infinity", where=path)
+
+
+def _stored_type(tensor: Tensor, half: bool) -> torch.dtype:
+    if not (half and tensor.is_floating_point() and tensor.ndim >= 2):
+        return tensor.dtype
+    largest = float(tensor.abs().amax()) if tensor.numel() else 0.0
+    return torch.float16 if largest <= _HALF_MAX else torch.float32

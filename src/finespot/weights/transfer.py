@@ -1,0 +1,143 @@
+"""Start a network from the weights of another: other classes, another number of them, or another architecture.
+
+Tensors are matched by name and shape. The head's last layers have a row a class: these are matched by class name,
+so that "car" starts from "car" wherever it stands in either list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from finespot.errors import FineSpotError
+from finespot.structures import Classes
+from finespot.weights.catalog import resolve
+from finespot.weights.file import read_tensors
+
+if TYPE_CHECKING:
+    from finespot.zoo import Detector
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What a network took over.
+
+    Attributes
+    ----------
+    source:
+        The weight file.
+    share:
+        Share of the network's parameters that were taken over, 0 to 1.
+    matched, mismatched, new, unused:
+        Tensor names: taken over; present but of another shape; not in the file; only in the file.
+    classes_matched, classes_new, classes_unused:
+        Class names whose rows were taken over; that start anew; that only the file knows.
+    """
+
+    source: str
+    share: float
+    matched: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    new: tuple[str, ...]
+    unused: tuple[str, ...]
+    classes_matched: tuple[str, ...]
+    classes_new: tuple[str, ...]
+    classes_unused: tuple[str, ...]
+
+    def summary(self) -> str:
+        """One line to print."""
+        parts = [f"{100 * self.share:.1f} % of the parameters taken from {self.source}"]
+        parts.append(f"{len(self.matched)} tensors fit")
+        if self.mismatched:
+            parts.append(f"{len(self.mismatched)} have another shape")
+        if self.new:
+            parts.append(f"{len(self.new)} are not in the file")
+        if self.unused:
+            parts.append(f"{len(self.unused)} of the file are not used")
+        known = _listed(self.classes_matched) or "none"
+        parts.append(f"classes taken over by name: {known}")
+        if self.classes_new:
+            parts.append(f"classes that start anew: {_listed(self.classes_new)}")
+        return "; ".join(parts)
+
+
+def transfer(detector: Detector, classes: Classes, source: str | Path) -> TransferReport:
+    """Copy into `detector` what fits of the weight file `source`; what does not fit keeps its initialization.
+
+    Parameters
+    ----------
+    detector:
+        The network, changed in place. Its class rows belong to `classes`, in order.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read, or nothing in it fits.
+    """
+    path = resolve(source)
+    tensors, card = read_tensors(path)
+    state = detector.state_dict()
+    by_class = set(_class_tensors(detector)) & state.keys()
+    pairs = [(label, card.classes.index(name)) for label, name in enumerate(classes) if name in card.classes.names]
+    matched: list[str] = []
+    mismatched: list[str] = []
+    new: list[str] = []
+    taken = 0
+    parameters = {name: p.numel() for name, p in detector.named_parameters()}
+    for name, tensor in state.items():
+        given = tensors.get(name)
+        if given is None:
+            new.append(name)
+        elif name in by_class and given.shape[1:] == tensor.shape[1:]:
+            taken += _copy_rows(tensor, given, pairs)
+            (matched if pairs else mismatched).append(name)
+        elif given.shape == tensor.shape and name not in by_class:
+            tensor.copy_(given)
+            taken += parameters.get(name, 0)
+            matched.append(name)
+        else:
+            mismatched.append(name)
+    share = taken / max(1, sum(parameters.values()))
+    # What any two networks share by chance (the head's 16 bins) rounds to 0.0 %.
+    if share < 0.0005:
+        raise FineSpotError(
+            f"nothing in it fits this network ({len(tensors)} tensors against {len(state)}, 0 % of the parameters)",
+            where=path,
+            hint=f"it holds a {card.architecture.family}{card.architecture.size}: take weights of a related network",
+        )
+    rows = {classes[label] for label, _ in pairs}
+    return TransferReport(
+        source=str(path),
+        share=share,
+        matched=tuple(matched),
+        mismatched=tuple(mismatched),
+        new=tuple(new),
+        unused=tuple(name for name in tensors if name not in state),
+        classes_matched=tuple(name for name in classes if name in rows),
+        classes_new=tuple(name for name in classes if name not in rows),
+        classes_unused=tuple(name for name in card.classes if name not in rows),
+    )
+
+
+def _class_tensors(detector: Detector) -> list[str]:
+    """Names of tensors whose first dimension is the classes, as the head says."""
+    head: Any = detector.head
+    return [f"head.{name}" for name in head.class_rows()]
+
+
+@torch.no_grad()
+def _copy_rows(tensor: Tensor, given: Tensor, pairs: list[tuple[int, int]]) -> int:
+    """Copy the rows of common classes; returns the numbers copied."""
+    for own, other in pairs:
+        tensor[own].copy_(given[other])
+    return len(pairs) * (tensor[0].numel() if len(tensor) else 0)
+
+
+def _listed(names: tuple[str, ...], most: int = 8) -> str:
+    """Names in a row, the rest as a count."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
