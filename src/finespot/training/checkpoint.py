@@ -1,0 +1,101 @@
+"""The file a run resumes from: `RUN/weights/resume.pt`.
+
+Written after every epoch to a temporary name, flushed to the disk and renamed, so that the file is whole at any
+moment, and read with `weights_only=True`, so that it can execute nothing. It holds weights, average, optimizer,
+gradient scaler, position, early-stop state and the random states of every process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from finespot.errors import FineSpotError
+
+FORMAT = 1
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Write `state` (tensors, numbers, texts, and dicts and lists of these); the old file stays where this fails.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be written, as when the disk is full.
+    """
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failing stream as RuntimeError.
+        temporary.unlink(missing_ok=True)
+        kept = "the last good one is kept" if path.exists() else "there was none before it"
+        raise FineSpotError(f"the checkpoint could not be written ({error}); {kept}", where=path) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU, tensors and plain values only.
+
+    Raises
+    ------
+    FineSpotError
+        There is none, or it is no checkpoint of this kind.
+    """
+    if not path.is_file():
+        raise FineSpotError("no checkpoint to resume from", where=path, hint="expected a run folder of finespot train")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        first = str(error).strip().splitlines()[:1]
+        raise FineSpotError(f"cannot be read as a checkpoint ({''.join(first)})", where=path) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise FineSpotError(f"expected a checkpoint of format {FORMAT} but got {found}", where=path)
+    return state
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's generators in this process, as plain values and tensors."""
+    version, internal, gauss = random.getstate()
+    # The old global generator too: user code may draw from it.
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [
+            str(kind),
+            np.asarray(keys).tolist(),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_states(states: dict[str, Any]) -> None:
+    """Set all generators to what `random_states` returned."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, numpy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)

@@ -1,0 +1,210 @@
+"""The recipe of a training run: every setting, typed, with its default.
+
+A recipe is a YAML file with the keys of `Recipe`; what it leaves out has the default written here, which
+`recipes/default.yaml` repeats in full. Nothing in it is decided behind the person's back: what the recipe says is
+what happens, and the few `auto` values are printed with the reason for what they became. Defaults are those of the
+YOLO family's usual SGD training, so that comparisons start equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from finespot.data import Augment
+from finespot.errors import FineSpotError, unknown
+from finespot.training import settings
+
+FOLDER = Path(__file__).parent.parent / "recipes"
+
+AtLeastOne = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+BelowOne = Annotated[float, Meta(ge=0, lt=1)]
+
+
+class Splits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names of the data set's splits to learn from and to validate on."""
+
+    train: str = "train"
+    val: str = "val"
+
+
+class Sgd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name", tag="sgd"):
+    """Stochastic gradient descent. In the warm-up, momentum rises from `warmup_momentum`, and the biases' learning
+    rate falls from `warmup_bias_lr` while all others rise from 0.
+    """
+
+    lr: Positive = 0.01
+    momentum: BelowOne = 0.937
+    nesterov: bool = True
+    weight_decay: NotNegative = 5e-4
+    warmup_momentum: BelowOne = 0.8
+    warmup_bias_lr: NotNegative = 0.1
+
+
+class AdamW(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name", tag="adamw"):
+    """AdamW. The warm-up leaves its betas alone."""
+
+    lr: Positive = 0.001
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    weight_decay: NotNegative = 5e-4
+    warmup_bias_lr: NotNegative = 0.0
+
+
+class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The learning rate falls from its start to `final` times its start, once an epoch, after a warm-up."""
+
+    name: Literal["linear", "cosine"] = "linear"
+    final: Share = 0.01
+    warmup_epochs: NotNegative = 3.0
+
+
+class Loss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Gains of the loss terms; box loss and assigner by registered name or dotted path."""
+
+    box: NotNegative = 7.5
+    cls: NotNegative = 0.5
+    dfl: NotNegative = 1.5
+    box_loss: str = "ciou"
+    assigner: str = "task_aligned"
+
+
+class Ema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The moving average of the weights: after step t it keeps the share decay * (1 - exp(-t / tau))."""
+
+    decay: BelowOne = 0.9999
+    tau: Positive = 2000.0
+
+
+class Val(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Validation in the loop. `every` 0 means never; `max_det` null takes the protocol's; `batch` null twice the
+    training batch.
+    """
+
+    every: Count = 1
+    protocol: str = "coco"
+    conf: Share = 0.001
+    iou: Share = 0.7
+    max_det: AtLeastOne | None = None
+    batch: AtLeastOne | None = None
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that decides a training run; see `recipes/default.yaml` for each key in words."""
+
+    model: str = "yolo11n"
+    data: str = ""
+    splits: Splits = Splits()
+    weights: str | None = None
+    name: str = "run"
+    epochs: AtLeastOne = 100
+    imgsz: AtLeastOne = 640
+    batch: AtLeastOne = 16
+    nominal_batch: AtLeastOne = 64
+    optimizer: Sgd | AdamW = Sgd()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    augment: Augment = Augment()
+    close_mosaic: Count = 10
+    multi_scale: BelowOne = 0.0
+    drop_small: NotNegative = 0.0
+    ema: Ema = Ema()
+    clip: NotNegative = 10.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    workers: Count | Literal["auto"] = "auto"
+    cache: Literal["ram", "disk"] | None = None
+    seed: Count = 0
+    deterministic: bool = False
+    patience: Count = 100
+    freeze: list[str] = []
+    val: Val = Val()
+    device: str = "auto"
+    devices: AtLeastOne | Literal["auto"] = "auto"
+    strategy: Literal["auto", "ddp", "ddp_spawn"] = "auto"
+    save_every: Count = 0
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_recipe(
+    source: str | Path = "default", overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Read a recipe (the name of one in the package, or a YAML file) and apply overrides.
+
+    Parameters
+    ----------
+    source:
+        `default`, another of `recipe_names()`, or a path.
+    overrides:
+        Words `key=value`; a key is dotted (`optimizer.lr=0.02`) or, where only one key ends so, bare (`lr=0.02`).
+    values:
+        The same with Python values, for example `{"epochs": 3, "optimizer": {"name": "adamw"}}`.
+
+    Raises
+    ------
+    FineSpotError
+        The recipe is unknown, has an unknown key, or a value of the wrong type.
+    """
+    path = _find(source)
+    tree, lines = settings.read_yaml(path)
+    settings.build(Recipe, tree, path, lines)
+    return apply(tree, {**parse_words(overrides), **(values or {})})
+
+
+def parse_words(words: Sequence[str]) -> dict[str, Any]:
+    """Words `key=value` of a command line as full keys and typed values; of a key said twice, the last counts."""
+    return dict(settings.read_word(Recipe, word) for word in words)
+
+
+def apply(tree: settings.Tree, values: Mapping[str, Any]) -> Recipe:
+    """The recipe of a tree of plain values with some of its keys (dotted or bare) set anew."""
+    # The kind of a section first: changing it later would discard the keys set before.
+    for key in sorted(values, key=lambda key: key not in ("optimizer", "optimizer.name")):
+        settings.put(Recipe, tree, key, values[key])
+    return settings.build(Recipe, tree)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe that a run folder holds."""
+    tree, lines = settings.read_yaml(path)
+    return settings.build(Recipe, tree, path, lines)
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every key of a recipe as YAML."""
+    path.write_text(settings.dump(recipe), encoding="utf-8")
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """The dotted keys in which two recipes differ."""
+    return [key for key, value in _flat(one).items() if _flat(other).get(key, value) != value]
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    tree = msgspec.to_builtins(recipe)
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update({f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
+    return flat
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise FineSpotError("no such recipe file", where=path)
+        return path
+    if str(source) in recipe_names():
+        return FOLDER / f"{source}.yaml"
+    raise unknown("recipe", str(source), recipe_names())

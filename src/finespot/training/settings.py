@@ -1,0 +1,308 @@
+"""Typed settings from YAML and `key=value` words: every key is known and every value has the type of its field.
+
+The classes are frozen `msgspec` structs; this module only walks them. It differs from `msgspec.yaml` in four ways: an
+unknown key is refused with the nearest known one and the line it stands on; a wrong value is said with its key;
+scalars follow YAML 1.2 (`1e-3` is a number and `off` a word, unlike in PyYAML); and a section that exists in several
+kinds (`optimizer`, told apart by `name`) takes the defaults of the kind that is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from finespot.errors import FineSpotError, unknown
+
+S = TypeVar("S", bound=msgspec.Struct)
+Tree = dict[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the class attribute of PyYAML
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN)", None),
+    ("null", r"(?:~|null|Null|NULL|none|None|)", "~nN"),
+):
+    _firsts: list[str | None] = [*(_first or "-+.0123456789")] + ([""] if _tag == "null" else [])
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _firsts)
+
+
+def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
+    """The mapping of a YAML file, and the line (1-based) of each dotted key.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read, is no YAML, or holds something else than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_Loader)
+    except OSError as error:
+        raise FineSpotError(f"cannot be read ({error.strerror or error})", where=path) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FineSpotError(f"is no valid YAML ({error})", where=path) from error
+    if node is None:
+        return {}, {}
+    if not isinstance(node, yaml.MappingNode):
+        raise FineSpotError("expected a mapping of keys to values", where=path)
+    lines: dict[str, int] = {}
+    for name, line in _lines(node, ""):
+        if name in lines:
+            raise FineSpotError(f"the key '{name}' stands twice (lines {lines[name]} and {line})", where=path)
+        lines[name] = line
+    return parse(text), lines
+
+
+def parse(text: str) -> Any:
+    """One YAML value."""
+    return yaml.load(text, Loader=_Loader)  # derived from SafeLoader
+
+
+def _lines(node: yaml.MappingNode, prefix: str) -> Iterator[tuple[str, int]]:
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        yield name, key.start_mark.line + 1
+        if isinstance(value, yaml.MappingNode):
+            yield from _lines(value, f"{name}.")
+
+
+def keys(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, Any]:
+    """All dotted keys of a struct that hold a value (not a section), with their types."""
+    found: dict[str, Any] = {}
+    for name, hint in _hints(kind).items():
+        sections = _sections(hint)
+        if not sections:
+            found[prefix + name] = hint
+        for section in sections:
+            tag = section.__struct_config__.tag_field
+            if tag:
+                found[f"{prefix}{name}.{tag}"] = str
+            found.update(keys(section, f"{prefix}{name}."))
+    return found
+
+
+def full_key(kind: type[msgspec.Struct], key: str) -> str:
+    """The dotted key that a person means: as it stands, or the only one that ends in this bare name.
+
+    Raises
+    ------
+    FineSpotError
+        No key has this name, or several sections have it.
+    """
+    known = keys(kind)
+    if key in known or key in _hints(kind):
+        return key
+    fitting = [name for name in known if name.rpartition(".")[2] == key]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise FineSpotError(f"'{key}' is ambiguous", hint=f"write one of {', '.join(sorted(fitting))}")
+    raise _unknown_key(key, known, None)
+
+
+def read_word(kind: type[msgspec.Struct], word: str) -> tuple[str, Any]:
+    """`key=value` as typed on a command line: the full key, and the value in the type of its field.
+
+    Raises
+    ------
+    FineSpotError
+        The word has no `=`, the key is unknown or ambiguous, or the value does not fit its field.
+    """
+    key, equals, text = (part.strip() for part in word.partition("="))
+    if not equals or not key:
+        raise FineSpotError(f"expected key=value but got '{word}'", hint="for example optimizer.lr=0.02")
+    name = full_key(kind, key)
+    hint = _hint(kind, name)
+    return name, parse(text) if _sections(hint) else _from_text(text, hint, name)
+
+
+def put(kind: type[msgspec.Struct], tree: Tree, key: str, value: Any) -> None:
+    """Set a dotted (or bare) key of `tree`. A section takes a struct, a mapping, or the name of its kind."""
+    name = full_key(kind, key)
+    sections = _sections(_hint(kind, name))
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
+    elif isinstance(value, Path):
+        value = str(value)
+    if sections and isinstance(value, str):
+        value = {sections[0].__struct_config__.tag_field or "name": value}
+    addition: Tree = {}
+    *path, last = name.split(".")
+    inner = addition
+    for part in path:
+        inner = inner.setdefault(part, {})
+    inner[last] = value
+    merged = merge(kind, tree, addition)
+    tree.clear()
+    tree.update(merged)
+
+
+def merge(kind: type[msgspec.Struct], below: Mapping[str, Any], above: Mapping[str, Any]) -> Tree:
+    """`above` laid over `below`; a section of another kind than the one below replaces it."""
+    merged = dict(below)
+    hints = _hints(kind)
+    for name, value in above.items():
+        sections = _sections(hints[name]) if name in hints else []
+        old = merged.get(name)
+        if not (sections and isinstance(value, Mapping) and isinstance(old, Mapping)):
+            merged[name] = value
+            continue
+        tag = sections[0].__struct_config__.tag_field
+        if tag and tag in value and value[tag] != old.get(tag):
+            merged[name] = dict(value)
+        else:
+            merged[name] = merge(_pick(sections, old), old, value)
+    return merged
+
+
+def build(kind: type[S], tree: Mapping[str, Any], where: object = None, lines: Mapping[str, int] | None = None) -> S:
+    """The struct of a tree of plain values.
+
+    Raises
+    ------
+    FineSpotError
+        A key is unknown or a value is not what its field takes; names the key, the value and `where` it stands.
+    """
+    return _build(kind, tree, where, lines or {}, "", list(keys(kind)))
+
+
+def _build(
+    kind: type[S], tree: Mapping[str, Any], where: object, lines: Mapping[str, int], prefix: str, known: list[str]
+) -> S:
+    hints = _hints(kind)
+    tag = kind.__struct_config__.tag_field
+    values: dict[str, Any] = {}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        place = _place(where, key, lines)
+        if name == tag:
+            continue
+        if name not in hints:
+            raise _unknown_key(key, [*known, *(prefix + own for own in hints)], place)
+        sections = _sections(hints[name])
+        if not sections:
+            values[name] = _convert(value, hints[name], key, place)
+        elif isinstance(value, Mapping):
+            chosen = _pick(sections, value, key, place)
+            values[name] = _build(chosen, value, where, lines, f"{key}.", known)
+        else:
+            raise FineSpotError(f"expected a section with keys at '{key}' but got {value!r}", where=place)
+    try:
+        return kind(**values)
+    except (ValueError, TypeError) as error:
+        raise FineSpotError(f"{prefix.rstrip('.') or 'settings'}: {error}", where=where) from error
+
+
+def dump(settings: msgspec.Struct) -> str:
+    """The settings as YAML, every key written out, in the order of the fields."""
+    return yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False, allow_unicode=True)
+
+
+def describe(hint: Any) -> str:
+    """A type in words: "a whole number of 1 or more, or one of auto"."""
+    if typing.get_origin(hint) is typing.Annotated:
+        inner, *metas = typing.get_args(hint)
+        limits = [text for meta in metas if isinstance(meta, msgspec.Meta) for text in _limits(meta)]
+        return " ".join([describe(inner), " and ".join(limits)]).strip()
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(str(one) for one in arguments)}"
+    if origin in (typing.Union, types.UnionType):
+        return ", or ".join(describe(one) for one in arguments)
+    if origin in (list, tuple):
+        return f"a list of {describe(arguments[0])}"
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, str(hint))
+
+
+def _limits(meta: msgspec.Meta) -> Iterator[str]:
+    if meta.ge is not None:
+        yield f"of {meta.ge:g} or more"
+    if meta.gt is not None:
+        yield f"above {meta.gt:g}"
+    if meta.le is not None:
+        yield f"up to {meta.le:g}"
+    if meta.lt is not None:
+        yield f"below {meta.lt:g}"
+
+
+def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _sections(hint: Any) -> list[type[msgspec.Struct]]:
+    """The struct types that a field may hold; empty for a plain value."""
+    arguments = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return [one for one in arguments if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+
+
+def _pick(
+    sections: list[type[msgspec.Struct]], value: Mapping[str, Any], key: str = "", where: object = None
+) -> type[msgspec.Struct]:
+    """The kind of section that a mapping's tag names; the first where it names none."""
+    tag = sections[0].__struct_config__.tag_field
+    if not tag or tag not in value:
+        return sections[0]
+    by_tag = {str(section.__struct_config__.tag): section for section in sections}
+    if value[tag] not in by_tag:
+        raise unknown(f"{key} {tag}", str(value[tag]), by_tag, where=where)
+    return by_tag[value[tag]]
+
+
+def _hint(kind: type[msgspec.Struct], key: str) -> Any:
+    return _hints(kind)[key] if key in _hints(kind) else keys(kind)[key]
+
+
+def _convert(value: Any, hint: Any, key: str, where: object) -> Any:
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise FineSpotError(f"{key}={value}: expected {describe(hint)} but got {value!r}", where=where) from error
+
+
+def _from_text(text: str, hint: Any, key: str) -> Any:
+    """A command line's word as the field's type: as YAML, else as it stands, else as a list by commas."""
+    readings: list[Any] = []
+    with contextlib.suppress(yaml.YAMLError):
+        readings.append(parse(text))
+    readings += [text, [part.strip() for part in text.split(",") if part.strip()]]
+    for reading in readings:
+        try:
+            msgspec.convert(reading, hint)
+        except msgspec.ValidationError:
+            continue
+        return reading
+    raise FineSpotError(f"{key}={text}: expected {describe(hint)} but got '{text}'")
+
+
+def _place(where: object, key: str, lines: Mapping[str, int]) -> object:
+    return f"{where}:{lines[key]}" if where is not None and key in lines else where
+
+
+def _unknown_key(key: str, known: Iterable[str], where: object) -> FineSpotError:
+    names = list(known)
+    leaf = key.rpartition(".")[2]
+    same = sorted({name for name in names if name.rpartition(".")[2] == leaf and name != key})
+    if same:
+        return FineSpotError(f"unknown recipe key '{key}'", where=where, hint=f"did you mean {', '.join(same[:3])}?")
+    by_leaf = {name.rpartition(".")[2]: name for name in names}
+    close = difflib.get_close_matches(leaf, list(by_leaf), n=1, cutoff=0.75)
+    if close:
+        return FineSpotError(f"unknown recipe key '{key}'", where=where, hint=f"did you mean {by_leaf[close[0]]}?")
+    return unknown("recipe key", key, names, where=where)

@@ -1,0 +1,86 @@
+"""The checkpoint: whole or not at all, plain data only, random states that go on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finespot.errors import FineSpotError
+from finespot.training import checkpoint
+
+
+def draws() -> list[float]:
+    return [random.random(), float(np.random.random()), float(torch.rand(())), float(np.random.normal())]  # noqa: NPY002
+
+
+def test_random_states_go_on_after_a_round_trip(tmp_path: Path) -> None:
+    checkpoint.seed_all(3)
+    draws()
+    checkpoint.save_checkpoint({"random": checkpoint.random_states()}, tmp_path / "x.pt")
+    expected = draws()
+    checkpoint.seed_all(9)
+    checkpoint.set_random_states(checkpoint.load_checkpoint(tmp_path / "x.pt")["random"])
+    assert draws() == expected
+
+
+def test_seed_decides() -> None:
+    checkpoint.seed_all(1)
+    first = draws()
+    checkpoint.seed_all(1)
+    assert draws() == first
+    checkpoint.seed_all(2)
+    assert draws() != first
+
+
+def test_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "resume.pt"
+    checkpoint.save_checkpoint({"epoch": 1}, path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FineSpotError, match=r"No space left on device.*the last good one is kept"):
+        checkpoint.save_checkpoint({"epoch": 2}, path)
+    monkeypatch.undo()
+    assert checkpoint.load_checkpoint(path)["epoch"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_torch_on_a_full_device_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "resume.pt.part").symlink_to("/dev/full")
+    with pytest.raises(FineSpotError, match=r"could not be written.*there was none before it"):
+        checkpoint.save_checkpoint({"x": torch.zeros(10**6)}, tmp_path / "resume.pt")
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.system, ("touch " + str(tmp_path / "owned"),))
+
+    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(FineSpotError, match="cannot be read as a checkpoint"):
+        checkpoint.load_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", pickle.dumps({"a": 1}, protocol=2)])
+def test_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(FineSpotError, match=r"x.pt"):
+        checkpoint.load_checkpoint(tmp_path / "x.pt")
+
+
+def test_absent_or_foreign(tmp_path: Path) -> None:
+    with pytest.raises(FineSpotError, match="no checkpoint to resume from"):
+        checkpoint.load_checkpoint(tmp_path / "absent.pt")
+    torch.save({"epoch": 3}, tmp_path / "foreign.pt")
+    with pytest.raises(FineSpotError, match="expected a checkpoint of format 1 but got None"):
+        checkpoint.load_checkpoint(tmp_path / "foreign.pt")

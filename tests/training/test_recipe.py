@@ -1,0 +1,98 @@
+"""The recipe: defaults as published, overrides, and files that say what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finespot.data import Augment
+from finespot.errors import FineSpotError
+from finespot.training import recipe as recipes
+from finespot.training import settings
+from finespot.training.recipe import AdamW, Recipe, Sgd, load_recipe
+
+
+def test_default_file_names_every_key_with_the_code_default() -> None:
+    tree, _ = settings.read_yaml(recipes.FOLDER / "default.yaml")
+    assert load_recipe() == Recipe()
+    named = {key for key in tree if not isinstance(tree[key], dict)}
+    named |= {f"{key}.{inner}" for key, value in tree.items() if isinstance(value, dict) for inner in value}
+    assert named == set(settings.keys(Recipe)) - {"optimizer.betas"}
+
+
+def test_defaults_are_those_of_the_family() -> None:
+    recipe = load_recipe()
+    assert recipe.optimizer == Sgd(lr=0.01, momentum=0.937, nesterov=True, weight_decay=5e-4)
+    assert (recipe.schedule.name, recipe.schedule.final, recipe.schedule.warmup_epochs) == ("linear", 0.01, 3)
+    assert (recipe.ema.decay, recipe.ema.tau, recipe.clip, recipe.nominal_batch) == (0.9999, 2000, 10, 64)
+    assert (recipe.loss.box, recipe.loss.cls, recipe.loss.dfl, recipe.close_mosaic) == (7.5, 0.5, 1.5, 10)
+    assert recipe.augment == Augment()
+
+
+def test_bare_names_and_dotted_keys() -> None:
+    recipe = load_recipe("default", ["lr=0.02", "epochs=3", "mosaic=0", "val.batch=4", "batch=2", "cls=1"])
+    assert (recipe.optimizer.lr, recipe.epochs, recipe.augment.mosaic) == (0.02, 3, 0)
+    assert (recipe.val.batch, recipe.batch, recipe.loss.cls) == (4, 2, 1)
+
+
+def test_order_of_overrides_does_not_matter_for_the_optimizer() -> None:
+    recipe = load_recipe("default", ["lr=0.002", "optimizer=adamw"])
+    assert recipe.optimizer == AdamW(lr=0.002)
+    assert load_recipe("default", ["optimizer=adamw"]).optimizer.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer=adamw", "momentum=0.9"], "unknown recipe key 'optimizer.momentum'"),
+        (["epoch=3"], "unknown recipe key 'epoch'; did you mean epochs?"),
+        (["lr0=0.1"], "unknown recipe key 'lr0'; did you mean optimizer.lr?"),
+        (["imgsz=big"], "imgsz=big: expected a whole number of 1 or more but got 'big'"),
+        (["epochs=0"], "epochs=0: expected a whole number of 1 or more but got '0'"),
+        (["patience"], "expected key=value but got 'patience'"),
+        (["augment.mosaic=2"], "augment.mosaic"),
+        (["cache=tape"], "cache=tape: expected one of ram, disk, or null but got 'tape'"),
+    ],
+)
+def test_wrong_overrides(words: list[str], message: str) -> None:
+    with pytest.raises(FineSpotError) as caught:
+        load_recipe("default", words)
+    assert message in str(caught.value)
+
+
+def test_python_values() -> None:
+    recipe = load_recipe(values={"optimizer": {"name": "adamw", "lr": 0.01}, "freeze": ["backbone"]})
+    assert recipe.optimizer == AdamW(lr=0.01)
+    assert recipe.freeze == ["backbone"]
+    assert load_recipe(values={"augment": Augment.off()}).augment == Augment.off()
+
+
+def test_own_file_needs_only_its_changes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("epochs: 7\noptimizer: {name: adamw}\nval: {every: 2}\n")
+    recipe = load_recipe(path, ["val.conf=0.1"])
+    assert (recipe.epochs, recipe.optimizer, recipe.val.every, recipe.val.conf) == (7, AdamW(), 2, 0.1)
+    path.write_text("epochs: 7\nval:\n  evry: 2\n")
+    with pytest.raises(FineSpotError, match=r"mine.yaml:3: unknown recipe key 'val.evry'; did you mean val.every\?"):
+        load_recipe(path)
+
+
+def test_unknown_recipe() -> None:
+    with pytest.raises(FineSpotError, match="unknown recipe 'defalt'; did you mean default"):
+        load_recipe("defalt")
+    with pytest.raises(FineSpotError, match=r"absent.yaml: no such recipe file"):
+        load_recipe("absent.yaml")
+
+
+def test_written_and_read_again(tmp_path: Path) -> None:
+    recipe = load_recipe("default", ["optimizer=adamw", "freeze=backbone,neck", "lr=1e-5", "workers=2", "data=x"])
+    recipes.write_recipe(recipe, tmp_path / "recipe.yaml")
+    assert recipes.read_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_differences() -> None:
+    one = load_recipe()
+    other = load_recipe("default", ["lr=0.5", "workers=3"])
+    assert recipes.differences(one, other) == ["optimizer.lr", "workers"]
+    assert recipes.differences(one, load_recipe("default", ["optimizer=adamw"]))[0] == "optimizer.name"
