@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,7 +35,7 @@ class _Category(msgspec.Struct, gc=False):
 
 
 class _Object(msgspec.Struct, gc=False):
-    id: int
+    id: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
     image_id: ImageId
     category_id: int
     bbox: Box
@@ -150,6 +150,8 @@ def _decode_loosely(path: Path, data: bytes, kind: Any, reason: Exception) -> An
         return msgspec.convert(loose, kind)
     except msgspec.ValidationError as error:
         raise FineSpotError(*_explained(error), where=path) from error
+    except UnicodeError as error:
+        raise FineSpotError(f"expected JSON in UTF-8 but got something else ({error})", where=path) from error
 
 
 def _explained(error: msgspec.ValidationError) -> tuple[str]:

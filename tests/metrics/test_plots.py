@@ -1,0 +1,63 @@
+"""Pictures: drawn without pyplot, readable as images, empty cases too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finespot.errors import FineSpotError
+from finespot.metrics import Results, Truth, confusion_matrix, evaluate, plots
+from finespot.structures import Classes
+
+DATA = Path(__file__).parent / "data/coco"
+
+
+@pytest.fixture(scope="module")
+def tables() -> tuple[Truth, Results]:
+    truth = Truth.read(DATA / "gt.json")
+    return truth, Results.read(DATA / "dt.json", truth)
+
+
+def colorful(path: Path) -> bool:
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    return len(pixels) > 300**2 and len(np.unique(pixels[::50], axis=0)) > 10
+
+
+def test_pr_curves(tables, tmp_path) -> None:
+    path = plots.pr_curves(evaluate(*tables), tmp_path / "new/pr.png")
+    assert colorful(path)
+
+
+def test_pr_curves_without_objects_and_with_many_classes(tables, tmp_path) -> None:
+    report = evaluate(*tables)
+    assert plots.pr_curves(replace(report, curves={}), tmp_path / "none.png").exists()
+    curve = next(iter(report.curves.values()))
+    many = replace(report, curves={f"class {k}": curve for k in range(40)})
+    assert plots.pr_curves(many, tmp_path / "many.png").exists()
+
+
+def test_confusion(tables, tmp_path) -> None:
+    truth, results = tables
+    assert colorful(plots.confusion(confusion_matrix(truth, results), truth.classes, tmp_path / "confusion.png"))
+    with pytest.raises(FineSpotError, match="expected a matrix of 3 x 3"):
+        plots.confusion(np.zeros((5, 5), np.int64), Classes(("a", "b")), tmp_path / "x.png")
+
+
+def test_unknown_kind_of_file(tables, tmp_path) -> None:
+    with pytest.raises(FineSpotError, match="cannot draw a picture of this kind"):
+        plots.pr_curves(evaluate(*tables), tmp_path / "pr.doc")
+
+
+def test_evaluating_loads_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, finespot.metrics, finespot.metrics.plots;"
+        "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
