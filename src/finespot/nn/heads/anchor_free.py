@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from finespot.errors import FineSpotError
 from finespot.nn.heads.dense_loss import DenseLoss
 from finespot.nn.heads.selection import Selected, select
-from finespot.nn.layers.conv import Conv, named
+from finespot.nn.layers.conv import Conv, Pointwise, named
 from finespot.registry import register
 from finespot.structures import Features, Level, LossTerms, Targets
 
@@ -137,7 +137,7 @@ def _branch(c_in: int, width: int, c_out: int, depthwise: bool) -> nn.Sequential
             return Conv(c, width, 3)
         return named(spatial=Conv(c, c, 3, groups=c), mix=Conv(c, width))
 
-    return named(first=step(c_in), second=step(width), predict=nn.Conv2d(width, c_out, 1))
+    return named(first=step(c_in), second=step(width), predict=Pointwise(width, c_out, 1))
 
 
 def _rows(maps: list[Tensor]) -> Tensor:

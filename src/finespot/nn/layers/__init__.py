@@ -1,8 +1,21 @@
 """Building blocks, one idea a file."""
 
 from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
-from finespot.nn.layers.conv import Conv, Fork, named
+from finespot.nn.layers.conv import Conv, Fork, Pointwise, named
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.sppf import SPPF
 
-__all__ = ["C2PSA", "SPPF", "Attention", "Bottleneck", "C2f", "C3k", "C3k2", "Conv", "Fork", "PSABlock", "named"]
+__all__ = [
+    "C2PSA",
+    "SPPF",
+    "Attention",
+    "Bottleneck",
+    "C2f",
+    "C3k",
+    "C3k2",
+    "Conv",
+    "Fork",
+    "PSABlock",
+    "Pointwise",
+    "named",
+]

