@@ -120,7 +120,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     workers: Count | Literal["auto"] = "auto"
-    cache: Literal["ram", "disk"] | None = None
+    cache: Literal["ram"] | None = None
     seed: Count = 0
     deterministic: bool = False
     patience: Count = 100

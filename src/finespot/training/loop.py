@@ -1,0 +1,275 @@
+"""The training loop.
+
+Read it from `Loop.fit` downwards. It knows a `Task` and nothing of networks; Fabric brings devices, number formats
+and the exchange of gradients. One iteration is one batch; an optimizer step sums the gradients of `accumulate`
+batches (and takes what there is at the end of an epoch, so that an epoch leaves nothing behind that a checkpoint
+would have to hold). The loss of a batch is the sum of its terms times its pictures, so that summing over batches
+means summing over pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from finespot.data import Augment
+from finespot.errors import FineSpotError
+from finespot.structures import Batch, LossTerms
+from finespot.training.checkpoint import random_states, set_random_states
+from finespot.training.ema import Ema
+from finespot.training.figures import Figures
+from finespot.training.freeze import freeze, set_training
+from finespot.training.log import Log
+from finespot.training.optimizer import build_optimizer, scaled_decay
+from finespot.training.recipe import Recipe
+from finespot.training.schedule import Schedule, full_accumulation
+from finespot.training.task import Task
+
+
+class Loader(Protocol):
+    """What the loop reads: the same epoch gives the same batches."""
+
+    def __len__(self) -> int: ...
+    def epoch(self, epoch: int, augment: Augment) -> Iterable[Batch]: ...
+
+
+class Keeper(Protocol):
+    """Keeps what a run makes; called on the first process only."""
+
+    def first_batches(self, batch: Batch) -> None: ...
+    def epoch(self, row: dict[str, Any], model: nn.Module, best: bool, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Progress:
+    """Where a run stands: finished epochs, iterations, optimizer steps, best score and when it came."""
+
+    epoch: int = 0
+    iteration: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+
+
+# Validates the averaged model after an epoch and returns the scores by name; "fitness" decides what is best.
+Validate = Callable[[nn.Module], dict[str, float | None]]
+
+
+class Loop:
+    """Trains a task as a recipe says.
+
+    Parameters
+    ----------
+    names:
+        The file names of a batch's pictures, for the message when a loss is not finite.
+    validate:
+        Called with the averaged model on the first process; the others wait.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        task: Task,
+        loader: Loader,
+        fabric: Fabric,
+        *,
+        keeper: Keeper,
+        validate: Validate,
+        names: Callable[[Batch], list[str]],
+        log: Log,
+    ) -> None:
+        self.recipe, self.task, self.loader, self.fabric = recipe, task, loader, fabric
+        self.keeper, self.validate, self.names, self.log = keeper, validate, names, log
+        self.progress = Progress()
+        self.frozen = freeze(task.model, recipe.freeze)
+        self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        task.trainable.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        decay = scaled_decay(
+            recipe.optimizer.weight_decay, recipe.batch, full_accumulation(recipe), recipe.nominal_batch
+        )
+        optimizer = build_optimizer(task.trainable, recipe.optimizer, weight_decay=decay)
+        task.trainable, self.optimizer = fabric.setup(task.trainable, optimizer)
+        self.schedule = Schedule.of(recipe, len(loader))
+        # Only the first process validates and saves, so only it averages.
+        self.ema = Ema(task.model, recipe.ema.decay, recipe.ema.tau) if fabric.is_global_zero else None
+        self.scaler = getattr(fabric.strategy.precision, "scaler", None)
+
+    def fit(self) -> None:
+        """Train from where `progress` stands to the end, or until the score has not risen for `patience` epochs."""
+        while not self.finished():
+            figures = self.train_epoch(self.progress.epoch)
+            self.progress.epoch += 1
+            self.close_epoch(figures)
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to train; says so where the patience is what ended it."""
+        if self.progress.epoch >= self.recipe.epochs:
+            return True
+        waited = self.progress.epoch - self.progress.best_epoch
+        if self.recipe.patience == 0 or self.progress.best is None or waited < self.recipe.patience:
+            return False
+        self.log.note(
+            f"stopped after epoch {self.progress.epoch}: no better score since epoch {self.progress.best_epoch} "
+            f"(patience {self.recipe.patience})"
+        )
+        return True
+
+    def train_epoch(self, epoch: int) -> Figures:
+        """One pass over the data."""
+        set_training(self.task.trainable, self.frozen)
+        figures = Figures()
+        pending = 0
+        with self.log.epoch(epoch, self.recipe.epochs, len(self.loader)) as bar:
+            for number, batch in enumerate(self.loader.epoch(epoch, self.augment(epoch)), start=1):
+                if epoch == 0 and number <= 3 and self.fabric.is_global_zero:
+                    self.keeper.first_batches(batch)
+                self.schedule.apply(self.optimizer, self.progress.iteration)
+                pending += 1
+                stepping = pending >= self.schedule.accumulate(self.progress.iteration) or number == len(self.loader)
+                losses = self.backward(batch, sync=stepping)
+                if stepping:
+                    self.optimizer_step(batch)
+                    pending = 0
+                self.progress.iteration += 1
+                figures.add(losses, batch)
+                bar.step(figures.brief() if bar.due else None)
+        self.task.epoch_end(epoch)
+        return figures
+
+    def backward(self, batch: Batch, sync: bool) -> LossTerms:
+        """Forward and backward of one batch; gradients are exchanged between processes only where `sync` is set."""
+        with self.no_sync(not sync):
+            losses = self.task.step(self.to_device(batch))
+            # Processes average their gradients; times their number, the sum over all pictures remains.
+            total = losses.total * len(batch) * self.fabric.world_size
+            self.check_finite(total, "loss", batch)
+            self.fabric.backward(total)
+        return losses
+
+    def optimizer_step(self, batch: Batch) -> None:
+        """Clip, step, average."""
+        # Clipped at infinity where the recipe does not clip: the norm is wanted either way.
+        norm = self.fabric.clip_gradients(
+            self.task.trainable, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False
+        )
+        if self.scaler is None:  # a scaler expects overflow now and then, and leaves such a step out
+            self.check_finite(norm, "gradient", batch)
+        self.task.before_step()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.steps += 1
+        if self.ema is not None:
+            self.ema.update(self.task.model)
+
+    def close_epoch(self, figures: Figures) -> None:
+        """Validate, keep weights, figures and checkpoint. The other processes wait for the first."""
+        row = {"epoch": self.progress.epoch, **figures.row(self.fabric), **self.settings_in_force()}
+        scores = self.validate(self.ema.model) if self.ema is not None and self.validation_due() else {}
+        states = self.gather(random_states())
+        if self.ema is not None:
+            fitness = scores.pop("fitness", None)
+            best = fitness is not None and (self.progress.best is None or fitness > self.progress.best)
+            if best:
+                self.progress.best, self.progress.best_epoch = fitness, self.progress.epoch
+            row.update({f"val/{name}": value for name, value in scores.items()})
+            self.keeper.epoch(row, self.ema.model, best, self.state(states))
+            self.log.epoch_line(row, self.recipe.epochs, best)
+        self.fabric.barrier()
+        self.progress = Progress(**self.fabric.broadcast(asdict(self.progress)))
+
+    def augment(self, epoch: int) -> Augment:
+        """The augmentation of an epoch: without mixing of pictures in the last `close_mosaic` ones."""
+        if epoch >= self.recipe.epochs - self.recipe.close_mosaic:
+            return self.recipe.augment.closed()
+        return self.recipe.augment
+
+    def settings_in_force(self) -> dict[str, Any]:
+        """What the finished epoch was trained with: the last iteration's rates, augmentation, frozen parts."""
+        row: dict[str, Any] = {f"lr/{group['kind']}": float(group["lr"]) for group in self.optimizer.param_groups}
+        momentum = self.schedule.momentum(self.progress.iteration - 1)
+        if momentum is not None:
+            row["momentum"] = momentum
+        row["accumulate"] = self.schedule.accumulate(self.progress.iteration - 1)
+        augment = self.augment(self.progress.epoch - 1)
+        row.update({f"augment/{name}": getattr(augment, name) for name in augment.__struct_fields__})
+        row["frozen"] = " ".join(self.recipe.freeze)
+        return row
+
+    def validation_due(self) -> bool:
+        """Whether the epoch just finished is validated: every `val.every`th, and the last."""
+        every, epoch = self.recipe.val.every, self.progress.epoch
+        return bool(every) and (epoch % every == 0 or epoch == self.recipe.epochs)
+
+    def check_finite(self, value: Tensor, what: str, batch: Batch) -> None:
+        """Stop before a value that is not finite gets into the weights."""
+        if not bool(torch.isfinite(value)):
+            raise FineSpotError(
+                f"the {what} is {float(value.detach())} in epoch {self.progress.epoch + 1}, "
+                f"iteration {self.progress.iteration}, for the pictures {', '.join(self.names(batch))}",
+                hint="try a lower lr, a longer warm-up, or precision=fp32",
+            )
+
+    def to_device(self, batch: Batch) -> Batch:
+        """The batch on the device, pictures in the recipe's memory layout."""
+        device = self.fabric.device
+        images = batch.images.to(device, non_blocking=True).contiguous(memory_format=self.memory_format)
+        targets = batch.targets.to(device) if batch.targets is not None else None
+        return Batch(images, targets, batch.placements, batch.indices, batch.dropped)
+
+    def no_sync(self, enabled: bool) -> AbstractContextManager[Any]:
+        """Leave the exchange of gradients out while they only add up."""
+        context: AbstractContextManager[Any] = self.fabric.no_backward_sync(self.task.trainable, enabled=enabled)
+        return context
+
+    def gather(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """One value of every process."""
+        if self.fabric.world_size == 1:
+            return [state]
+        everybody: list[Any] = [None] * self.fabric.world_size
+        torch.distributed.all_gather_object(everybody, state)
+        return everybody
+
+    def state(self, states: list[dict[str, Any]]) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        return {
+            "progress": asdict(self.progress),
+            "model": self.task.trainable.state_dict(),
+            "ema": self.ema.state_dict() if self.ema is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "order": {"seed": self.recipe.seed, "per_epoch": len(self.loader), "world": self.fabric.world_size},
+            "random": states,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the random generators of processes that there were not before keep theirs.
+
+        Raises
+        ------
+        FineSpotError
+            The state is of another model, or the data give another number of batches.
+        """
+        if state["order"]["per_epoch"] != len(self.loader):
+            raise FineSpotError(
+                f"the run had {state['order']['per_epoch']} batches an epoch, but data, batch and processes now give "
+                f"{len(self.loader)}",
+                where="resume",
+            )
+        try:
+            self.task.trainable.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise FineSpotError(f"the checkpoint does not fit this model ({error})", where="resume") from error
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])
+        if self.fabric.global_rank < len(state["random"]):
+            set_random_states(state["random"][self.fabric.global_rank])

@@ -1,0 +1,90 @@
+"""The ordinary task: a detector learns from boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from finespot import weights, zoo
+from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.registry import register
+from finespot.structures import Architecture, Batch, Classes, LossTerms, Targets
+from finespot.training.recipe import Recipe
+
+
+class _Truth:
+    """Keeps targets out of the reach of Fabric, which would convert the tensors of an argument to half precision."""
+
+    def __init__(self, targets: Targets | None) -> None:
+        self.targets = targets
+
+
+class _Forward(nn.Module):
+    """The part of a step that runs under the wrapper for precision and gradient exchange."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, truth: _Truth) -> Any:
+        return self.model(images, truth.targets)
+
+
+class Start(NamedTuple):
+    """What a run starts from: the network to build, and the weights to take over, if any."""
+
+    architecture: Architecture
+    weights: Path | None
+
+
+@register("task", "detect")
+class Detect:
+    """A detector of the recipe's model for the data set's classes.
+
+    `model` is a name of the zoo, or a weight file or the name of bundled weights: then their architecture is built
+    and their weights are taken over. The recipe's `weights` name another source of weights.
+    """
+
+    def __init__(self, recipe: Recipe, classes: Classes, note: Callable[[str], None]) -> None:
+        start = find_start(recipe, len(classes))
+        self.model = zoo.build(start.architecture)
+        set_loss(self.model, recipe)
+        self.source: str | None = None
+        if start.weights is not None:
+            report = weights.transfer(self.model, classes, start.weights)
+            note(report.summary())
+            self.source = start.weights.name
+        self.trainable: nn.Module = _Forward(self.model)
+
+    def step(self, batch: Batch) -> LossTerms:
+        """The head's losses for pictures scaled to 0..1."""
+        assert batch.targets is not None
+        raw = self.trainable(batch.images.float().div_(255), _Truth(batch.targets))
+        return self.model.loss(raw, batch.targets)
+
+    def before_step(self) -> None:
+        """Nothing to edit."""
+
+    def epoch_end(self, epoch: int) -> None:
+        """Nothing to do."""
+
+
+def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
+    """Give the head the recipe's gains, box loss and assigner."""
+    loss = recipe.loss
+    gains = {"box": loss.box, "cls": loss.cls, "dfl": loss.dfl}
+    model.head.criterion = DenseLoss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains)
+
+
+def find_start(recipe: Recipe, classes: int) -> Start:
+    """The architecture that `model` means, with `classes` classes, and the weights to begin with."""
+    source = weights.resolve(recipe.weights) if recipe.weights else None
+    if recipe.model.endswith(".safetensors") or recipe.model in weights.bundled():
+        path = weights.resolve(recipe.model)
+        known = weights.read_card(path).architecture
+        architecture = Architecture(known.family, known.size, classes, known.options, known.channels)
+        return Start(architecture, source or path)
+    return Start(zoo.architecture(recipe.model, classes=classes), source)

@@ -1,0 +1,66 @@
+"""Validation in the loop: the same pipeline as `finespot val`, on the averaged weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from finespot import inference, metrics
+from finespot.data import Dataset
+from finespot.inference import Validation
+from finespot.runtimes import Session
+from finespot.training.recipe import Recipe
+from finespot.weights import Card, MetricRecord
+
+# The score that decides which weights are best; a protocol without it decides by its first score.
+FITNESS = "AP"
+
+
+class Validator:
+    """Scores a detector on a data set as the recipe's `val` section says.
+
+    The number of threads is the training's own, so that validating does not change what the next epoch computes.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, card: Card, batch: int) -> None:
+        self.recipe, self.dataset, self.card, self.batch = recipe, dataset, card, batch
+        metrics.protocol(recipe.val.protocol)  # an unknown name is said before the first epoch
+        self.records: list[MetricRecord] = []
+
+    def __call__(self, model: Any) -> dict[str, float | None]:
+        """Scores by name, and `fitness`: the AP, or None where the data set has nothing to find."""
+        session = Session(model, card=self.card, threads=torch.get_num_threads())
+        values = dict(self.run(session).report.values)
+        self.records = [self.record(values)]
+        return {**values, "fitness": fitness(values)}
+
+    def run(self, session: Session) -> Validation:
+        """Validate a session's network."""
+        val = self.recipe.val
+        return inference.validate(
+            session,
+            self.dataset,
+            protocol=val.protocol,
+            imgsz=self.card.imgsz,
+            batch=self.batch,
+            conf=val.conf,
+            iou=val.iou,
+            max_det=val.max_det,
+        )
+
+    def record(self, values: dict[str, Any]) -> MetricRecord:
+        """The scores as a weight file keeps them."""
+        return MetricRecord(
+            protocol=self.recipe.val.protocol,
+            data=self.dataset.name,
+            split=self.dataset.split,
+            imgsz=self.card.imgsz,
+            values=values,
+        )
+
+
+def fitness(values: dict[str, float | None]) -> float | None:
+    """The score that decides which weights are best; None where there is none."""
+    value = values.get(FITNESS)
+    return value if value is not None else next((v for v in values.values() if v is not None), None)

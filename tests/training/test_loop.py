@@ -1,0 +1,252 @@
+"""The loop with a task small enough to repeat by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from finespot.data import Augment
+from finespot.errors import FineSpotError
+from finespot.training.loop import Loop
+from finespot.training.recipe import AdamW, Ema, Schedule, Sgd, Val
+
+Make = Callable[..., Loop]
+Weights = Callable[[Loop], Tensor]
+
+
+def test_same_as_a_plain_torch_loop(make_loop: Make, weights_of: Weights) -> None:
+    loop = make_loop(clip=0.0)
+    loop.fit()
+    other = make_loop()
+    model, data = other.task.model, list(other.loader.epoch(0, Augment()))
+    for epoch in range(3):
+        lr = 0.1 * ((1 - epoch / 3) * 0.99 + 0.01)
+        for batch in data:
+            images = batch.images.float() / 255
+            loss = 1.5 * (model(images).mean((1, 2, 3)) - images.mean((1, 2, 3))).square().mean() * len(batch)
+            grads = torch.autograd.grad(loss, list(model.parameters()))
+            with torch.no_grad():
+                for parameter, grad in zip(model.parameters(), grads):
+                    parameter -= lr * grad
+    assert torch.allclose(weights_of(loop), weights_of(other), atol=1e-6)
+    assert loop.task.epochs == [0, 1, 2]
+    assert loop.task.edits == loop.progress.steps == 12
+
+
+def test_accumulated_batches_equal_one_big_batch(make_loop: Make, weights_of: Weights, toys: type) -> None:
+    many = make_loop(batch=2, nominal_batch=8)
+    one = make_loop(loader=toys.Loader(batch=8), batch=8, nominal_batch=8)
+    many.fit()
+    one.fit()
+    assert many.progress.steps == one.progress.steps == 3
+    assert torch.allclose(weights_of(many), weights_of(one), atol=1e-6)
+
+
+def test_an_epoch_leaves_no_gradient_behind(make_loop: Make) -> None:
+    """Four batches, three to a step: the fourth is a step of its own."""
+    loop = make_loop(nominal_batch=6, epochs=2)
+    loop.fit()
+    assert loop.progress.steps == 4
+    assert all(p.grad is None for p in loop.task.model.parameters())
+
+
+def test_accumulation_rises_in_the_warmup(make_loop: Make, toys: type) -> None:
+    loop = make_loop(loader=toys.Loader(pictures=16), epochs=2, nominal_batch=8, schedule=Schedule(warmup_epochs=1))
+    loop.fit()
+    assert [loop.schedule.accumulate(i) for i in (0, 4, 8)] == [1, 2, 4]
+    assert loop.progress.steps > 4
+
+
+def test_clip_bounds_the_step(make_loop: Make, weights_of: Weights) -> None:
+    before = weights_of(make_loop())
+    loop = make_loop(epochs=1, clip=1e-4)
+    loop.fit()
+    free = make_loop(epochs=1, clip=0.0)
+    free.fit()
+    assert float((weights_of(loop) - before).norm()) <= 4 * 0.1 * 1e-4 * 1.01
+    assert float((weights_of(free) - before).norm()) > 4 * 0.1 * 1e-4 * 10
+
+
+def test_not_finite_stops_at_once_and_names_the_pictures(make_loop: Make, weights_of: Weights, toys: type) -> None:
+    task = toys.Task()
+    task.poison = 5
+    loop = make_loop(task)
+    with pytest.raises(FineSpotError, match=r"the loss is nan in epoch 1, iteration 2, for the pictures 4.jpg, 5.jpg"):
+        loop.fit()
+    assert bool(torch.isfinite(weights_of(loop)).all())
+    assert loop.progress.steps == 2
+
+
+def test_gradient_not_finite_stops(make_loop: Make, toys: type) -> None:
+    class Steep(toys.Task):  # type: ignore[name-defined, misc]
+        def step(self, batch):  # type: ignore[no-untyped-def]
+            losses = super().step(batch)
+            losses.terms["dfl"] = (self.model[0].weight * 0).abs().sum().sqrt()
+            return losses
+
+    with pytest.raises(FineSpotError, match="the gradient is nan in epoch 1, iteration 0"):
+        make_loop(Steep()).fit()
+
+
+def test_early_stop(make_loop: Make) -> None:
+    rising = [0.1, 0.3, 0.2, 0.25, 0.9, 0.95]
+    loop = make_loop(epochs=6, patience=2, scores=lambda epoch: rising[epoch - 1])
+    loop.fit()
+    assert (loop.progress.epoch, loop.progress.best, loop.progress.best_epoch) == (4, 0.3, 2)
+    patient = make_loop(epochs=6, patience=0, scores=lambda epoch: rising[epoch - 1])
+    patient.fit()
+    assert (patient.progress.epoch, patient.progress.best_epoch) == (6, 6)
+    assert loop.keeper.best == [True, True, False, False]
+
+
+def test_validation_every_other_epoch_and_the_last(make_loop: Make) -> None:
+    loop = make_loop(epochs=5, val=Val(every=2), scores=lambda call: call / 10)
+    loop.fit()
+    assert ["val/AP" in row for row in loop.keeper.rows] == [False, True, False, True, True]
+    never = make_loop(epochs=2, val=Val(every=0))
+    never.fit()
+    assert not any("val/AP" in row for row in never.keeper.rows)
+
+
+def test_close_mosaic_and_augment_reach_the_loader(make_loop: Make) -> None:
+    loop = make_loop(epochs=4, close_mosaic=2, augment=Augment(mosaic=0.7, mixup=0.2, degrees=3.0))
+    loop.fit()
+    assert [(epoch, a.mosaic, a.mixup, a.degrees) for epoch, a in loop.loader.asked] == [
+        (0, 0.7, 0.2, 3.0),
+        (1, 0.7, 0.2, 3.0),
+        (2, 0.0, 0.0, 3.0),
+        (3, 0.0, 0.0, 3.0),
+    ]
+    assert [row["augment/mosaic"] for row in loop.keeper.rows] == [0.7, 0.7, 0.0, 0.0]
+
+
+def test_row_of_an_epoch(make_loop: Make) -> None:
+    loop = make_loop(freeze=["2"], optimizer=Sgd(lr=0.1, momentum=0.9))
+    loop.fit()
+    row = loop.keeper.rows[1]
+    assert row["epoch"] == 2
+    assert row["train/total"] == pytest.approx(row["train/box"] + row["train/cls"])
+    assert (row["targets"], row["boxes_dropped"], row["dropped_reasons"]) == (8, 4, "too small:4")
+    assert row["lr/weight"] == pytest.approx(0.1 * (2 / 3 * 0.99 + 0.01))
+    assert (row["momentum"], row["accumulate"], row["frozen"]) == (0.9, 1, "2")
+    assert row["pictures_per_s"] == pytest.approx(8 / row["seconds"])
+    assert row["memory_mb"] > 10
+
+
+def test_momentum_is_absent_without_one(make_loop: Make) -> None:
+    loop = make_loop(epochs=1, optimizer=AdamW())
+    loop.fit()
+    assert "momentum" not in loop.keeper.rows[0]
+
+
+def test_first_three_batches_are_shown_once(make_loop: Make) -> None:
+    loop = make_loop()
+    loop.fit()
+    assert [batch.indices for batch in loop.keeper.batches] == [(0, 1), (2, 3), (4, 5)]
+
+
+def test_frozen_parts_stay_bit_for_bit(make_loop: Make, toys: type) -> None:
+    loop = make_loop(toys.Task(norm=True), freeze=["0", "1"])
+    before = {name: value.clone() for name, value in loop.task.model.state_dict().items()}
+    loop.fit()
+    after = loop.task.model.state_dict()
+    for name, value in before.items():
+        assert torch.equal(value, after[name]) == (not name.startswith("2.")), name
+    free = make_loop(toys.Task(norm=True))
+    free.fit()
+    assert not torch.equal(free.task.model.state_dict()["1.running_mean"], before["1.running_mean"])
+
+
+def test_unknown_frozen_part(make_loop: Make) -> None:
+    with pytest.raises(FineSpotError, match="freeze: unknown part of the model to freeze 'backbone'"):
+        make_loop(freeze=["backbone"])
+
+
+def test_average_is_updated_after_every_step(make_loop: Make) -> None:
+    loop = make_loop(ema=Ema(decay=0.9, tau=10.0))
+    loop.fit()
+    assert loop.ema.steps == 12
+    still = make_loop(ema=Ema(decay=0.0, tau=1.0))
+    still.fit()
+    for average, value in zip(still.ema.model.parameters(), still.task.model.parameters()):
+        assert torch.equal(average, value)
+
+
+def test_resumed_equals_uninterrupted(make_loop: Make, weights_of: Weights, toys: type) -> None:
+    keys = {"optimizer": Sgd(lr=0.1), "scores": lambda call: 0.5}
+
+    def noisy() -> object:
+        class Noisy(toys.Task):  # type: ignore[name-defined, misc]
+            def step(self, batch):  # type: ignore[no-untyped-def]
+                losses = super().step(batch)
+                losses.terms["box"] = losses.terms["box"] * torch.rand(())
+                return losses
+
+        return Noisy(norm=True)
+
+    torch.manual_seed(5)
+    whole = make_loop(noisy(), **keys)
+    whole.fit()
+    state = whole.keeper.states[0]
+    torch.manual_seed(77)
+    resumed = make_loop(noisy(), **keys)
+    resumed.load_state(state)
+    assert resumed.progress.epoch == 1
+    resumed.fit()
+    assert torch.equal(weights_of(whole), weights_of(resumed))
+    for one, other in zip(whole.ema.model.state_dict().values(), resumed.ema.model.state_dict().values()):
+        assert torch.equal(one, other)
+    assert whole.progress == resumed.progress
+
+
+def test_checkpoint_that_does_not_fit(make_loop: Make, toys: type) -> None:
+    loop = make_loop(epochs=1)
+    loop.fit()
+    state = loop.keeper.states[0]
+    with pytest.raises(FineSpotError, match="resume: the run had 4 batches an epoch, but .* now give 8"):
+        make_loop(loader=toys.Loader(pictures=16)).load_state(state)
+    with pytest.raises(FineSpotError, match="resume: the checkpoint does not fit this model") as caught:
+        make_loop(toys.Task(norm=True)).load_state(state)
+    assert "\n" not in str(caught.value)
+
+
+def test_channels_last_reaches_pictures_and_weights(make_loop: Make, toys: type) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Watching(toys.Task):  # type: ignore[name-defined, misc]
+        def step(self, batch):  # type: ignore[no-untyped-def]
+            weight = self.wide[0].weight
+            seen.append(
+                (
+                    batch.images.is_contiguous(memory_format=torch.channels_last),
+                    weight.is_contiguous(memory_format=torch.channels_last),
+                )
+            )
+            return super().step(batch)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Sequential(nn.Conv2d(3, 4, 3))
+            self.model.append(self.wide)
+
+    for asked in (True, False):
+        task = Watching()
+        del task.model[3]
+        task.model.add_module("wide", nn.Identity())
+        task.trainable = nn.ModuleDict({"model": task.model, "wide": task.wide})
+        task.trainable.forward = task.model.forward  # type: ignore[method-assign]
+        make_loop(task, epochs=1, channels_last=asked).fit()
+        assert set(seen) == {(asked, asked)}
+        seen.clear()
+
+
+def test_bf16_computes_in_bf16(make_loop: Make, toys: type) -> None:
+    kinds: list[torch.dtype] = []
+    task = toys.Task()
+    task.model[0].register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    make_loop(task, epochs=1, precision="bf16-mixed").fit()
+    assert set(kinds) == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 for p in task.model.parameters())
