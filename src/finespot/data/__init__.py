@@ -2,5 +2,6 @@
 
 from finespot.data.augment import Augment
 from finespot.data.dataset import Dataset, dataset_splits, open_dataset
+from finespot.data.loader import TrainLoader
 
-__all__ = ["Augment", "Dataset", "dataset_splits", "open_dataset"]
+__all__ = ["Augment", "Dataset", "TrainLoader", "dataset_splits", "open_dataset"]

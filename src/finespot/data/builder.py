@@ -68,7 +68,7 @@ class Builder:
         if min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX:
             self.counts["clipped"] += 1
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-        if not (x2 > x1 and y2 > y1):
+        if not (np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)):
             self.counts["empty"] += 1
             return
         for name in self._attributes.keys() | (attributes or {}).keys():

@@ -128,7 +128,7 @@ def _parse(spec: str | os.PathLike[str]) -> tuple[str, Path]:
         if not place:
             raise FineSpotError(f"expected {kind}:FOLDER but got no folder", where=text)
         attribute, second, rest = place.partition(":")
-        if second and "." in kind:  # package.module:Format:FOLDER
+        if second and kind not in names("format"):  # package.module:Format:FOLDER
             return f"{kind}:{attribute}", Path(rest)
         return kind, Path(place)
     if text.lower().endswith((".yaml", ".yml")):

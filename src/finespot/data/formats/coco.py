@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from finespot.data.builder import Builder, Corners, bytewise, no_split, whole_number
+from finespot.data.builder import Builder, Corners, bytewise, counted, no_split, whole_number
 from finespot.data.dataset import Dataset
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -91,10 +91,8 @@ def read_coco(
         for record in grouped[key]:
             _add(builder, record, label_of, file)
     if other_sizes:
-        text = (
-            "1 picture has another size" if len(other_sizes) == 1 else f"{len(other_sizes)} pictures have other sizes"
-        )
-        builder.notes.append(f"{text} than {file.name} says ({other_sizes[0]}); the files count")
+        text = counted(len(other_sizes), "1 picture has another size", "pictures have other sizes")
+        builder.notes.append(f"{text} than {file.name} says ({other_sizes[0]}); the picture files count")
     return builder.build()
 
 

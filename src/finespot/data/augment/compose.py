@@ -1,0 +1,114 @@
+"""One training picture from a data set: mosaic, affine, copy-paste, mixup, HSV, flips, in this order.
+
+Copy-paste comes after the warp, because mosaic and warp are one step; its objects get a scale from the same
+distribution. The order and the number of random draws depend on the settings alone, not on the pictures' content.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot.data.augment.affine import random_affine
+from finespot.data.augment.copy_paste import paste_small
+from finespot.data.augment.hsv import adjust, random_gains
+from finespot.data.augment.mixup import blend, random_weight
+from finespot.data.augment.mosaic import mosaic_center, mosaic_matrices, on_whole_pixel
+from finespot.data.augment.settings import Augment
+from finespot.data.augment.truth import Truth, warp_truth
+from finespot.data.augment.warp import Part, render, scaling
+from finespot.data.pictures import Pictures
+from finespot.images import letterbox
+from finespot.structures import Placement, Sample, Size
+
+
+@dataclass(frozen=True)
+class Composer:
+    """Makes training pictures of size imgsz x imgsz from the pictures of a data set."""
+
+    pictures: Pictures
+    augment: Augment
+    imgsz: int
+    drop_small: float = 0.0
+
+    def compose(self, index: int, rng: np.random.Generator, out: NDArray[np.uint8]) -> tuple[Sample, Placement]:
+        """Make picture `index` and write it to `out` (imgsz, imgsz, 3) uint8, which the sample's pixels then are.
+
+        The placement is true for pictures that are only letterboxed; of others it says just the size.
+        """
+        augment, size = self.augment, (self.imgsz, self.imgsz)
+        dropped: Counter[str] = Counter()
+        canvas, truth, placement = self._base(index, rng, dropped)
+        if rng.random() < augment.mixup:
+            other, more, _ = self._base(int(rng.integers(len(self.pictures))), rng, dropped)
+            canvas, truth = blend(canvas, other, random_weight(rng)), truth.joined(more)
+            placement = _unplaced(size)
+        canvas = adjust(canvas, *random_gains(augment, rng))
+        up_down, left_right = rng.random() < augment.flip_ud, rng.random() < augment.flip_lr
+        if up_down or left_right:
+            canvas = canvas[:: -1 if up_down else 1, :: -1 if left_right else 1]
+            truth, placement = truth.flipped(size, left_right, up_down), _unplaced(size)
+        for channel in range(3):
+            out[..., channel] = canvas[..., min(channel, canvas.shape[2] - 1)]
+        annotations = truth.annotations(size, self.pictures.dataset.path(index))
+        return Sample(out, annotations, index, dropped), placement
+
+    def _base(
+        self, index: int, rng: np.random.Generator, dropped: Counter[str]
+    ) -> tuple[NDArray[np.uint8], Truth, Placement]:
+        """Canvas (one or three channels) and truth before mixup, color and flips."""
+        augment, size = self.augment, (self.imgsz, self.imgsz)
+        if rng.random() < augment.mosaic:
+            parts = self._mosaic(index, rng)
+        elif augment.warps:
+            parts = [self._single(index, rng)]
+        else:
+            parts = []
+        placement = _unplaced(size)
+        if parts:
+            canvas = render(parts, size)
+        else:
+            part = self._part(index, np.eye(3))
+            canvas, placement = self._letterboxed(part)
+            parts = [Part(part.picture, part.truth, scaling(*placement.scale[::-1], *placement.offset[::-1]))]
+        truth = warp_truth(parts, size, self.drop_small, dropped)
+        if rng.random() < augment.copy_paste:
+            donor = self._part(int(rng.integers(len(self.pictures))), np.eye(3))
+            scale = (1 + augment.scale * rng.uniform(-1, 1)) * self.imgsz / max(donor.truth.size)
+            canvas, truth, pasted = paste_small(canvas, truth, donor, scale, rng)
+            placement = _unplaced(size) if pasted else placement
+        return canvas, truth, placement
+
+    def _mosaic(self, index: int, rng: np.random.Generator) -> list[Part]:
+        indices = [index, *(int(one) for one in rng.integers(len(self.pictures), size=3))]
+        center = mosaic_center(self.imgsz, rng)
+        canvas = (2.0 * self.imgsz, 2.0 * self.imgsz)
+        warp = on_whole_pixel(random_affine(self.augment, canvas, (self.imgsz, self.imgsz), rng), center)
+        sizes = [self.pictures.dataset.size(one) for one in indices]
+        matrices = mosaic_matrices(sizes, self.imgsz, center)
+        return [self._part(one, warp @ matrix) for one, matrix in zip(indices, matrices)]
+
+    def _single(self, index: int, rng: np.random.Generator) -> Part:
+        height, width = self.pictures.dataset.size(index)
+        ratio = self.imgsz / max(height, width)
+        warp = random_affine(self.augment, (height * ratio, width * ratio), (self.imgsz, self.imgsz), rng)
+        return self._part(index, warp @ scaling(ratio, ratio, 0, 0))
+
+    def _part(self, index: int, matrix: NDArray[np.float64]) -> Part:
+        return Part(self.pictures[index], self.pictures.dataset.annotations(index), matrix)
+
+    def _letterboxed(self, part: Part) -> tuple[NDArray[np.uint8], Placement]:
+        """As prediction places pictures; the scale is that of the full-size picture."""
+        canvas, placement = letterbox(part.picture.pixels, (self.imgsz, self.imgsz))
+        factor = part.picture.factor
+        if factor == 1:
+            return canvas, placement
+        scale = (placement.scale[0] / factor, placement.scale[1] / factor)
+        return canvas, Placement(scale, placement.offset, part.truth.size)
+
+
+def _unplaced(size: Size) -> Placement:
+    return Placement((1.0, 1.0), (0.0, 0.0), size)

@@ -1,0 +1,226 @@
+"""Batches for training: everything random derives from (seed, epoch, index), whatever the number of workers.
+
+Workers are persistent processes. What changes between epochs (epoch number, augmentation) travels with each request,
+so that no process works with settings of an earlier epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from finespot.data.augment.compose import Composer
+from finespot.data.augment.settings import Augment
+from finespot.data.dataset import Dataset
+from finespot.data.pictures import Pictures
+from finespot.errors import FineSpotError, unknown
+from finespot.structures import Batch, Targets
+
+# Separate streams of random numbers, so that one use does not shift another.
+_ORDER, _SIZE, _PICTURE = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One batch to make: everything a worker needs to know."""
+
+    epoch: int
+    imgsz: int
+    indices: tuple[int, ...]
+    augment: Augment
+
+
+class TrainLoader:
+    """Shuffled, augmented batches of one data set for one of `world` processes.
+
+    Parameters
+    ----------
+    dataset, imgsz, batch:
+        What to load, the side of the square input (a multiple of `stride`), pictures per batch of this process.
+    workers:
+        Processes that make batches; 0 makes them in this one.
+    seed:
+        With the epoch and a picture's index it decides everything random.
+    cache:
+        "ram" keeps the decoded pictures in memory, None decodes them each time; batches are the same.
+    multi_scale:
+        m draws the side of each batch from (1 - m) to (1 + m) times `imgsz`, rounded to the stride.
+    rank, world:
+        This process's share: all get equally many pictures, the first ones of the order fill up.
+    drop_small:
+        Objects whose shorter side is below so many pixels of the picture file become ignore regions; 0 keeps all.
+
+    Raises
+    ------
+    FineSpotError
+        A setting is out of range, or the cache does not fit into memory.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        imgsz: int,
+        batch: int,
+        workers: int = 0,
+        seed: int = 0,
+        cache: str | None = None,
+        stride: int = 32,
+        multi_scale: float = 0.0,
+        rank: int = 0,
+        world: int = 1,
+        drop_small: float = 0.0,
+    ) -> None:
+        _check(dataset, imgsz, batch, workers, seed, cache, stride, multi_scale, rank, world, drop_small)
+        self.dataset, self.imgsz, self.batch, self.seed = dataset, imgsz, batch, seed
+        self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
+        self._plan = _Plan()
+        self._maker = _Maker(Pictures(dataset, imgsz, cache), seed, drop_small)
+        self._loader: DataLoader[Batch | FineSpotError] | None = None
+        if workers:
+            self._loader = DataLoader(
+                self._maker,
+                batch_size=None,
+                sampler=self._plan,
+                num_workers=workers,
+                persistent_workers=True,
+                multiprocessing_context=_context(cache),
+            )
+
+    def __len__(self) -> int:
+        return math.ceil(math.ceil(len(self.dataset) / self.world) / self.batch)
+
+    def epoch(self, epoch: int, augment: Augment) -> Iterator[Batch]:
+        """The batches of one epoch; the same epoch gives the same batches.
+
+        Raises
+        ------
+        FineSpotError
+            A picture cannot be decoded; the error names it.
+        """
+        self._plan.requests = self.requests(epoch, augment)
+        made = self._loader if self._loader is not None else map(self._maker.__getitem__, self._plan.requests)
+        for one in made:
+            if isinstance(one, FineSpotError):
+                raise one
+            yield one
+
+    def requests(self, epoch: int, augment: Augment) -> list[_Request]:
+        """What each batch of an epoch will hold."""
+        order = _rng(self.seed, epoch, _ORDER).permutation(len(self.dataset))
+        share = math.ceil(len(order) / self.world)
+        own = np.resize(order, share * self.world)[self.rank :: self.world].tolist()
+        return [
+            _Request(
+                epoch, self._side(epoch, number), tuple(own[number * self.batch : (number + 1) * self.batch]), augment
+            )
+            for number in range(len(self))
+        ]
+
+    def _side(self, epoch: int, number: int) -> int:
+        """The input side of a batch, the same in all processes."""
+        if not self.multi_scale:
+            return self.imgsz
+        factor = 1 + self.multi_scale * _rng(self.seed, epoch, _SIZE, number).uniform(-1, 1)
+        return max(1, round(self.imgsz * factor / self.stride)) * self.stride
+
+
+class _Plan(Sampler[_Request]):
+    """The requests of the current epoch; only the main process reads it."""
+
+    def __init__(self) -> None:
+        self.requests: list[_Request] = []
+
+    def __iter__(self) -> Iterator[_Request]:
+        return iter(self.requests)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+
+class _Maker(TorchDataset[Batch | FineSpotError]):
+    """Makes batches on request, in this process or a worker."""
+
+    def __init__(self, pictures: Pictures, seed: int, drop_small: float) -> None:
+        self.pictures, self.seed, self.drop_small = pictures, seed, drop_small
+
+    def __getitem__(self, request: _Request) -> Batch | FineSpotError:
+        try:
+            return self._make(request)
+        except FineSpotError as error:  # raised in a worker it would arrive with the worker's traceback in it
+            return error
+
+    def _make(self, request: _Request) -> Batch:
+        composer = Composer(self.pictures, request.augment, request.imgsz, self.drop_small)
+        images = torch.empty((len(request.indices), request.imgsz, request.imgsz, 3), dtype=torch.uint8)
+        made = [
+            composer.compose(index, _rng(self.seed, request.epoch, _PICTURE, index), out)
+            for index, out in zip(request.indices, images.numpy())
+        ]
+        dropped: Counter[str] = Counter()
+        for sample, _ in made:
+            dropped.update(sample.dropped)
+        return Batch(
+            images=images.permute(0, 3, 1, 2),
+            targets=Targets.from_annotations([sample.annotations for sample, _ in made]),
+            placements=tuple(placement for _, placement in made),
+            indices=request.indices,
+            dropped=dropped,
+        )
+
+
+def _rng(*key: int) -> np.random.Generator:
+    return np.random.default_rng(key)
+
+
+def _context(cache: str | None) -> str | None:
+    """Workers must share the cache's memory, which only forked processes do."""
+    if cache is None:
+        return None
+    if sys.platform == "win32" or "fork" not in multiprocessing.get_all_start_methods():
+        raise FineSpotError(
+            "cache=ram with workers needs processes that can be forked", hint="set workers=0 or no cache"
+        )
+    return "fork"
+
+
+def _check(
+    dataset: Dataset,
+    imgsz: int,
+    batch: int,
+    workers: int,
+    seed: int,
+    cache: str | None,
+    stride: int,
+    multi_scale: float,
+    rank: int,
+    world: int,
+    drop_small: float,
+) -> None:
+    if not len(dataset):
+        raise FineSpotError("expected pictures to train on but got none", where=dataset.name)
+    if stride < 1 or imgsz < stride or imgsz % stride:
+        near = max(1, round(imgsz / max(stride, 1))) * max(stride, 1)
+        raise FineSpotError(
+            f"expected a multiple of the stride {stride} but got {imgsz}", where="imgsz", hint=f"try {near}"
+        )
+    for name, value, least in (("batch", batch, 1), ("workers", workers, 0), ("seed", seed, 0), ("world", world, 1)):
+        if value < least:
+            raise FineSpotError(f"expected {least} or more but got {value}", where=name)
+    if not 0 <= rank < world:
+        raise FineSpotError(f"expected 0 to {world - 1} but got {rank}", where="rank")
+    if cache not in (None, "ram"):
+        raise unknown("cache", str(cache), ["ram"], where="cache")
+    if not 0 <= multi_scale < 1:
+        raise FineSpotError(f"expected 0 to below 1 but got {multi_scale}", where="multi_scale")
+    if not (drop_small >= 0 and math.isfinite(drop_small)):
+        raise FineSpotError(f"expected 0 or more pixels but got {drop_small}", where="drop_small")
