@@ -59,7 +59,7 @@ def compare(name: str, seed: int) -> dict[str, Any]:
     network = ours.detector(name, theirs.state_dict())
     both = [(zoo.count_parameters(a), zoo.count_parameters(b)) for a, b in fused_too(network, theirs)]
     single = largest(theirs, network, images)
-    theirs = peer.build(name, seed=seed, calibrated=True)
+    theirs = peer.build(name, seed=seed, calibrate_on=images)
     network = ours.detector(name, theirs.state_dict()).double()
     double = largest(theirs.double(), network, images.double())
     boxes, scores, _ = peer.raw_outputs(theirs, images.double())

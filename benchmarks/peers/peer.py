@@ -22,13 +22,13 @@ SCRATCH = report.ROOT / ".peers"
 Model = torch.nn.Module
 
 
-def build(name: str, classes: int = 80, seed: int = 0, calibrated: bool = False) -> Model:
+def build(name: str, classes: int = 80, seed: int = 0, calibrate_on: Tensor | None = None) -> Model:
     """A randomly initialized detection model by name (`yolov8n-p2`), in eval mode, not trained.
 
     Batch normalization gets random weights and statistics: a fresh one is the identity, which would hide a wrong
-    epsilon or a forgotten layer. `calibrated` gives it the statistics of two random pictures instead, so that the
-    signal neither dies out nor explodes on its way and every layer matters to the outputs; then rounding errors grow
-    too, so compare such models in float64.
+    epsilon or a forgotten layer. `calibrate_on` gives it the statistics of these pictures (B, 3, H, W) instead, so that
+    their signal neither dies out nor explodes on its way and every layer matters to the outputs; then rounding errors
+    grow too, so compare such models in float64.
     """
     from ultralytics.nn.tasks import DetectionModel
 
@@ -40,12 +40,12 @@ def build(name: str, classes: int = 80, seed: int = 0, calibrated: bool = False)
         ranges = ((norm.weight, 0.7, 1.3), (norm.bias, -0.1, 0.1), (norm.running_mean, -0.1, 0.1))
         for values, low, high in (*ranges, (norm.running_var, 0.7, 1.3)):
             values.data.copy_(torch.rand(values.shape, generator=generator) * (high - low) + low)
-    if calibrated:
+    if calibrate_on is not None:
         momentum = norms[0].momentum
         for norm in norms:
             norm.momentum = 1.0
         with torch.no_grad():
-            model.train()(torch.rand(2, 3, 256, 256, generator=generator))
+            model.train()(calibrate_on)
         for norm in norms:
             norm.momentum = momentum
     return model.eval()
