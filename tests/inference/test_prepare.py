@@ -1,0 +1,67 @@
+"""Network inputs: sizes, scale, placement."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finespot import images
+from finespot.errors import FineSpotError
+from finespot.inference.prepare import Scaling, place, scaling
+from finespot.structures import Tile, Tiling
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([160, 320, 640]), st.sampled_from([8, 32]))
+def test_whole_pictures_get_the_size_that_training_gives_them(height, width, imgsz, stride) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    found, placement = place(pixels, Tile((0, 0, width, height)), Scaling(imgsz, stride))
+    assert found.shape[:2] == images.fit_size((height, width), imgsz, stride)
+    assert found.flags.c_contiguous
+    inner = (placement.scale[0] * height, placement.scale[1] * width)
+    ratio = imgsz / max(height, width)
+    assert inner == pytest.approx((max(1, round(height * ratio)), max(1, round(width * ratio))))
+    assert max(inner) == pytest.approx(imgsz)
+    assert placement.offset == tuple((side - round(own)) // 2 for side, own in zip(found.shape, inner))
+
+
+def test_a_fitting_picture_is_not_touched() -> None:
+    pixels = np.zeros((512, 640, 3), np.uint8)
+    found, placement = place(pixels, Tile((0, 0, 640, 512)), Scaling(640, 32))
+    assert found.shape == (512, 640, 3)
+    assert np.shares_memory(found, pixels)
+    assert placement.scale == (1, 1)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(32, 300), st.integers(32, 300))
+def test_boxes_come_back(height, width, tile, imgsz) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    x2, y2 = min(tile, width), min(tile, height)
+    found, placement = place(pixels, Tile((width - x2, height - y2, width, height)), Scaling(imgsz, 32, Tiling(tile)))
+    box = np.array([[width - x2, height - y2, width, height]], np.float32)
+    inside = placement.to_input(box)
+    np.testing.assert_allclose(placement.to_picture(inside), box, atol=1e-3)
+    # The window fills the input but for less than a stride on each axis.
+    assert (inside[0, 2:] - inside[0, :2] + 32 > [found.shape[1], found.shape[0]]).all()
+    assert found.shape[0] % 32 == found.shape[1] % 32 == 0
+
+
+def test_pixels_of_a_tile_at_native_scale_are_the_pictures() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (500, 700, 3), np.uint8)
+    found, placement = place(pixels, Tile((100, 50, 400, 350)), Scaling(300, 32, Tiling(300)))
+    (top, left) = (int(v) for v in placement.offset)
+    assert found.shape == (320, 320, 3)
+    np.testing.assert_array_equal(found[top : top + 300, left : left + 300], pixels[50:350, 100:400])
+    assert (found[:top] == 114).all()
+
+
+def test_rounding_is_said() -> None:
+    assert scaling(640, 32, None) == (Scaling(640, 32), [])
+    rule, notes = scaling(650, 32, None)
+    assert rule.imgsz == 672
+    assert "650" in notes[0]
+    assert "672" in notes[0]
+    assert scaling(650, 32, Tiling(650)) == (Scaling(650, 32, Tiling(650)), [])
+    with pytest.raises(FineSpotError, match="imgsz"):
+        scaling(0, 32, None)

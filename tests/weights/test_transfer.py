@@ -1,0 +1,92 @@
+"""Starting from other weights: rows by class name, tensors by name and shape."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finespot import weights, zoo
+from finespot.errors import FineSpotError
+from finespot.structures import Classes
+
+
+def build(name: str, count: int):
+    torch.manual_seed(2)
+    return zoo.build(zoo.architecture(name, classes=count))
+
+
+def test_the_same_network_takes_everything(saved, card) -> None:
+    target = build("yolov8n", 3)
+    report = weights.transfer(target, card.classes, saved)
+    assert report.share == pytest.approx(1)
+    assert report.mismatched == report.new == report.unused == ()
+    state = target.state_dict()
+    for name, tensor in weights.load(saved)[0].state_dict().items():
+        assert torch.equal(state[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "names", [("boat", "tree", "person", "car", "sheep"), ("car", "boat"), ("boat", "person", "car")]
+)
+def test_rows_follow_their_names(saved, detector, card, names) -> None:
+    classes = Classes(names)
+    target = build("yolov8n", len(names))
+    start = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    report = weights.transfer(target, classes, saved)
+    loaded = weights.load(saved)[0].state_dict()
+    own = target.state_dict()
+    rows = [f"head.{name}" for name in target.head.class_rows()]
+    assert len(rows) == 6
+    for name in rows:
+        for label, one in enumerate(names):
+            wanted = loaded[name][card.classes.index(one)] if one in card.classes.names else start[name][label]
+            assert torch.equal(own[name][label], wanted), (name, one)
+    assert set(report.classes_matched) == set(names) & set(card.classes.names)
+    assert set(report.classes_new) == set(names) - set(card.classes.names)
+    assert set(report.classes_unused) == set(card.classes.names) - set(names)
+    assert 0.99 < report.share <= 1
+    line = report.summary()
+    assert "\n" not in line
+    assert all(name in line for name in report.classes_new)
+
+
+def test_no_common_class(saved) -> None:
+    target = build("yolov8n", 3)
+    rows = [f"head.{name}" for name in target.head.class_rows()]
+    before = {name: target.state_dict()[name].clone() for name in rows}
+    report = weights.transfer(target, Classes(("x", "y", "z")), saved)
+    assert set(report.mismatched) == set(rows)
+    assert all(torch.equal(target.state_dict()[name], before[name]) for name in rows)
+    assert "by name: none" in report.summary()
+
+
+def test_another_architecture_takes_what_fits(saved, card) -> None:
+    report = weights.transfer(build("yolov8n-p2", 3), card.classes, saved)
+    assert 0.1 < report.share < 0.95
+    assert report.new
+    assert report.mismatched or report.unused
+    assert f"{100 * report.share:.1f} %" in report.summary()
+
+
+def test_nothing_fits(saved, card) -> None:
+    target = build("yolov8n", 3)
+    strange = torch.nn.Module()
+    strange.head = target.head
+    strange.other = torch.nn.Linear(3, 3)
+    strange.head = _Renamed()
+    with pytest.raises(FineSpotError, match="nothing in it fits"):
+        weights.transfer(strange, card.classes, saved)
+
+
+class _Renamed(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def class_rows(self) -> list[str]:
+        return ["layer.weight"]
+
+
+def test_summary_shortens_long_lists(saved) -> None:
+    names = ("car", *(f"kind{i}" for i in range(30)))
+    assert "and 22 more" in weights.transfer(build("yolov8n", 31), Classes(names), saved).summary()

@@ -1,0 +1,81 @@
+"""Safe writing: the new file or the old one, never half; run folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+
+from finespot.errors import FineSpotError
+from finespot.writers import make_folder, new_run, write_atomic
+
+
+def test_text_bytes_and_new_folders(tmp_path) -> None:
+    path = write_atomic(tmp_path / "a" / "b.txt", "größe\n")
+    assert path.read_text(encoding="utf-8") == "größe\n"
+    assert write_atomic(path, b"\x00\x01", sync=False).read_bytes() == b"\x00\x01"
+    assert os.listdir(path.parent) == ["b.txt"]
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch, call) -> None:
+    path = write_atomic(tmp_path / "a.txt", "old")
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(FineSpotError, match=r"a\.txt: cannot be written \(No space left"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_sync_has_an_effect(tmp_path, monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    write_atomic(tmp_path / "a", "x", sync=False)
+    assert not calls
+    write_atomic(tmp_path / "a", "x")
+    assert len(calls) == 1
+
+
+def test_folders_that_cannot_be(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    for call in (lambda p: write_atomic(p / "x", ""), make_folder, lambda p: new_run(p, "run")):
+        with pytest.raises(FineSpotError, match="file"):
+            call(tmp_path / "file" / "sub")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission(tmp_path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(FineSpotError, match="permission"):
+        make_folder(tmp_path)
+
+
+def test_runs_are_numbered(tmp_path) -> None:
+    names = [new_run(tmp_path / "runs", "demo").name for _ in range(3)]
+    assert names == ["demo", "demo2", "demo3"]
+    (tmp_path / "runs" / "demo" / "kept.txt").write_text("x")
+    again = new_run(tmp_path / "runs", "demo", overwrite=True)
+    assert again.name == "demo"
+    assert (again / "kept.txt").exists()
+
+
+def test_runs_started_at_once_differ(tmp_path) -> None:
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(new_run(tmp_path, "x"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 20
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b"])
+def test_bad_run_names(tmp_path, name) -> None:
+    with pytest.raises(FineSpotError, match="name"):
+        new_run(tmp_path, name)
