@@ -39,6 +39,15 @@ class _Request:
     augment: Augment
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A FineSpotError on its way out of a worker, from where an exception would bring the worker's traceback along."""
+
+    what: str
+    where: str | None
+    hint: str | None
+
+
 class TrainLoader:
     """Shuffled, augmented batches of one data set for one of `world` processes.
 
@@ -85,7 +94,7 @@ class TrainLoader:
         self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
         self._plan = _Plan()
         self._maker = _Maker(Pictures(dataset, imgsz, cache), seed, drop_small)
-        self._loader: DataLoader[Batch | FineSpotError] | None = None
+        self._loader: DataLoader[Batch | _Failure] | None = None
         if workers:
             self._loader = DataLoader(
                 self._maker,
@@ -109,22 +118,28 @@ class TrainLoader:
         """
         self._plan.requests = self.requests(epoch, augment)
         made = self._loader if self._loader is not None else map(self._maker.__getitem__, self._plan.requests)
+        failure = None
         for one in made:
-            if isinstance(one, FineSpotError):
-                raise one
+            if isinstance(one, _Failure):
+                failure = one
+                break
             yield one
+        if failure:
+            self.close()
+            raise FineSpotError(failure.what, where=failure.where, hint=failure.hint)
+
+    def close(self) -> None:
+        """End the worker processes now, not when the loader is collected; the next epoch starts new ones."""
+        if self._loader is not None:
+            self._loader._iterator = None
 
     def requests(self, epoch: int, augment: Augment) -> list[_Request]:
         """What each batch of an epoch will hold."""
         order = _rng(self.seed, epoch, _ORDER).permutation(len(self.dataset))
         share = math.ceil(len(order) / self.world)
         own = np.resize(order, share * self.world)[self.rank :: self.world].tolist()
-        return [
-            _Request(
-                epoch, self._side(epoch, number), tuple(own[number * self.batch : (number + 1) * self.batch]), augment
-            )
-            for number in range(len(self))
-        ]
+        batches = [tuple(own[start : start + self.batch]) for start in range(0, share, self.batch)]
+        return [_Request(epoch, self._side(epoch, number), one, augment) for number, one in enumerate(batches)]
 
     def _side(self, epoch: int, number: int) -> int:
         """The input side of a batch, the same in all processes."""
@@ -147,17 +162,17 @@ class _Plan(Sampler[_Request]):
         return len(self.requests)
 
 
-class _Maker(TorchDataset[Batch | FineSpotError]):
+class _Maker(TorchDataset[Batch | _Failure]):
     """Makes batches on request, in this process or a worker."""
 
     def __init__(self, pictures: Pictures, seed: int, drop_small: float) -> None:
         self.pictures, self.seed, self.drop_small = pictures, seed, drop_small
 
-    def __getitem__(self, request: _Request) -> Batch | FineSpotError:
+    def __getitem__(self, request: _Request) -> Batch | _Failure:
         try:
             return self._make(request)
-        except FineSpotError as error:  # raised in a worker it would arrive with the worker's traceback in it
-            return error
+        except FineSpotError as error:
+            return _Failure(error.what, None if error.where is None else str(error.where), error.hint)
 
     def _make(self, request: _Request) -> Batch:
         composer = Composer(self.pictures, request.augment, request.imgsz, self.drop_small)
