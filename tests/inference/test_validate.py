@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from finespot import metrics
 from finespot.data import open_dataset
 from finespot.errors import FineSpotError
-from finespot.inference import Model, Timing, score, validate
+from finespot.inference import Model, Timing, draw_predictions, draw_report, score, validate
 from finespot.inference.validate import match_classes
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Tiling
@@ -173,3 +175,17 @@ def test_timing_sums_and_words() -> None:
     assert timing.rate == 2
     assert "25 % waiting" in timing.summary()
     assert replace(timing, total=0.0).rate == 0
+
+
+def test_pictures_of_a_validation(dataset, validation, tmp_path) -> None:
+    files = draw_predictions(dataset, validation.detections, tmp_path / "p", 0.3, count=2)
+    assert [path.stem for path in files] == [Path(dataset.path(i)).stem for i in range(2)]
+    few = draw_predictions(dataset, validation.detections, tmp_path / "q", 0.99, count=1)
+    assert files[0].read_bytes() != few[0].read_bytes()
+    assert Pillow.open(files[0]).width > 2 * 640
+
+
+@pytest.mark.slow  # imports matplotlib
+def test_report_pictures(dataset, validation, tmp_path) -> None:
+    for path in draw_report(validation, dataset.classes, tmp_path / "plots", 0.25):
+        assert Pillow.open(path).width > 300

@@ -4,6 +4,7 @@ import finespot.runtimes  # isort: skip  # noqa: F401 (first: it sets how OpenMP
 
 from finespot.inference.model import Model, load
 from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.plates import draw_predictions, draw_report
 from finespot.inference.score import score
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
@@ -19,6 +20,8 @@ __all__ = [
     "Timing",
     "Validation",
     "VideoRecorder",
+    "draw_predictions",
+    "draw_report",
     "load",
     "open_source",
     "score",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -12,59 +12,50 @@ from numpy.typing import NDArray
 from finespot import images
 from finespot.errors import FineSpotError
 from finespot.structures import Detections
-from finespot.writers import draw, make_folder
+from finespot.writers import Names, draw, make_folder
 
 
 class VideoRecorder:
-    """Writes `<name>.mp4` with boxes drawn in and `<name>.jsonl`, one record a frame.
+    """A writer of `<name>.mp4` with boxes drawn in and `<name>.jsonl`, one record a frame.
 
     A record holds `frame` (from 0), `time` in seconds and `detections`, each with `box` (xyxy in pixels), `score`,
-    `label` and `name`. Each line is complete as soon as it is written: a run that ends early leaves usable records.
+    `label` and `name`. Each line goes out whole as soon as its frame is done: a run that ends early leaves usable
+    records.
 
     Parameters
     ----------
     drawn:
-        Write the video too; without it only the records.
+        Write the video too; without it only the records, and `write` needs no pixels.
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        name: str,
-        fps: float,
-        *,
-        drawn: bool = True,
-        line_width: int | None = None,
-        labels: bool = True,
+        self, name: str, fps: float, *, drawn: bool = True, line_width: int | None = None, labels: bool = True
     ) -> None:
-        self.folder, self.fps = make_folder(folder), fps
-        self.records, self.video = self.folder / f"{name}.jsonl", self.folder / f"{name}.mp4"
-        self.line_width, self.labels, self.drawn = line_width, labels, drawn
+        if fps <= 0:
+            raise FineSpotError(f"expected more than 0 but got {fps}", where="fps")
+        self.name, self.fps, self.needs_pixels = name, fps, drawn
+        self.line_width, self.labels = line_width, labels
+
+    def open(self, folder: str | Path, names: Names | None = None) -> None:
+        """Make the folder and the file of records."""
+        place = make_folder(folder)
+        self.records, self.video = place / f"{self.name}.jsonl", place / f"{self.name}.mp4"
         self.frames = 0
         self._writer: images.VideoWriter | None = None
         try:
-            self._file = self.records.open("wb")
+            # Unbuffered: a record is one line written in one call.
+            self._file: BinaryIO = self.records.open("wb", buffering=0)
         except OSError as error:
             raise FineSpotError(f"cannot be written ({error.strerror})", where=self.records) from error
 
     def write(self, detections: Detections, pixels: NDArray[np.uint8] | None = None) -> None:
         """Take the next frame; `pixels` uint8 RGB (H, W, 3) where the video is drawn."""
-        record = {
-            "frame": self.frames,
-            "time": self.frames / self.fps,
-            "detections": [
-                {"box": box, "score": score, "label": label, "name": detections.classes[label]}
-                for box, score, label in zip(
-                    detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist()
-                )
-            ],
-        }
         try:
-            self._file.write(msgspec.json.encode(record) + b"\n")
+            self._file.write(msgspec.json.encode(self._record(detections)) + b"\n")
         except OSError as error:
             raise FineSpotError(f"cannot be written ({error.strerror})", where=self.records) from error
         self.frames += 1
-        if not self.drawn:
+        if not self.needs_pixels:
             return
         if pixels is None:
             raise ValueError("drawing a video needs the frames' pixels")
@@ -72,18 +63,21 @@ class VideoRecorder:
             self._writer = images.VideoWriter(self.video, self.fps, detections.size)
         self._writer.write(draw(pixels, detections, None, self.line_width, self.labels))
 
-    def close(self) -> list[Path]:
-        """Finish the files; returns those that were written."""
+    def close(self) -> Path:
+        """Finish the files; returns the video, or the records where there is none."""
         self._file.close()
         if self._writer is None:
-            return [self.records]
+            return self.records
         self._writer.close()
-        return [self.records, self.video]
+        return self.video
 
-    def __enter__(self) -> VideoRecorder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _record(self, detections: Detections) -> dict[str, object]:
+        rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist())
+        return {
+            "frame": self.frames,
+            "time": self.frames / self.fps,
+            "detections": [
+                {"box": box, "score": score, "label": label, "name": detections.classes[label]}
+                for box, score, label in rows
+            ],
+        }
