@@ -237,7 +237,8 @@ def _write_labels(
     size: Size,
 ) -> None:
     """Labels in `order` (small objects first) at the first place around the box that covers nothing."""
-    font = _font(max(10, round((size[0] + size[1]) / 2 / 55)))
+    # Grows with the root of the side: objects in large pictures are not larger, there are more of them.
+    font = _font(max(10, round(0.42 * ((size[0] + size[1]) / 2) ** 0.5)))
     taken = outer.copy()
     for row in order:
         label = int(found.labels[row])
