@@ -32,9 +32,9 @@ class Detector(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
+        relay: nn.Module | None,
         neck: nn.Module,
         head: nn.Module,
-        relay: nn.Module | None = None,
         architecture: Architecture | None = None,
     ) -> None:
         super().__init__()

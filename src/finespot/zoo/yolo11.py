@@ -79,7 +79,7 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
         classes=architecture.classes,
         depthwise=True,
     )
-    return Detector(backbone, neck, head, architecture=architecture)
+    return Detector(backbone, None, neck, head, architecture)
 
 
 YOLO11 = registry.register("family", "yolo11")(

@@ -61,7 +61,7 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
         classes=architecture.classes,
         depthwise=False,
     )
-    return Detector(backbone, neck, head, architecture=architecture)
+    return Detector(backbone, None, neck, head, architecture)
 
 
 YOLOV8 = registry.register("family", "yolov8")(

@@ -52,7 +52,7 @@ class DenseLoss(nn.Module):
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, bins: Tensor, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `AnchorFreeHead`) on levels of `strides`, in float32 inside autocast too."""
         with torch.autocast(raw["scores"].device.type, enabled=False):
-            points = _Points(raw, bins.float(), strides)
+            points = Points(raw, bins.float(), strides)
             assignment = self.assigner(points, targets, points.candidates)
             total = assignment.weights.sum().clamp(min=1)
             box, dfl = self._location(points, targets, assignment)
@@ -67,7 +67,7 @@ class DenseLoss(nn.Module):
             terms = {name: value * (self.gains[name] / total) for name, value in losses.items()}
         return LossTerms(terms, _counts(targets, assignment))
 
-    def _location(self, points: _Points, targets: Targets, assignment: Assignment) -> tuple[Tensor, Tensor]:
+    def _location(self, points: Points, targets: Targets, assignment: Assignment) -> tuple[Tensor, Tensor]:
         """Weighted sums of the box loss and of the distribution loss over the positive points."""
         rows, aim = assignment.rows, targets.boxes[assignment.targets]
         sides = points.sides(rows)
@@ -79,7 +79,7 @@ class DenseLoss(nn.Module):
         return (box * assignment.weights).sum(), (dfl * assignment.weights).sum()
 
 
-class _Points:
+class Points:
     """A head's raw output as rows (picture * N + point), decoded on demand; the assigner's `Predictions`."""
 
     def __init__(self, raw: Mapping[str, Tensor], bins: Tensor, strides: Sequence[int]) -> None:

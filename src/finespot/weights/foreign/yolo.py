@@ -74,9 +74,18 @@ def from_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[s
 
 
 def to_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`."""
+    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`.
+
+    Raises
+    ------
+    FineSpotError
+        A tensor is missing, or the architecture has parts that such files do not know.
+    """
     found: dict[str, Tensor] = {}
     for entry in _entries(architecture):
+        absent = [name for name in entry.ours if name not in state]
+        if absent:
+            raise FineSpotError(f"expected the unfused tensor '{absent[0]}' but it is missing")
         parts = [state[name] for name in entry.ours]
         if entry.key.endswith("dfl.conv.weight"):
             parts = [parts[0].reshape(1, -1, 1, 1)]
