@@ -282,7 +282,7 @@ def test_outcomes_carry_pixels(model, folder) -> None:
     assert next(model.outcomes(folder, pixels=False)).pixels is None
 
 
-def test_stopping_early_ends_the_reading_thread(model, folder) -> None:
+def test_leaving_early_ends_the_reading_thread(model, folder) -> None:
     found = model.predict(folder)
     next(found)
     found.close()

@@ -35,7 +35,7 @@ class Prefetch(Generic[T]):
         self._items, self._weigh, self._limit = items, weigh, limit
         self._ready: deque[T] = deque()
         self._bytes = 0
-        self._done = self._stopped = False
+        self._done = self._closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._clock: int | None = None
@@ -63,9 +63,9 @@ class Prefetch(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """Stop reading ahead and wait until the thread has ended."""
+        """End reading ahead and wait until the thread has ended."""
         with self._changed:
-            self._stopped = True
+            self._closed = True
             self._ready.clear()
             self._changed.notify_all()
         self._thread.join()
@@ -86,7 +86,7 @@ class Prefetch(Generic[T]):
             for item in self._items:
                 with self._changed:
                     self._changed.wait_for(self._has_space)
-                    if self._stopped:
+                    if self._closed:
                         break
                     self._ready.append(item)
                     self._bytes += self._weigh(item)
@@ -102,4 +102,4 @@ class Prefetch(Generic[T]):
                 self._changed.notify_all()
 
     def _has_space(self) -> bool:
-        return self._stopped or len(self._ready) < 2 or self._bytes < self._limit
+        return self._closed or len(self._ready) < 2 or self._bytes < self._limit
