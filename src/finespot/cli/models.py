@@ -1,0 +1,62 @@
+"""`finespot models`: what can be trained, and which weights come with the package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from finespot.cli import options
+
+if TYPE_CHECKING:
+    from finespot.weights import MetricRecord
+
+
+def command(
+    classes: Annotated[
+        int, typer.Option("--classes", min=1, help="class count to count parameters for", rich_help_panel=options.RUN)
+    ] = 80,
+    json: options.Json = None,
+) -> None:
+    """List the architectures with their parameters, and the bundled weights with what they reach."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from finespot import weights, zoo
+
+    counts = {}
+    for name in zoo.names():
+        with torch.device("meta"):
+            counts[name] = zoo.count_parameters(zoo.build(zoo.architecture(name, classes)))
+    console = Console()
+    table = Table(title=f"architectures, {classes} classes")
+    table.add_column("name")
+    table.add_column("parameters", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    console.print(table)
+    bundled = {name: weights.read_card(weights.resolve(name)) for name in weights.bundled()}
+    table = Table(title="weights in the package")
+    for title in ("name", "architecture", "classes", "input", "measured", "licence of the training data"):
+        table.add_column(title)
+    for name, card in bundled.items():
+        table.add_row(
+            name,
+            f"{card.architecture.family}{card.architecture.size}",
+            ", ".join(card.classes.names),
+            str(card.imgsz),
+            "; ".join(_figures(measured) for measured in card.metrics),
+            card.data_licence,
+        )
+    console.print(table)
+    if json is not None:
+        options.write_report(json, {"architectures": counts, "weights": sorted(bundled)})
+        console.print(f"wrote {json}")
+
+
+def _figures(measured: MetricRecord) -> str:
+    """The leading figures of one measurement with what they were measured on."""
+    values = {name: measured.values.get(name) for name in ("AP", "AP50")}
+    numbers = " ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
+    return f"{numbers} ({measured.protocol}, {measured.data} {measured.split}, {measured.imgsz} px)"

@@ -1,0 +1,57 @@
+"""Options that several verbs share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from finespot.structures import Tiling
+
+RUN, SPEED, SLICE, OUT = "What to run", "Speed", "Large pictures", "Output"
+
+Data = Annotated[
+    str, typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as hit-uav:DIR or coco:DIR", rich_help_panel=RUN)
+]
+Protocol = Annotated[str, typer.Option("--protocol", help="evaluation protocol: coco, ai-tod", rich_help_panel=RUN)]
+ImageSize = Annotated[
+    int | None,
+    typer.Option("--imgsz", help="long side of the network input in pixels [weights' own]", rich_help_panel=RUN),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, 0, ...", rich_help_panel=SPEED)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads [those this process may use]", rich_help_panel=SPEED)
+]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or bf16", rich_help_panel=SPEED)]
+BatchSize = Annotated[int, typer.Option("--batch", help="pictures or tiles in one pass", rich_help_panel=SPEED)]
+Slice = Annotated[
+    int | None,
+    typer.Option("--slice", help="cut pictures into square tiles of this many pixels", rich_help_panel=SLICE),
+]
+Overlap = Annotated[
+    float, typer.Option("--overlap", help="share of a tile's side that its neighbour repeats", rich_help_panel=SLICE)
+]
+Project = Annotated[Path | None, typer.Option("--project", help="folder of runs", rich_help_panel=OUT)]
+Name = Annotated[str, typer.Option("--name", help="run folder; a number is added when it exists", rich_help_panel=OUT)]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="use the folder NAME itself though it exists", rich_help_panel=OUT)
+]
+Json = Annotated[Path | None, typer.Option("--json", help="write the numbers to this file", rich_help_panel=OUT)]
+
+
+def tiling(size: int | None, overlap: float) -> Tiling | None:
+    """The tiling that `--slice` and `--overlap` ask for; None leaves it to the weights."""
+    from finespot.structures import Tiling
+
+    return None if size is None else Tiling(size, overlap)
+
+
+def write_report(path: Path, report: dict[str, Any]) -> Path:
+    """Write numbers as readable JSON, or leave the old file as it was."""
+    import json
+
+    from finespot.writers import write_atomic
+
+    return write_atomic(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

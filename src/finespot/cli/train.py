@@ -1,0 +1,64 @@
+"""`finespot train`: learn from labelled pictures. Options are keys of the recipe under the names people know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finespot.cli import options
+
+PROJECT = Path("runs/train")
+
+
+def command(
+    model: Annotated[
+        str | None, typer.Argument(help="an architecture from `finespot models`, or a weight file to go on from")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as coco:DIR", rich_help_panel=options.RUN),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="a recipe's name or YAML file", rich_help_panel=options.RUN)
+    ] = "default",
+    epochs: Annotated[int | None, typer.Option("--epochs", help="passes", rich_help_panel=options.RUN)] = None,
+    imgsz: Annotated[int | None, typer.Option("--imgsz", help="input side in px", rich_help_panel=options.RUN)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="pictures a step", rich_help_panel=options.RUN)] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="start from these weights", rich_help_panel=options.RUN)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="of everything random", rich_help_panel=options.RUN)
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="go on with this run folder", rich_help_panel=options.RUN)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="any recipe key, for example optimizer.lr=0.02", rich_help_panel=options.RUN),
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, 0", rich_help_panel=options.SPEED)] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", help="loader processes, or auto", rich_help_panel=options.SPEED)
+    ] = None,
+    project: options.Project = None,
+    name: Annotated[str | None, typer.Option("--name", help="run folder", rich_help_panel=options.OUT)] = None,
+) -> None:
+    """Train a detector; weights, metrics.csv and plots go into a new folder under runs/train."""
+    from finespot.training import train
+    from finespot.training.recipe import parse_words
+
+    given = {
+        "epochs": epochs,
+        "imgsz": imgsz,
+        "batch": batch,
+        "weights": weights,
+        "seed": seed,
+        "device": device,
+        "name": name,
+    }
+    words = [*(set_ or []), *([f"workers={workers}"] if workers is not None else [])]
+    values = {**parse_words(words), **{key: value for key, value in given.items() if value is not None}}
+    train(model, data, recipe=recipe, resume=resume, project=project or PROJECT, **values)

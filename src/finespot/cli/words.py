@@ -1,0 +1,68 @@
+"""One verb's function as a command: typer for the options, `key=value` words for people's habits from other tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from finespot.errors import unknown
+
+_KEY_VALUE = re.compile(r"^([A-Za-z_][\w.-]*)=(.*)$", re.DOTALL)
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: str) -> int:
+    """Parse `words` for `function`, call it and return the exit code.
+
+    Usage errors print typer's message and give code 2; the function's own int result is the code, None means 0.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    app.command(name=verb, epilog=f"Example: {example}", no_args_is_help=True)(function)
+    command = get_command(app)
+    try:
+        result = command.main(
+            args=expand(words, command.params, verb), prog_name=f"finespot {verb}", standalone_mode=False
+        )
+    except Exception as error:
+        # Usage errors of the parser know how to print themselves; everything else goes up.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return int(getattr(error, "exit_code", 2))
+    return result if isinstance(result, int) else 0
+
+
+def expand(words: Sequence[str], params: Sequence[Any], verb: str) -> list[str]:
+    """Turn bare `key=value` words into options: `--key value`, or `--set key=value` where the verb takes it.
+
+    The value of a preceding option and everything that is not of this form stay as they are.
+
+    Raises
+    ------
+    FineSpotError
+        The verb has no such option and takes no `--set`.
+    """
+    options = {name: param for param in params for name in getattr(param, "opts", ()) if name.startswith("--")}
+    out: list[str] = []
+    for word in words:
+        before = options.get(out[-1]) if out else None
+        match = _KEY_VALUE.match(word)
+        if match is None or (before is not None and not before.is_flag):
+            out.append(word)
+            continue
+        key, value = match.groups()
+        option = "--" + key.replace("_", "-")
+        if option in options and options[option].is_flag and value.lower() in _TRUE + _FALSE:
+            out += [option] if value.lower() in _TRUE else []
+        elif option in options:
+            out += [option, value]
+        elif "--set" in options:
+            out += ["--set", word]
+        else:
+            raise unknown(f"option of '{verb}'", key, [name[2:] for name in options if name != "--help"])
+    return out

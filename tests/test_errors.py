@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from finespot.errors import FineSpotError, import_extra, nearest, unknown
+
+
+def test_message_is_one_line_in_a_fixed_order() -> None:
+    error = FineSpotError("expected 5 fields but got 4\n", where="a.txt:3", hint="see docs")
+    assert str(error) == "a.txt:3: expected 5 fields but got 4; see docs"
+    assert str(FineSpotError("plain")) == "plain"
+
+
+def test_unknown_offers_the_three_nearest() -> None:
+    error = unknown("model", "yolo11m-p", ["yolo11n", "yolo11m", "yolo11m-p2", "rtdetr"])
+    assert str(error).startswith("unknown model 'yolo11m-p'; did you mean yolo11m-p2, yolo11m")
+    assert str(unknown("model", "x", [])) == "unknown model 'x'"
+
+
+def test_nearest_always_offers_something() -> None:
+    assert nearest("zzz", ["alpha", "beta"]) == ["alpha", "beta"]
+
+
+def test_missing_extra_says_how_to_install_it() -> None:
+    with pytest.raises(FineSpotError, match=r"pip install 'finespot\[video\]'"):
+        import_extra("no_such_module_at_all", "video")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finespot.errors import FineSpotError
+from finespot.structures import Annotations, Classes, Detections, LossTerms, Placement, Targets, Tiling
+
+CLASSES = Classes(("person", "car"), (1, 7))
+
+
+def found() -> Detections:
+    return Detections(
+        np.array([[1, 2, 4, 8], [0, 0, 2.5, 2]], np.float32), [0.5, 0.25], [1, 0], (10, 12), CLASSES, "a/b.c.jpg"
+    )
+
+
+def test_classes() -> None:
+    assert list(CLASSES) == ["person", "car"]
+    assert CLASSES.index("car") == 1
+    assert Classes(("a", "b")).original_ids == (0, 1)
+    with pytest.raises(FineSpotError, match="did you mean person"):
+        CLASSES.index("persons")
+    for names, ids in [((), ()), (("a", "a"), ()), (("a", "b"), (3, 3)), (("a",), (1, 2))]:
+        with pytest.raises(FineSpotError):
+            Classes(names, ids)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels"),
+    [
+        ([[0, 0, 1]], [0]),
+        ([[0, 0, np.nan, 1]], [0]),
+        ([[2, 0, 1, 1]], [0]),
+        ([[0, 0, 1, 1]], [0, 1]),
+        ([[0, 0, 1, 1]], [-1]),
+    ],
+    ids=["three numbers", "nan", "x2 below x1", "two labels", "no class without ignore"],
+)
+def test_annotations_refuse(boxes: list[list[float]], labels: list[int]) -> None:
+    with pytest.raises(FineSpotError):
+        Annotations(np.array(boxes), np.array(labels), (4, 4))
+
+
+def test_annotations_defaults_and_select() -> None:
+    truth = Annotations(
+        [[0, 0, 2, 3], [1, 1, 2, 2]], [0, -1], (4, 4), ignore=[False, True], attributes={"crowd": np.array([0, 1])}
+    )
+    assert truth.area.tolist() == [6, 1]
+    assert truth.ids.tolist() == [1, 2]
+    kept = truth.select(truth.ignore)
+    assert len(kept) == 1
+    assert kept.attributes["crowd"].tolist() == [1]
+    assert len(Annotations.empty((4, 4))) == 0
+
+
+def test_detections_filter_and_coco() -> None:
+    assert len(found().filter(conf=0.3)) == 1
+    assert found().filter(classes=["person"]).labels.tolist() == [0]
+    assert found().filter(classes=[1]).labels.tolist() == [1]
+    assert found().to_coco()[0] == {"image_id": "b.c", "category_id": 7, "bbox": [1, 2, 3, 6], "score": 0.5}
+    assert found().to_coco(3)[1]["image_id"] == 3
+    assert len(Detections.empty((3, 3), CLASSES)) == 0
+
+
+@given(st.floats(0.05, 20), st.floats(0.05, 20), st.floats(-50, 50), st.floats(-50, 50), st.integers(0, 500))
+def test_placement_there_and_back(sy: float, sx: float, top: float, left: float, origin: int) -> None:
+    placement = Placement((sy, sx), (top, left), (100, 100), (origin, 2 * origin))
+    boxes = np.array([[1, 2, 30, 40], [0, 0, 100, 100]], np.float32)
+    np.testing.assert_allclose(placement.to_picture(placement.to_input(boxes)), boxes, atol=2e-2)
+    x1, y1 = placement.to_input(boxes)[0, :2]
+    np.testing.assert_allclose([x1, y1], [(1 - origin) * sx + left, (2 - 2 * origin) * sy + top], rtol=1e-4, atol=1e-3)
+
+
+def test_targets_join_pictures_in_order() -> None:
+    one = Annotations([[0, 0, 2, 3]], [1], (4, 4))
+    targets = Targets.from_annotations([one, Annotations.empty((4, 4)), one.select([0, 0])])
+    assert targets.image.tolist() == [0, 2, 2]
+    assert targets.batch == 3
+    assert targets.boxes.shape == (3, 4)
+
+
+def test_tiling_refuses_nonsense() -> None:
+    for size, overlap in [(8, 0.2), (640, 1.0), (640, -0.1)]:
+        with pytest.raises(FineSpotError):
+            Tiling(size, overlap)
+
+
+def test_loss_total_is_the_sum() -> None:
+    import torch
+
+    assert LossTerms({"a": torch.tensor(1.0), "b": torch.tensor(2.5)}).total.item() == 3.5
