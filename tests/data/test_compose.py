@@ -13,11 +13,11 @@ from finespot.data import Augment, open_dataset
 from finespot.data.augment.compose import Composer
 from finespot.data.augment.copy_paste import MAX_PASTES, paste_small
 from finespot.data.augment.mixup import blend
-from finespot.data.augment.truth import Truth
-from finespot.data.augment.warp import Part, scaling
+from finespot.data.augment.parts import Part, Truth
+from finespot.data.augment.warp import scaling
 from finespot.data.pictures import Picture, Pictures
 from finespot.errors import FineSpotError
-from finespot.structures import Annotations, Placement, Sample
+from finespot.structures import Placement, Sample
 
 ROOT = Path(__file__).parents[2] / "samples" / "hit-uav"
 OFF = Augment.off()
@@ -117,10 +117,11 @@ def test_blend_weighs() -> None:
 
 def donor(boxes: list[list[float]], ignore: list[bool] | None = None) -> Part:
     pixels = np.full((100, 100, 1), 10, np.uint8)
-    for x1, y1, x2, y2 in np.array(boxes, int):
+    for x1, y1, x2, y2 in np.array(boxes, int).reshape(-1, 4):
         pixels[y1:y2, x1:x2] = 240
-    truth = Annotations(np.array(boxes, np.float32), np.arange(len(boxes)), (100, 100), ignore)
-    return Part(Picture(pixels, 1), truth, np.eye(3))
+    flags = np.zeros(len(boxes), bool) if ignore is None else np.array(ignore)
+    truth = Truth(np.array(boxes, np.float64).reshape(-1, 4), np.arange(len(boxes)), flags)
+    return Part(Picture(pixels, 1), (100, 100), truth, np.eye(3))
 
 
 NOTHING = Truth(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool))

@@ -107,7 +107,7 @@ def test_nearly_all_labels_absent_is_an_error(make_yolo: MakeYolo) -> None:
 def test_equal_boxes_are_kept_and_told(make_yolo: MakeYolo) -> None:
     dataset = open_dataset(make_yolo({"a": "0 0.5 0.5 0.1 0.1\n" * 3}), "train")
     assert len(dataset.annotations(0)) == 3
-    assert dataset.notes == ["2 boxes stand twice in their files (kept)"]
+    assert dataset.notes == ["2 boxes repeat equal ones (kept)"]
 
 
 @pytest.mark.parametrize("orphan", ["labels/train/lost.txt", "labels/train/flight/lost.txt"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from finespot.data import Augment
 from finespot.data.augment.affine import random_affine
 from finespot.data.augment.mosaic import mosaic_center, mosaic_matrices, on_whole_pixel
+from finespot.data.augment.parts import Part, Truth
 from finespot.data.augment.truth import warp_truth
-from finespot.data.augment.warp import Part, render, scaling
+from finespot.data.augment.warp import render, scaling
 from finespot.data.pictures import Picture
 from finespot.images import reduce
-from finespot.structures import Annotations
 
 SIZE = (96, 96)
+NOTHING = Truth(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool))
 UPRIGHT = Augment(scale=0.4, translate=0.2)
 TURNED = Augment(degrees=40, scale=0.4, translate=0.2, shear=10)
 TILTED = Augment(degrees=10, scale=0.2, perspective=0.0008)
@@ -29,8 +31,8 @@ def painted(box: tuple[int, int, int, int], size: tuple[int, int], factor: int =
     pixels = np.full((*size, 1), 20, np.uint8)
     pixels[box[1] : box[3], box[0] : box[2]] = 250
     label = -1 if ignore else 1
-    truth = Annotations(np.array([box], np.float32), np.array([label]), size, np.array([ignore]))
-    return Part(Picture(reduce(pixels, factor), factor), truth, np.eye(3))
+    truth = Truth(np.array([box], np.float64), np.array([label]), np.array([ignore]))
+    return Part(Picture(reduce(pixels, factor), factor), size, truth, np.eye(3))
 
 
 def bright_box(canvas: np.ndarray) -> list[int]:
@@ -39,7 +41,7 @@ def bright_box(canvas: np.ndarray) -> list[int]:
 
 
 def moved(part: Part, matrix: np.ndarray) -> Part:
-    return Part(part.picture, part.truth, matrix)
+    return dataclasses.replace(part, matrix=matrix)
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,8 +73,7 @@ def test_mosaic_shows_all_four_without_a_seam(seed: int, augment: Augment) -> No
     matrices = [warp @ matrix for matrix in mosaic_matrices(sizes, SIZE[0], center)]
     grays = (0, 60, 180, 255)
     flat = [Picture(np.full((*size, 1), gray, np.uint8), 1) for size, gray in zip(sizes, grays)]
-    empty = [Annotations.empty(size) for size in sizes]
-    canvas = render([Part(*one) for one in zip(flat, empty, matrices)], SIZE)[..., 0]
+    canvas = render([Part(*one) for one in zip(flat, sizes, [NOTHING] * 4, matrices)], SIZE)[..., 0]
     x, y = (warp @ np.array([*center, 1]))[:2]
     if not (3 < x < 93 and 3 < y < 93):
         return
@@ -96,8 +97,8 @@ def test_shrinking_keeps_small_objects_upright_and_turned(degrees: float) -> Non
 def test_outside_is_gray_and_color_stays() -> None:
     red = Picture(np.full((10, 10, 3), (200, 0, 0), np.uint8), 1)
     gray = Picture(np.full((10, 10, 1), 50, np.uint8), 1)
-    empty = Annotations.empty((10, 10))
-    canvas = render([Part(red, empty, scaling(1, 1, 0, 0)), Part(gray, empty, scaling(1, 1, 20, 0))], (40, 40))
+    size, places = (10, 10), (scaling(1, 1, 0, 0), scaling(1, 1, 20, 0))
+    canvas = render([Part(one, size, NOTHING, place) for one, place in zip((red, gray), places)], (40, 40))
     assert canvas[5, 5].tolist() == [200, 0, 0]
     assert canvas[5, 25].tolist() == [50, 50, 50]
     assert canvas[30, 30].tolist() == [114] * 3

@@ -39,6 +39,7 @@ class Builder:
         self._corners: list[Corners] = []
         self._rows: list[tuple[int, bool, float, int]] = []
         self._attributes: dict[str, list[int]] = {}
+        self._seen: set[tuple[int, Corners]] = set()
 
     def picture(self, path: str, image_id: int | str) -> Size:
         """Start the next picture; its size (height, width) comes from the file's header."""
@@ -47,6 +48,7 @@ class Builder:
         self._sizes.append(size)
         self._image_ids.append(image_id)
         self._starts.append(self._starts[-1])
+        self._seen.clear()
         return size
 
     def box(
@@ -71,6 +73,9 @@ class Builder:
         if not (np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)):
             self.counts["empty"] += 1
             return
+        key = (label, (x1, y1, x2, y2))
+        self.counts["twice"] += key in self._seen
+        self._seen.add(key)
         for name in self._attributes.keys() | (attributes or {}).keys():
             column = self._attributes.setdefault(name, [0] * len(self._rows))
             column.append((attributes or {}).get(name, 0))
@@ -101,6 +106,7 @@ class Builder:
                     "boxes reached over the edge and were clipped",
                 ),
                 ("empty", "1 box without area was dropped", "boxes without area were dropped"),
+                ("twice", "1 box repeats an equal one (kept)", "boxes repeat equal ones (kept)"),
             )
             if (text := counted(self.counts[key], one, many))
         ]

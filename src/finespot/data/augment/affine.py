@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from finespot.data.augment.parts import Matrix
 from finespot.data.augment.settings import Augment
-from finespot.data.augment.warp import Matrix, scaling
+from finespot.data.augment.warp import scaling
 from finespot.structures import Size
 
 

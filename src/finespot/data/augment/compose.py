@@ -6,6 +6,7 @@ distribution. The order and the number of random draws depend on the settings al
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 
@@ -17,9 +18,10 @@ from finespot.data.augment.copy_paste import paste_small
 from finespot.data.augment.hsv import adjust, random_gains
 from finespot.data.augment.mixup import blend, random_weight
 from finespot.data.augment.mosaic import mosaic_center, mosaic_matrices, on_whole_pixel
+from finespot.data.augment.parts import Part, Truth
 from finespot.data.augment.settings import Augment
-from finespot.data.augment.truth import Truth, warp_truth
-from finespot.data.augment.warp import Part, render, scaling
+from finespot.data.augment.truth import warp_truth
+from finespot.data.augment.warp import render, scaling
 from finespot.data.pictures import Pictures
 from finespot.images import letterbox
 from finespot.structures import Placement, Sample, Size
@@ -73,11 +75,11 @@ class Composer:
         else:
             part = self._part(index, np.eye(3))
             canvas, placement = self._letterboxed(part)
-            parts = [Part(part.picture, part.truth, scaling(*placement.scale[::-1], *placement.offset[::-1]))]
+            parts = [dataclasses.replace(part, matrix=scaling(*placement.scale[::-1], *placement.offset[::-1]))]
         truth = warp_truth(parts, size, self.drop_small, dropped)
         if rng.random() < augment.copy_paste:
             donor = self._part(int(rng.integers(len(self.pictures))), np.eye(3))
-            scale = (1 + augment.scale * rng.uniform(-1, 1)) * self.imgsz / max(donor.truth.size)
+            scale = (1 + augment.scale * rng.uniform(-1, 1)) * self.imgsz / max(donor.size)
             canvas, truth, pasted = paste_small(canvas, truth, donor, scale, rng)
             placement = _unplaced(size) if pasted else placement
         return canvas, truth, placement
@@ -98,7 +100,9 @@ class Composer:
         return self._part(index, warp @ scaling(ratio, ratio, 0, 0))
 
     def _part(self, index: int, matrix: NDArray[np.float64]) -> Part:
-        return Part(self.pictures[index], self.pictures.dataset.annotations(index), matrix)
+        dataset = self.pictures.dataset
+        boxes, labels, ignore = dataset.columns(index)
+        return Part(self.pictures[index], dataset.size(index), Truth(boxes.astype(np.float64), labels, ignore), matrix)
 
     def _letterboxed(self, part: Part) -> tuple[NDArray[np.uint8], Placement]:
         """As prediction places pictures; the scale is that of the full-size picture."""
@@ -107,7 +111,7 @@ class Composer:
         if factor == 1:
             return canvas, placement
         scale = (placement.scale[0] / factor, placement.scale[1] / factor)
-        return canvas, Placement(scale, placement.offset, part.truth.size)
+        return canvas, Placement(scale, placement.offset, part.size)
 
 
 def _unplaced(size: Size) -> Placement:

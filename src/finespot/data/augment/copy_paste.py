@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from finespot.data.augment.truth import Truth
-from finespot.data.augment.warp import Part, covered, patch, scaling
+from finespot.data.augment.parts import Part, Truth
+from finespot.data.augment.warp import covered, patch, scaling
 from finespot.structures import Size
 
 # Small as COCO means it: below 32 x 32 pixels, here at the network's scale.
@@ -45,7 +45,7 @@ def paste_small(canvas: NDArray[np.uint8], truth: Truth, donor: Part, scale: flo
     size = (canvas.shape[0], canvas.shape[1])
     count = 0
     for row in rng.choice(rows, int(rng.integers(1, MAX_PASTES + 1))):
-        box = donor.truth.boxes[row].astype(np.float64) * scale
+        box = donor.truth.boxes[row] * scale
         place = _free_place(truth.boxes, box, size, rng)
         if place is None:
             continue
@@ -59,11 +59,11 @@ def paste_small(canvas: NDArray[np.uint8], truth: Truth, donor: Part, scale: flo
 
 def _candidates(donor: Part, scale: float) -> NDArray[np.int64]:
     """Rows of small objects whose crop shows nothing of another."""
-    boxes = donor.truth.boxes.astype(np.float64)
+    boxes = donor.truth.boxes
     sides = (boxes[:, 2:] - boxes[:, :2]) * scale
     small = ~donor.truth.ignore & (np.sqrt(sides.prod(axis=1)) < SMALL_PX)
     rim = RIM_PX / scale
-    edge = np.array([donor.truth.size[1], donor.truth.size[0]])
+    edge = np.array([donor.size[1], donor.size[0]])
     small &= ((boxes[:, :2] > 0) & (boxes[:, 2:] < edge)).all(axis=1)
     alone = [
         not _touches(np.delete(boxes, row, axis=0), boxes[row] + rim * np.array([-1, -1, 1, 1]))
@@ -77,11 +77,11 @@ def _free_place(
     taken: NDArray[np.float64], box: NDArray[np.float64], size: Size, rng: np.random.Generator
 ) -> tuple[float, float] | None:
     """A random shift (x, y) of the box to a place on the canvas where no other box is."""
-    room = np.array([size[1], size[0]]) - (box[2:] - box[:2]) - 2 * RIM_PX
-    if room.min() <= 0:
+    space = np.array([size[1], size[0]]) - (box[2:] - box[:2]) - 2 * RIM_PX
+    if space.min() <= 0:
         return None
     for _ in range(_TRIES):
-        shift = RIM_PX + rng.uniform(0, 1, 2) * room - box[:2]
+        shift = RIM_PX + rng.uniform(0, 1, 2) * space - box[:2]
         moved = box + np.concatenate([shift, shift])
         if not _touches(taken, moved + RIM_PX * np.array([-1, -1, 1, 1])):
             return float(shift[0]), float(shift[1])
@@ -97,20 +97,20 @@ def _paste(
     canvas: NDArray[np.uint8], donor: Part, scale: float, shift: tuple[float, float], box: NDArray[np.float64]
 ) -> None:
     matrix = scaling(scale, scale, *shift)
-    cx1, cy1, cx2, cy2 = covered(donor.truth.size, matrix, (canvas.shape[0], canvas.shape[1]))
+    cx1, cy1, cx2, cy2 = covered(donor.size, matrix, (canvas.shape[0], canvas.shape[1]))
     x1, y1 = max(cx1, int(np.floor(box[0])) - RIM_PX), max(cy1, int(np.floor(box[1])) - RIM_PX)
     x2, y2 = min(cx2, int(np.ceil(box[2])) + RIM_PX), min(cy2, int(np.ceil(box[3])) + RIM_PX)
     if x1 >= x2 or y1 >= y2:
         return
-    crop = patch(donor.picture, donor.truth.size, matrix, (x1, y1, x2, y2)).astype(np.float32)
+    crop = patch(donor.picture, donor.size, matrix, (x1, y1, x2, y2)).astype(np.float32)
     weight = np.outer(_fade(y1, y2, box[1], box[3]), _fade(x1, x2, box[0], box[2]))[..., None]
     region = canvas[y1:y2, x1:x2]
     region[...] = (weight * crop + (1 - weight) * region + 0.5).astype(np.uint8)
 
 
-def _fade(start: int, stop: int, low: float, high: float) -> NDArray[np.float32]:
+def _fade(start: int, end: int, low: float, high: float) -> NDArray[np.float32]:
     """1 inside low..high, falling to 0 over the rim."""
-    centers = np.arange(start, stop) + 0.5
+    centers = np.arange(start, end) + 0.5
     outside = np.maximum(np.maximum(low - centers, centers - high), 0)
     weights: NDArray[np.float32] = np.maximum(1 - outside / (RIM_PX + 1), 0).astype(np.float32)
     return weights

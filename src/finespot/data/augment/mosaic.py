@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from finespot.data.augment.warp import Matrix, is_upright, project, scaling
+from finespot.data.augment.parts import Matrix
+from finespot.data.augment.warp import is_upright, project, scaling
 from finespot.structures import Size
 
 

@@ -3,37 +3,25 @@
 Mosaic and affine warp are one step here: each source is resampled once, straight to where it ends up. Without
 rotation, shear and perspective that is a box-to-rectangle resize with antialiasing; otherwise the source is first
 shrunk with antialiasing to its final scale and then warped bilinearly, so that shrinking never skips pixels.
-
-Coordinates are continuous (pixel c covers c to c + 1); matrices map (x, y, 1) of the full-size source to the canvas.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from finespot.data.augment.parts import Matrix, Part
 from finespot.data.pictures import Picture
 from finespot.images import PADDING, resample
-from finespot.structures import Annotations, Size
+from finespot.structures import Size
 
-Matrix = NDArray[np.float64]
 Rect = tuple[int, int, int, int]
 
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Part:
-    """One source picture with its truth (both of the full size `truth.size`) and its way to the canvas."""
-
-    picture: Picture
-    truth: Annotations
-    matrix: Matrix
 
 
 def scaling(x: float, y: float, left: float, top: float) -> Matrix:
@@ -52,9 +40,9 @@ def render(parts: Sequence[Part], size: Size) -> NDArray[np.uint8]:
     canvas = np.full((*size, channels), PADDING, np.uint8)
     for part in parts:
         if is_upright(part.matrix):
-            rect = covered(part.truth.size, part.matrix, size)
+            rect = covered(part.size, part.matrix, size)
             if rect[0] < rect[2] and rect[1] < rect[3]:
-                canvas[rect[1] : rect[3], rect[0] : rect[2]] = patch(part.picture, part.truth.size, part.matrix, rect)
+                canvas[rect[1] : rect[3], rect[0] : rect[2]] = patch(part.picture, part.size, part.matrix, rect)
         else:
             _draw_warped(canvas, part)
     return canvas
@@ -87,7 +75,7 @@ def patch(picture: Picture, source: Size, matrix: Matrix, rect: Rect) -> NDArray
 
 
 def _draw_warped(canvas: NDArray[np.uint8], part: Part) -> None:
-    height, width = part.truth.size
+    height, width = part.size
     outline = project(part.matrix, np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64))
     x1, y1 = np.maximum(np.floor(outline.min(axis=0)).astype(int), 0)
     x2, y2 = np.minimum(np.ceil(outline.max(axis=0)).astype(int), (canvas.shape[1], canvas.shape[0]))
@@ -110,7 +98,7 @@ def _draw_warped(canvas: NDArray[np.uint8], part: Part) -> None:
 
 def _shrunk(part: Part) -> tuple[NDArray[np.uint8], Matrix]:
     """The source at its final scale where that is smaller, and the matrix from there to the canvas."""
-    height, width = part.truth.size
+    height, width = part.size
     center = np.array([[width / 2, height / 2]])
     across = [project(part.matrix, center + step) - project(part.matrix, center) for step in ((1, 0), (0, 1))]
     scale = math.sqrt(abs(float(np.linalg.det(np.concatenate(across)))))

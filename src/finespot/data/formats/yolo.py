@@ -99,7 +99,7 @@ def _pictures(data: DataYaml, places: Iterable[Path], builder: Builder) -> list[
 
 
 def _refuse_orphans(pictures: list[str], folders: list[Path]) -> None:
-    """Stop at a label file without picture: the picture was lost, or the label is named wrongly."""
+    """Refuse a label file without picture: the picture was lost, or the label is named wrongly."""
     places = {os.path.dirname(picture) for picture in pictures}
     for folder in folders:
         below = os.path.dirname(label_path(os.path.abspath(folder / "x.jpg")))
@@ -140,16 +140,14 @@ def _extension(name: str) -> str:
 
 def _read_all(pictures: list[str], builder: Builder) -> None:
     image_ids = _image_ids(pictures)
-    absent, twice = 0, 0
+    absent = 0
     for picture, image_id in zip(pictures, image_ids):
         size = builder.picture(picture, image_id)
         label_file = label_path(picture)
         if not os.path.isfile(label_file):
             absent += 1
             continue
-        lines = _read_file(label_file, len(builder.classes))
-        twice += len(lines) - len({(label, corners) for label, corners, _ in lines})
-        for label, corners, number in lines:
+        for label, corners, number in _read_file(label_file, len(builder.classes)):
             builder.box(_in_pixels(corners, size), label, where=f"{label_file}:{number}")
     if absent > MAX_ABSENT * len(pictures):
         raise FineSpotError(
@@ -158,12 +156,9 @@ def _read_all(pictures: list[str], builder: Builder) -> None:
             hint="labels belong where the last folder 'images' of a picture's path is replaced by 'labels'; "
             "an empty file says that a picture holds no object",
         )
-    for count, one, many in (
-        (absent, "1 label file absent (read as background)", "label files absent (read as background)"),
-        (twice, "1 box stands twice in its file (kept)", "boxes stand twice in their files (kept)"),
-    ):
-        if count:
-            builder.notes.append(counted(count, one, many))
+    if absent:
+        text = counted(absent, "1 label file absent", "label files absent")
+        builder.notes.append(f"{text} (read as background)")
 
 
 def _image_ids(pictures: list[str]) -> list[str]:
