@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finespot import registry
 from finespot.assigners import DensePredictions, TaskAligned
-from finespot.assigners.task_aligned import side_floor
+from finespot.assigners.task_aligned import least_side
 from finespot.boxes.overlap import iou_family
 from finespot.nn.heads.anchor_free import make_anchors
 from finespot.structures import Candidates, Targets
@@ -161,12 +161,12 @@ def test_ignore_regions_take_no_points_and_name_the_negative_ones() -> None:
         assert sorted([*found.ignored_rows.tolist(), *found.rows.tolist()]) == list(range(len(points)))
 
 
-def test_the_floor_is_the_second_stride() -> None:
-    assert side_floor(grid()) == 16
-    assert side_floor(grid((4, 8, 16, 32))) == 8
-    assert side_floor(grid((8,))) == 8
+def test_the_least_side_is_the_second_stride() -> None:
+    assert least_side(grid()) == 16
+    assert least_side(grid((4, 8, 16, 32))) == 8
+    assert least_side(grid((8,))) == 8
     points = grid()
-    assert side_floor(Candidates(points.centers, points.strides)) == 16
+    assert least_side(Candidates(points.centers, points.strides)) == 16
 
 
 def test_crowded_and_empty_pictures() -> None:

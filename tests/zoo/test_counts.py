@@ -7,7 +7,7 @@ import torch
 
 from finespot import zoo
 
-SMALLEST = ("yolov8n", "yolov8n-p2", "yolo11n", "yolo11n-p2")
+SMALLEST = ("yolov8n", "yolo11n-p2")
 QUICK = [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in zoo.names()]
 
 
@@ -16,7 +16,9 @@ def build(name: str) -> zoo.Detector:
         return zoo.build(zoo.architecture(name))
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize(
+    "name", [n if "n" in n[6:] or "s" in n[6:] else pytest.param(n, marks=pytest.mark.slow) for n in zoo.names()]
+)
 def test_parameters(name: str, golden) -> None:
     assert zoo.count_parameters(build(name)) == golden["counts"][name]["params"]
 

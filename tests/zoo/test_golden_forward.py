@@ -9,7 +9,7 @@ import torch
 from finespot import zoo
 from finespot.weights.foreign.yolo import from_yolo, to_yolo
 
-NAMES = ("yolov8n", "yolo11n", "yolo11n-p2", "yolov8n-p2")
+NAMES = ("yolov8n", "yolo11n", *(pytest.param(name, marks=pytest.mark.slow) for name in ("yolo11n-p2", "yolov8n-p2")))
 RAW_TOLERANCE, PIXEL_TOLERANCE = 2e-6, 2e-4
 
 

@@ -25,11 +25,11 @@ def points_inside(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor
     return box[inside], point[inside]
 
 
-def widened(boxes: Tensor, floor: float) -> Tensor:
-    """Boxes whose sides shorter than `floor` pixels are stretched to it about the center; others as they are."""
+def widened(boxes: Tensor, least: float) -> Tensor:
+    """Boxes whose sides shorter than `least` pixels are stretched to it about the center; others as they are."""
     low, high = boxes[:, :2], boxes[:, 2:]
-    middle, short = (low + high) / 2, high - low < floor
-    return torch.cat((torch.where(short, middle - floor / 2, low), torch.where(short, middle + floor / 2, high)), 1)
+    middle, short = (low + high) / 2, high - low < least
+    return torch.cat((torch.where(short, middle - least / 2, low), torch.where(short, middle + least / 2, high)), 1)
 
 
 def _near(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:

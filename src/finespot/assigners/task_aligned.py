@@ -40,7 +40,7 @@ class TaskAligned:
     def __call__(self, predictions: Predictions, targets: Targets, candidates: Candidates) -> Assignment:
         real = (~targets.ignore).nonzero().squeeze(1)
         boxes = targets.boxes[real]
-        near, point = points_inside(widened(boxes, side_floor(candidates)), candidates)
+        near, point = points_inside(widened(boxes, least_side(candidates)), candidates)
         rows = targets.image[real][near] * len(candidates) + point
         overlap = iou_family(_decoded(predictions, rows), boxes[near], "ciou").clamp_(min=0)
         score = predictions.scores(rows, targets.labels[real][near])
@@ -60,7 +60,7 @@ class TaskAligned:
         return Assignment(rows, chosen, weights, torch.bincount(chosen, minlength=count), ignored_rows, ignored_labels)
 
 
-def side_floor(candidates: Candidates) -> float:
+def least_side(candidates: Candidates) -> float:
     """The shortest side that a target is tested with: the second stride, or the only one."""
     strides = [grid[0] for grid in candidates.grids] or candidates.strides.unique().tolist()
     return float(sorted(strides)[:2][-1]) if strides else 0.0
