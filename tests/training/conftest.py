@@ -106,6 +106,12 @@ PLAIN = {
 }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Networks this small only lose by threads."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def make_loop() -> Callable[..., Loop]:
     def make(

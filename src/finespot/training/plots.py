@@ -16,18 +16,20 @@ from finespot.writers import write_atomic
 
 def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw losses.png, scores.png (where there was validation) and learning_rate.png; returns the files."""
-    losses = [name for name in rows[0] if name.startswith("train/")] if rows else []
-    names = dict.fromkeys(name for row in rows for name in row if name.startswith("val/AP"))
-    scores = [name for name in names if any(isinstance(row.get(name), (int, float)) for row in rows)]
-    rates = [name for name in rows[0] if name.startswith("lr/")] if rows else []
+    if not rows:
+        return []
+    losses = [name for name in rows[0] if name.startswith("train/")]
+    measured = dict.fromkeys(name for row in rows for name in row if name.startswith("val/AP"))
+    scores = [name for name in measured if any(isinstance(row.get(name), (int, float)) for row in rows)]
+    rates = [name for name in rows[0] if name.startswith("lr/")]
     drawn = []
-    for names, title, file in (
-        (losses, "training loss", "losses.png"),
-        (scores, "score on the validation split", "scores.png"),
-        (rates, "learning rate by parameter group", "learning_rate.png"),
+    for names, title, file, apart in (
+        (losses, "training loss", "losses.png", True),
+        (scores, "score on the validation split", "scores.png", False),
+        (rates, "learning rate by parameter group", "learning_rate.png", False),
     ):
         if names:
-            drawn.append(_curves(rows, names, title, folder / file, zero=file != "learning_rate.png"))
+            drawn.append(_curves(rows, names, title, folder / file, apart))
     return drawn
 
 
@@ -41,21 +43,24 @@ def draw_report(validation: Validation, classes: Classes, folder: Path, conf: fl
     return [folder / "pr_curves.png", folder / "confusion.png"]
 
 
-def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, zero: bool) -> Path:
+def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, apart: bool) -> Path:
+    """One diagram of all curves, or (`apart`, for curves of different size) one each."""
     # The Figure API draws without a window system and without pyplot's global state.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes: Any = figure.subplots()
-    for name in names:
+    panels = len(names) if apart else 1
+    figure = Figure(figsize=(max(8.0, 3.2 * panels), 4.0), layout="constrained")
+    figure.suptitle(title)
+    axes: Any = figure.subplots(1, panels, squeeze=False)[0]
+    for number, name in enumerate(names):
         points = [(row["epoch"], row[name]) for row in rows if isinstance(row.get(name), (int, float))]
-        axes.plot(*zip(*points), label=name.partition("/")[2], linewidth=1.5, marker="." if len(points) < 20 else None)
-    axes.set(xlabel="epoch", title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    if zero:
-        axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="best", frameon=False)
+        label, marker = name.partition("/")[2], "." if len(points) < 20 else None
+        axes[number % panels].plot(*zip(*points), color=f"C{number}", label=label, linewidth=1.5, marker=marker)
+    for one in axes:
+        one.set(xlabel="epoch")
+        one.xaxis.get_major_locator().set_params(integer=True)
+        one.grid(alpha=0.3)
+        one.legend(loc="best", frameon=False)
     return save_png(figure.savefig, path)
 
 

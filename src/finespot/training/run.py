@@ -7,9 +7,12 @@ unfused), `weights/resume.pt`, `metrics.csv`, `recipe.yaml` (every key), `enviro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -36,7 +39,7 @@ from finespot.training.plots import draw_report
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, write_recipe
 from finespot.training.validator import Validator
 from finespot.weights import Card
-from finespot.writers import new_run
+from finespot.writers import new_run, write_atomic
 
 PROJECT = "runs/train"
 # What may change when a run goes on: where and how it computes, not what.
@@ -99,14 +102,25 @@ def train(
         chosen, precision=devices.choose_precision(chosen.precision, accelerator, log.note)
     )
     fabric = devices.make_fabric(chosen, log.note)
-    result: RunResult = fabric.launch(_run, chosen, folder, Path(project), quiet)
-    return result
+    with TemporaryDirectory() as scratch:
+        # By file, because what spawned processes return must fit into a pipe.
+        result = Path(scratch) / "result"
+        fabric.launch(_run, chosen, folder, Path(project), quiet, result)
+        made: RunResult = pickle.loads(result.read_bytes())
+    return made
 
 
-def _run(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, quiet: bool) -> RunResult:
-    """What each process does."""
+def _run(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, quiet: bool, out: Path) -> None:
+    """What each process does; every one writes the result to `out`."""
     log = Log(quiet=quiet or not fabric.is_global_zero)
-    _set_determinism(recipe)
+    with _determinism(recipe):
+        result = _train(fabric, recipe, resumed, project, log)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    write_atomic(out, pickle.dumps(result), sync=False)
+
+
+def _train(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, log: Log) -> RunResult:
     seed_all(recipe.seed)
     dataset = open_dataset(recipe.data, recipe.splits.train)
     if len(dataset) == 0:
@@ -193,10 +207,18 @@ def _process_number() -> int:
     return next((int(os.environ[name]) for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK") if name in os.environ), 0)
 
 
-def _set_determinism(recipe: Recipe) -> None:
+@contextmanager
+def _determinism(recipe: Recipe) -> Iterator[None]:
+    """Torch's global switches as the recipe wants them, and afterwards as they were."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
     # Trying out convolution algorithms pays only where all batches have one size.
     torch.backends.cudnn.benchmark = not recipe.deterministic and recipe.multi_scale == 0
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
 
 
 def _make_folder(recipe: Recipe, resumed: Path | None, project: Path, fabric: Fabric) -> Path | None:
