@@ -1,7 +1,5 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
-import finespot.runtimes  # isort: skip  # noqa: F401 (first: it sets how OpenMP waits, before torch is loaded)
-
 from finespot.inference.model import Model, load
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.plates import draw_predictions, draw_report
