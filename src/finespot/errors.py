@@ -26,9 +26,9 @@ class FineSpotError(Exception):
     """
 
     def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
-        self.what, self.where, self.hint = what, where, hint
-        line = f"{where}: {what}" if where is not None else what
-        super().__init__(" ".join((f"{line}; {hint}" if hint else line).split()))
+        self.what, self.where, self.hint = " ".join(what.split()), where, hint
+        line = f"{where}: {self.what}" if where is not None else self.what
+        super().__init__(f"{line}; {hint}" if hint else line)
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
