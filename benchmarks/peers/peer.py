@@ -5,6 +5,7 @@ Only functions that the scripts here call; ultralytics is imported inside them, 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -104,7 +105,9 @@ def formula_picture(height: int = 160, width: int = 192) -> Tensor:
 
 def private_copy(folder: Path) -> Path:
     """A private copy of a YOLO data set (the peer writes caches beside labels) and its data file."""
-    copy = SCRATCH / "data" / folder.name
+    # Two data sets may share a folder name.
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    copy = SCRATCH / "data" / f"{folder.name}-{place}"
     if not copy.is_dir():
         partial = copy.with_name(f"{copy.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)

@@ -5,7 +5,8 @@
 
 Weights are random, then made `idle` (nothing above the threshold) or `busy` (600 candidates above it): the class
 biases are moved until so many anchors pass, and all boxes are two cells wide, so that neighbors overlap by less than
-the threshold and the allowed 300 remain. A call reads the file, prepares, runs, decodes, suppresses and returns the result object.
+the threshold and the allowed 300 remain. A call reads the file, prepares, runs, decodes, suppresses and returns the
+result object.
 What FineSpot spends by stage comes from its own `Timing`: decode (the JPEG), prepare, model (the network alone),
 postprocess (decoding of boxes and suppression).
 
