@@ -40,6 +40,8 @@ def test_dotted_path_reaches_code_outside() -> None:
     for path in ("no.such.module:X", "math:nothing"):
         with pytest.raises(FineSpotError, match="cannot import the toy"):
             registry.lookup("toy", path)
+    with pytest.raises(FineSpotError, match="is called with"):
+        registry.build("toy", "textwrap:indent", x=3)
     with pytest.raises(FineSpotError, match="expected a class or function"):
         registry.lookup("toy", "math:pi")
 

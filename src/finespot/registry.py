@@ -8,6 +8,7 @@ the user's own without an edit here.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -62,8 +63,23 @@ def lookup(kind: str, name: str) -> Callable[..., Any]:
 
 
 def build(kind: str, name: str, **options: Any) -> Any:
-    """Look `name` up and call it with `options`."""
-    return lookup(kind, name)(**options)
+    """Look `name` up and call it with `options`.
+
+    Raises
+    ------
+    FineSpotError
+        As `lookup`; or what a dotted path names does not take these options.
+    """
+    builder = lookup(kind, name)
+    if ":" in name:
+        try:
+            inspect.signature(builder).bind(**options)
+        except TypeError as error:
+            raise FineSpotError(
+                f"the {kind.replace('_', ' ')} '{name}' is called with ({', '.join(options)}) but {error}",
+                hint="name a class or a function that makes the part",
+            ) from error
+    return builder(**options)
 
 
 def names(kind: str) -> list[str]:

@@ -50,3 +50,10 @@ def test_what_cannot_be_built_is_refused(architecture: Architecture, message: st
 def test_a_network_needs_a_class() -> None:
     with pytest.raises(FineSpotError, match="one class or more"):
         zoo.architecture("yolo11n", classes=0)
+
+
+def test_options_of_a_call_reach_the_builder() -> None:
+    wanted = zoo.architecture("yolo11n-p2", 3, neck="pafpn")
+    assert dict(wanted.options) == {"p2": True, "neck": "pafpn"}
+    with pytest.raises(FineSpotError, match="unknown yolo11 option 'nec'"):
+        zoo.build(zoo.architecture("yolo11n", 3, nec="pafpn"))

@@ -7,6 +7,7 @@ input, 130 interrupted.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    # Parts of a user's own (`my_parts:Neck`) are found beside where the command is typed, after everything installed.
+    sys.path.append(os.getcwd())
     try:
         code = _dispatch(words)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -24,8 +24,8 @@ def names() -> list[str]:
     return [name for family in families() for name in family.names()]
 
 
-def architecture(name: str, classes: int = 80) -> Architecture:
-    """The architecture of a name, for a number of classes.
+def architecture(name: str, classes: int = 80, **options: Any) -> Architecture:
+    """The architecture of a name, for a number of classes; `options` of its family, such as `neck="my_parts:Neck"`.
 
     Raises
     ------
@@ -35,10 +35,10 @@ def architecture(name: str, classes: int = 80) -> Architecture:
     if classes < 1:
         raise FineSpotError(f"expected one class or more but got {classes}", where=name)
     for family in families():
-        for suffix, options in family.variants.items():
+        for suffix, variant in family.variants.items():
             for size in family.sizes:
                 if name == f"{family.name}{size}{suffix}":
-                    return Architecture(family.name, size, classes, dict(options))
+                    return Architecture(family.name, size, classes, {**variant, **options})
     raise unknown("model", name, names())
 
 
