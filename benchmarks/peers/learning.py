@@ -91,19 +91,16 @@ def train_theirs(options: argparse.Namespace, seed: int) -> tuple[Any, float]:
         "patience": 0,
         "project": str(options.work.resolve()),
     }
-    if last.exists():
-        settings["resume"] = str(last)
     start = time.perf_counter()
-    trainer = peer.trainer(options.model, options.data, name, **settings)
-    trainer.train()
-    seconds = time.perf_counter() - start
-    state = {key: value.float() if value.is_floating_point() else value for key, value in _averaged(trainer).items()}
-    return ours.detector(options.model, state, classes=len(trainer.data["names"])), seconds
-
-
-def _averaged(trainer: Any) -> dict[str, Any]:
-    averaged = trainer.ema.ema
-    return {key: value.detach().cpu() for key, value in averaged.state_dict().items()}
+    averaged = peer.finished_model(last)
+    if averaged is None:
+        if last.exists():
+            settings["resume"] = str(last)
+        trainer = peer.trainer(options.model, options.data, name, **settings)
+        trainer.train()
+        averaged = trainer.ema.ema
+    state = {key: value.detach().cpu() for key, value in averaged.float().state_dict().items()}
+    return ours.detector(options.model, state, classes=len(averaged.names)), time.perf_counter() - start
 
 
 def score(detector: Any, options: argparse.Namespace) -> dict[str, Any]:

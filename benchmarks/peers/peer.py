@@ -135,6 +135,14 @@ def trainer(model: str, data: Path, name: str, **settings: Any) -> Any:
     return DetectionTrainer(overrides={**fixed, **settings})
 
 
+def finished_model(path: Path) -> Model | None:
+    """The averaged model of a run that has ended; None where the file is not there or training can go on from it."""
+    if not path.exists():
+        return None
+    checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    return checkpoint["model"] if checkpoint["epoch"] == -1 else None
+
+
 def quiet() -> None:
     """Warnings and errors only."""
     import logging
