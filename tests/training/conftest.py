@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import Precision
 from torch import Tensor, nn
 
 from finespot.data import Augment
@@ -118,7 +119,7 @@ def make_loop() -> Callable[..., Loop]:
         task: Toy | None = None,
         loader: ToyLoader | None = None,
         scores: Callable[[int], float | None] = lambda epoch: None,
-        precision: str = "32-true",
+        precision: str | Precision = "32-true",
         **keys: Any,
     ) -> Loop:
         task, loader, keeper = task or Toy(), loader or ToyLoader(), ToyKeeper()
@@ -129,7 +130,8 @@ def make_loop() -> Callable[..., Loop]:
             value = scores(len(calls))
             return {"AP": value, "fitness": value}
 
-        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+        numbers = {"precision": precision} if isinstance(precision, str) else {"plugins": precision}
+        fabric = Fabric(accelerator="cpu", devices=1, **numbers)  # type: ignore[arg-type]
         fabric.launch()
         return Loop(
             Recipe(**{**PLAIN, **keys}),

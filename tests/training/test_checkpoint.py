@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,19 @@ def test_absent_or_foreign(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "foreign.pt")
     with pytest.raises(FineSpotError, match="expected a checkpoint of format 1 but got None"):
         checkpoint.load_checkpoint(tmp_path / "foreign.pt")
+
+
+def test_an_interrupt_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = torch.save
+
+    def interrupted(state: object, file: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save_checkpoint({"epoch": 4}, tmp_path / "resume.pt")
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert checkpoint.load_checkpoint(tmp_path / "resume.pt")["epoch"] == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from finespot.data import Augment
@@ -238,3 +239,21 @@ def test_bf16_computes_in_bf16(make_loop: Make, toys: type) -> None:
     make_loop(task, epochs=1, precision="bf16-mixed").fit()
     assert set(kinds) == {torch.bfloat16}
     assert all(p.dtype == torch.float32 for p in task.model.parameters())
+
+
+def test_fp16_scales_and_leaves_an_overflowing_step_out(make_loop: Make, weights_of: Weights) -> None:
+    """A gradient scaler on the CPU: 2^127 overflows at first and is halved until a step fits."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    loop = make_loop(epochs=40, precision=MixedPrecision("16-mixed", "cpu", scaler))
+    before = weights_of(loop)
+    loop.train_epoch(0)
+    assert torch.equal(weights_of(loop), before)
+    assert scaler.get_scale() == 2.0**123
+    loop.fit()
+    assert bool(torch.isfinite(weights_of(loop)).all())
+    assert not torch.equal(weights_of(loop), before)
+    state = loop.keeper.states[-1]
+    assert state["scaler"]["scale"] == scaler.get_scale()
+    other = make_loop(epochs=41, precision=MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
+    other.load_state(state)
+    assert other.scaler.get_scale() == scaler.get_scale()

@@ -111,6 +111,7 @@ def test_seed_repeats_a_run(done: RunResult, tmp_path: Path) -> None:
     assert same(done.folder / "weights" / "last.safetensors", again.folder / "weights" / "last.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_resumed_after_an_interrupt_equals_uninterrupted(
     done: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,10 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,23 @@ from finespot.errors import FineSpotError
 FORMAT = 1
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put an interrupt (SIGINT) off until the block is done. Elsewhere than in the main thread it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+    if waiting:
+        signal.raise_signal(signal.SIGINT)
+
+
+@uninterrupted()
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write `state` (tensors, numbers, texts, and dicts and lists of these); the old file stays where this fails.
 

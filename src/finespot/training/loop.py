@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from finespot.data import Augment
 from finespot.errors import FineSpotError
 from finespot.structures import Batch, LossTerms
-from finespot.training.checkpoint import random_states, set_random_states
+from finespot.training.checkpoint import random_states, set_random_states, uninterrupted
 from finespot.training.ema import Ema
 from finespot.training.figures import Figures
 from finespot.training.freeze import freeze, set_training
@@ -179,7 +179,8 @@ class Loop:
             if best:
                 self.progress.best, self.progress.best_epoch = fitness, self.progress.epoch
             row.update({f"val/{name}": value for name, value in scores.items()})
-            self.keeper.epoch(row, self.ema.model, best, self.state(states))
+            with uninterrupted():
+                self.keeper.epoch(row, self.ema.model, best, self.state(states))
             self.log.epoch_line(row, self.recipe.epochs, best)
         self.fabric.barrier()
         self.progress = Progress(**self.fabric.broadcast(asdict(self.progress)))

@@ -299,12 +299,14 @@ def _interrupted(loop: Loop, files: RunFiles, log: Log) -> None:
     """Keep what an unfinished epoch learnt; the checkpoint of the last finished one stays as it is."""
     if loop.ema is None:
         return
-    files.save(files.last, loop.ema.model, loop.progress.epoch, [])
+    # The checkpoint knows better than the loop, which may have been validating.
+    done = load_checkpoint(files.checkpoint)["progress"]["epoch"]
+    files.save(files.last, loop.ema.model, done, [])
     if files.csv.rows:
         files.draw()
     log.note(
-        f"interrupted in epoch {loop.progress.epoch + 1}: the averaged weights are in {files.last}; "
-        f"--resume {files.folder} goes on after epoch {loop.progress.epoch}"
+        f"interrupted in epoch {done + 1}: the averaged weights are in {files.last}; "
+        f"--resume {files.folder} goes on after epoch {done}"
     )
 
 

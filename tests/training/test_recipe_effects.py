@@ -1,0 +1,216 @@
+"""Every key of the recipe changes what a run does: one row a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from finespot import inference, weights
+from finespot.data import TrainLoader
+from finespot.errors import FineSpotError
+from finespot.training import RunResult, load_recipe, settings, train
+from finespot.training import run as running
+from finespot.training import validator as validating
+from finespot.training.keeper import RunFiles
+from finespot.training.loop import Loop
+from finespot.training.recipe import Recipe, parse_words
+from finespot.training.tasks.detect import Detect
+
+ROOT = Path(__file__).parents[2]
+DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
+BASE = ["model=yolo11n", f"data={DATA}", "imgsz=64", "batch=4", "epochs=2", "close_mosaic=0", "device=cpu"]
+
+# What each of these changes is in the weights after two epochs.
+WEIGHTS = [
+    "model=yolov8n",
+    "imgsz=96",
+    "batch=2",
+    "nominal_batch=4",
+    "epochs=1",
+    "seed=5",
+    "splits.train=val",
+    "optimizer=adamw",
+    "lr=0.05",
+    "momentum=0.5",
+    "nesterov=false",
+    "weight_decay=0.5",
+    "warmup_momentum=0.1",
+    "warmup_bias_lr=0.01",
+    "final=0.5",
+    "warmup_epochs=0",
+    "loss.box=1e6",
+    "loss.cls=2",
+    "loss.dfl=1e6",
+    "clip=0.01",
+    "decay=0.5",
+    "tau=1",
+    "mosaic=0",
+    "degrees=90",
+    "translate=0.4",
+    "scale=0.9",
+    "shear=20",
+    "perspective=0.001",
+    "hsv_v=0",
+    "flip_lr=0",
+    "flip_ud=1",
+    "mixup=1",
+    "copy_paste=1",
+    "close_mosaic=2",
+    "multi_scale=0.5",
+    "drop_small=40",
+    "freeze=backbone",
+    "precision=bf16",
+]
+# The pictures are gray, and change little in hue and saturation: what reaches the loader is compared.
+CAPTURED = {"augment.hsv_h": 0.3, "augment.hsv_s": 0.1}
+# How each other key is tested.
+ELSEWHERE = {
+    "data": "test_other_keys",
+    "splits.val": "test_other_keys",
+    "weights": "test_run.test_frozen_backbone_is_bit_identical",
+    "name": "test_other_keys",
+    "optimizer.betas": "test_optimizer.test_the_recipe_says_which_optimizer",
+    "schedule.name": "test_schedule.test_cosine",
+    "loss.box_loss": "test_losses_by_name",
+    "loss.assigner": "test_losses_by_name",
+    "channels_last": "test_loop.test_channels_last_reaches_pictures_and_weights",
+    "workers": "test_other_keys",
+    "cache": "test_other_keys",
+    "deterministic": "test_deterministic",
+    "patience": "test_loop.test_early_stop",
+    "val.every": "test_loop.test_validation_every_other_epoch_and_the_last",
+    "val.protocol": "test_validation_keys",
+    "val.conf": "test_validation_keys",
+    "val.iou": "test_validation_keys",
+    "val.max_det": "test_validation_keys",
+    "val.batch": "test_validation_keys",
+    "device": "test_distributed.test_devices_and_formats",
+    "devices": "test_distributed.test_a_detector_on_two_processes",
+    "strategy": "test_distributed.test_strategy_chooses_how_processes_start",
+    "save_every": "test_other_keys",
+}
+
+
+def go(project: Path, *words: str) -> RunResult:
+    return train(recipe=load_recipe("default", [*BASE, "val.every=0", *words]), project=project, quiet=True)
+
+
+def digest(result: RunResult) -> list[tuple[str, float]]:
+    state = weights.load(result.folder / "weights" / "last.safetensors")[0].state_dict()
+    return [(name, float(value.double().sum())) for name, value in state.items()]
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunFiles, "draw", lambda self: None)
+    monkeypatch.setattr(RunFiles, "first_batches", lambda self, batch: None)
+    monkeypatch.setattr(running, "draw_report", lambda *args: [])
+    monkeypatch.setattr(running, "draw_predictions", lambda *args: [])
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float]]:
+    return digest(go(tmp_path_factory.mktemp("base")))
+
+
+def test_no_key_is_forgotten() -> None:
+    """Each key stands in exactly one of the tables above."""
+    told = [next(iter(parse_words([word]))) for word in WEIGHTS]
+    told = ["optimizer.name" if key == "optimizer" else key for key in told]
+    assert sorted([*told, *CAPTURED, *ELSEWHERE]) == sorted(settings.keys(Recipe))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", WEIGHTS)
+def test_key_changes_the_weights(word: str, base: list[tuple[str, float]], tmp_path: Path) -> None:
+    assert digest(go(tmp_path, word)) != base
+
+
+@pytest.mark.slow
+def test_hue_and_saturation_reach_the_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    epoch = TrainLoader.epoch
+
+    def watched(self: TrainLoader, number: int, augment: Any) -> Any:
+        asked.append(augment)
+        return epoch(self, number, augment)
+
+    monkeypatch.setattr(TrainLoader, "epoch", watched)
+    go(tmp_path, "epochs=1", *(f"{key}={value}" for key, value in CAPTURED.items()))
+    assert {key: getattr(asked[0], key.partition(".")[2]) for key in CAPTURED} == CAPTURED
+
+
+@pytest.mark.slow
+def test_other_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def loader(dataset: Any, **keys: Any) -> TrainLoader:
+        asked.update(keys)
+        return TrainLoader(dataset, **keys)
+
+    monkeypatch.setattr(running, "TrainLoader", loader)
+    result = go(
+        tmp_path, "name=mine", "save_every=2", "epochs=3", "workers=1", "cache=ram", "val.every=3", "splits.val=train"
+    )
+    assert result.folder.name == "mine"
+    assert {path.name for path in (result.folder / "weights").glob("epoch*")} == {"epoch2.safetensors"}
+    assert (asked["workers"], asked["cache"]) == (1, "ram")
+    assert result.report is not None
+    assert result.report.images == 8
+    with pytest.raises(FineSpotError, match="absent"):
+        go(tmp_path, "data=coco:absent")
+
+
+@pytest.mark.slow
+def test_workers_and_cache_change_no_number(base: list[tuple[str, float]], tmp_path: Path) -> None:
+    assert digest(go(tmp_path, "workers=2")) == base
+    assert digest(go(tmp_path, "cache=ram")) == base
+
+
+def test_losses_by_name() -> None:
+    recipe = load_recipe("default", ["box_loss=giou", "loss.box=2", "cls=3", "dfl=4"])
+    head = Detect(recipe, running.Classes(("a", "b")), print).model.head
+    assert head.criterion.gains == {"box": 2.0, "cls": 3.0, "dfl": 4.0}
+    a, b = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[5.0, 5, 9, 9]])
+    ciou = Detect(load_recipe(), running.Classes(("a", "b")), print).model.head.criterion.box_loss
+    keys = {"stride": torch.ones(1), "image_size": (16, 16)}
+    assert not torch.equal(head.criterion.box_loss(a, b, **keys), ciou(a, b, **keys))
+    for word in ("box_loss=absent", "assigner=absent"):
+        with pytest.raises(FineSpotError, match="absent"):
+            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
+
+
+@pytest.mark.slow
+def test_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    backward = Loop.backward
+
+    def watched(self: Loop, *args: Any, **keys: Any) -> Any:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return backward(self, *args, **keys)
+
+    monkeypatch.setattr(Loop, "backward", watched)
+    go(tmp_path, "epochs=1", "deterministic=true")
+    assert set(seen) == {True}
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.slow
+def test_validation_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    validate: Callable[..., Any] = inference.validate
+
+    def watched(session: Any, dataset: Any, **keys: Any) -> Any:
+        asked.append(keys)
+        return validate(session, dataset, **keys)
+
+    monkeypatch.setattr(validating.inference, "validate", watched)
+    words = ["val.protocol=ai-tod", "val.conf=0.01", "val.iou=0.5", "val.max_det=7", "val.batch=3", "val.every=1"]
+    result = go(tmp_path, "epochs=1", *words)
+    expected = {"protocol": "ai-tod", "conf": 0.01, "iou": 0.5, "max_det": 7, "batch": 3, "imgsz": 64}
+    assert asked == [expected, expected]
+    assert "val/AP25" in (result.folder / "metrics.csv").read_text()
