@@ -247,7 +247,7 @@ def _make_validator(recipe: Recipe, card: Card, classes: Classes, log: Log) -> V
 
 
 def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, log: Log) -> TrainLoader:
-    local = max(fabric.world_size // fabric._connector._num_nodes_flag, 1)
+    local = getattr(fabric.strategy, "num_processes", 1)  # of this node
     return TrainLoader(
         dataset,
         imgsz=recipe.imgsz,
