@@ -1,6 +1,6 @@
 """Does FineSpot's training compute what the peer's does? Same start, same batches: losses and averaged weights.
 
-    .peers/run -m benchmarks.peers.parity_train [--model yolo11n] [--imgsz 160] [--iterations 6] [--lr 1e-3] [--json FILE]
+    .peers/run -m benchmarks.peers.parity_train [--model yolo11n] [--imgsz 160] [--iterations 6] [--lr 1e-3]
 
 Both sides start from the peer's initial weights and see the batches of the peer's loader. Each goes through its own
 network in training mode, loss, assignment, SGD step with clipping and moving average, at a constant learning rate,
