@@ -28,8 +28,9 @@ EPS = 1e-9
 class TaskAligned:
     """Metric = score^alpha * CIoU^beta; each target takes its `topk` best points over all levels.
 
-    A point wanted by several targets answers for the one it overlaps most. Its weight is its metric, scaled so that the
-    best point of a target has the target's best CIoU.
+    A point wanted by several targets answers for the one it overlaps most, of all those that it lies inside (also one
+    that did not want it). Its weight is its metric, scaled so that the best point of a target has the target's best
+    CIoU.
     """
 
     topk: int = 10
@@ -46,10 +47,8 @@ class TaskAligned:
         score = predictions.scores(rows, targets.labels[real][near])
         metric = score.pow(self.alpha) * overlap.pow(self.beta)
 
-        best = _best_of_each(near, metric, self.topk)
-        near, rows, overlap, metric = near[best], rows[best], overlap[best], metric[best]
-        alone = _best_of_each(rows, overlap, 1)
-        near, rows, overlap, metric = near[alone], rows[alone], overlap[alone], metric[alone]
+        kept = _settled(rows, _best_of_each(near, metric, self.topk), overlap)
+        near, rows, overlap, metric = near[kept], rows[kept], overlap[kept], metric[kept]
 
         count = len(targets.boxes)
         chosen = real[near]
@@ -73,6 +72,19 @@ def _decoded(predictions: Predictions, rows: Tensor) -> Tensor:
     seen = torch.zeros(int(rows.max()) + 1, dtype=torch.bool, device=rows.device)
     seen[rows] = True
     return predictions.boxes(seen.nonzero().squeeze(1))[(seen.cumsum(0) - 1)[rows]]
+
+
+def _settled(rows: Tensor, wanted: Tensor, overlap: Tensor) -> Tensor:
+    """Indices of the pairs that hold, one a row, by row: the wanted pair, or the best overlap of a contested row."""
+    wishes = torch.zeros_like(rows)
+    wishes.scatter_add_(0, wanted, torch.ones_like(wanted))
+    of_row = torch.zeros(int(rows.max()) + 1 if len(rows) else 0, dtype=torch.int64, device=rows.device)
+    of_row.scatter_add_(0, rows, wishes)
+    contested = of_row[rows] > 1
+    closest = torch.zeros_like(contested)
+    closest[_best_of_each(rows, overlap, 1)] = True
+    held = torch.where(contested, closest, wishes > 0).nonzero().squeeze(1)
+    return held[rows[held].argsort()]
 
 
 def _best_of_each(group: Tensor, value: Tensor, count: int) -> Tensor:
