@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
@@ -45,7 +44,7 @@ class CSPBackbone(nn.Module):
         self.levels = tuple(Level(c, s) for c, s in zip(widths, STRIDES) if s in strides)
 
     def forward(self, images: Tensor) -> Features:
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        x = self.stem(images)
         maps = []
         wanted = {level.stride for level in self.levels}
         for stride, stage in zip(STRIDES, (self.stage2, self.stage3, self.stage4, self.stage5)):
