@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +77,11 @@ def test_reduce_takes_the_mean() -> None:
     means = pixels[..., 0].reshape(3, 2, 3, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(reduce(pixels, 2)[..., 0], means, atol=0.51)
     assert reduce(pixels, 1) is pixels
+
+
+@pytest.mark.parametrize("size", [(40, 30), (200, 150), (97, 31), (7, 250)])
+def test_three_channels_equal_pillow_to_one_level(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (97, 131, 3), np.uint8)
+    pixels.flags.writeable = False
+    same = np.asarray(PIL.Image.fromarray(pixels).resize(size[::-1], PIL.Image.Resampling.BILINEAR))
+    assert np.abs(resize(pixels, size).astype(int) - same).max() <= 1

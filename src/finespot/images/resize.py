@@ -52,18 +52,35 @@ def to_rgb8(pixels: NDArray[Any], bit_depth: int = 8) -> Pixels8:
 
 
 def resize(pixels: Pixels8, size: Size) -> Pixels8:
-    """Pixels (H, W, 1 or 3) uint8 at another size (height, width); without a copy where the size is the same."""
+    """Pixels (H, W, 1 or 3) uint8 at another size (height, width); without a copy where the size is the same.
+
+    Three channels go through torch, whose kernel for them is Pillow's algorithm vectorized: 6 ms where Pillow takes
+    62 for 4000 x 2250 to 640 x 360, equal to one gray level. One channel is left to Pillow, which is faster there.
+    """
     if pixels.shape[:2] == tuple(size):
         return pixels
     height, width = pixels.shape[:2]
+    if pixels.shape[2] == 3:
+        return _resize_rgb(pixels, size)
     return resample(pixels, size, (0.0, 0.0, float(width), float(height)))
+
+
+def _resize_rgb(pixels: Pixels8, size: Size) -> Pixels8:
+    import torch
+
+    _check_size(size)
+    # torch warns about arrays that cannot be written to, as those are that come from Pillow.
+    source = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+    planes = source.permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(planes, size=tuple(size), mode="bilinear", antialias=True)
+    array: Pixels8 = resized[0].permute(1, 2, 0).contiguous().numpy()
+    return array
 
 
 def resample(pixels: Pixels8, size: Size, box: tuple[float, float, float, float]) -> Pixels8:
     """The part `box` (x1, y1, x2, y2, fractions allowed, inside the picture) of the pixels at `size`."""
+    _check_size(size)
     height, width = size
-    if height < 1 or width < 1:
-        raise FineSpotError(f"expected a size of 1x1 pixels or more but got {width}x{height}")
     resized = _picture(pixels).resize((width, height), PIL.Image.Resampling.BILINEAR, box=box)
     return _pixels(resized)
 
@@ -71,6 +88,11 @@ def resample(pixels: Pixels8, size: Size, box: tuple[float, float, float, float]
 def reduce(pixels: Pixels8, factor: int) -> Pixels8:
     """Pixels shrunk by a whole factor, each the mean of factor x factor (fewer at the right and bottom edge)."""
     return pixels if factor == 1 else _pixels(_picture(pixels).reduce(factor))
+
+
+def _check_size(size: Size) -> None:
+    if min(size) < 1:
+        raise FineSpotError(f"expected a size of 1x1 pixels or more but got {size[1]}x{size[0]}")
 
 
 def _picture(pixels: Pixels8) -> PIL.Image.Image:
