@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,8 +61,8 @@ def test_points_run_from_fine_to_coarse_row_by_row() -> None:
 def test_values_of_a_point_come_from_its_cell() -> None:
     made, given = head().eval(), features()
     raw = made(given)
-    for i, start in enumerate((0, 96, 120)):
-        scores = made.class_branches[i](given.maps[i])
+    for i, (name, start) in enumerate({"p3": 0, "p4": 96, "p5": 120}.items()):
+        scores = made.class_branches[name](given.maps[i])
         assert torch.allclose(raw["scores"][:, :, start + 2], scores[:, :, 0, 2], atol=1e-6)
 
 
@@ -133,16 +135,16 @@ def test_a_level_that_is_off_is_not_there(off: int) -> None:
     full, kept = head(), tuple(lv for i, lv in enumerate(LEVELS) if flags[i])
     full.set_active(flags)
     part = AnchorFreeHead(kept, CLASSES)
-    for i, j in enumerate(k for k in range(3) if flags[k]):
-        for name in ("box_branches", "class_branches"):
-            getattr(part, name)[i] = getattr(full, name)[j]
+    for branches in ("box_branches", "class_branches"):
+        for name in getattr(part, branches):
+            getattr(part, branches)[name] = getattr(full, branches)[name]
     masked, alone = full(features()), part(features(kept))
     assert all(torch.equal(masked[key], alone[key]) for key in alone)
     first, second = full.loss(masked, targets()), part.loss(alone, targets())
     assert all(torch.equal(first.terms[key], second.terms[key]) for key in second.terms)
     assert len(full.select(masked, 0.0)[0][1]) == masked["scores"].shape[2] < 126
     first.total.backward()
-    assert all(p.grad is None for p in full.class_branches[off].parameters())
+    assert all(p.grad is None for p in full.class_branches[f"p{3 + off}"].parameters())
     full.set_active([True] * 3)
     assert full(features())["scores"].shape[2] == 126
 
@@ -154,6 +156,8 @@ def test_levels_are_checked() -> None:
         head().set_active([False] * 3)
     with pytest.raises(FineSpotError, match="a class and a level"):
         AnchorFreeHead(LEVELS, 0)
+    with pytest.raises(FineSpotError, match="at least twice the one before it but got 8, 12"):
+        AnchorFreeHead((LEVELS[0], replace(LEVELS[1], stride=12)), CLASSES)
 
 
 def test_class_branch_kinds_and_reg_max() -> None:

@@ -68,6 +68,21 @@ def test_another_architecture_takes_what_fits(saved, card) -> None:
     assert f"{100 * report.share:.1f} %" in report.summary()
 
 
+def test_levels_keep_their_branches(saved, card) -> None:
+    target = build("yolov8n-p2", 3)
+    start = {name: tensor.clone() for name, tensor in target.head.state_dict().items()}
+    report = weights.transfer(target, card.classes, saved)
+    state, loaded = target.head.state_dict(), weights.load(saved)[0].head.state_dict()
+    finest = {name for name in state if ".p2." in name}
+    assert finest
+    assert all(torch.equal(state[name], start[name]) for name in finest)
+    assert {f"head.{name}" for name in finest} <= set(report.new)
+    # The widths inside the class branches go with the finest level; the deeper box branches are the same.
+    same = [name for name in loaded if name.startswith("box_branches.p4.")]
+    assert same
+    assert all(torch.equal(state[name], loaded[name]) for name in same)
+
+
 def test_nothing_fits(saved, card) -> None:
     target = build("yolov8n", 3)
     strange = torch.nn.Module()

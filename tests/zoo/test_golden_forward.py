@@ -81,6 +81,8 @@ def test_forward(name: str, golden) -> None:
 def test_initial_biases(name: str, golden) -> None:
     detector = zoo.build(zoo.architecture(name))
     state, want = detector.head.state_dict(), golden["biases"][name]
-    for i, (box, cls) in enumerate(zip(want["box"], want["cls"])):
-        assert state[f"box_branches.{i}.predict.bias"].unique().tolist() == [box]
-        assert state[f"class_branches.{i}.predict.bias"].unique().tolist() == pytest.approx([cls], abs=1e-6)
+    levels = list(detector.head.box_branches)
+    assert len(levels) == len(want["box"])
+    for level, box, cls in zip(levels, want["box"], want["cls"]):
+        assert state[f"box_branches.{level}.predict.bias"].unique().tolist() == [box]
+        assert state[f"class_branches.{level}.predict.bias"].unique().tolist() == pytest.approx([cls], abs=1e-6)

@@ -2,8 +2,9 @@
 
 Box branch and class branch are apart on every level (decoupled, YOLOX 2021); sides are distributions over 16 bins
 ("Generalized Focal Loss", 2020). YOLO11 differs from YOLOv8 in a depth-wise class branch. What differs from the
-originals: levels can be switched off, and points are laid out so that the values of one point are neighbors in memory
-(the tensors still read (B, channels, N)).
+originals: levels can be switched off, branches are named after their level (`p3` is stride 8) so that networks with
+other levels can take them over, and points are laid out so that the values of one point are neighbors in memory (the
+tensors still read (B, channels, N)).
 """
 
 from __future__ import annotations
@@ -50,8 +51,14 @@ class AnchorFreeHead(nn.Module):
         finest = levels[0].channels
         box_width = max(16, finest // 4, 4 * reg_max)
         class_width = max(finest, min(classes, 100))
-        self.box_branches = nn.ModuleList([_branch(lv.channels, box_width, 4 * reg_max, False) for lv in levels])
-        self.class_branches = nn.ModuleList([_branch(lv.channels, class_width, classes, depthwise) for lv in levels])
+        self.level_names = _names(levels)
+        named_levels = dict(zip(self.level_names, levels))
+        self.box_branches = nn.ModuleDict(
+            {name: _branch(level.channels, box_width, 4 * reg_max, False) for name, level in named_levels.items()}
+        )
+        self.class_branches = nn.ModuleDict(
+            {name: _branch(level.channels, class_width, classes, depthwise) for name, level in named_levels.items()}
+        )
         # A parameter, though never trained: published parameter counts and files hold it.
         self.bins = nn.Parameter(torch.arange(float(reg_max)), requires_grad=False)
         self.criterion = DenseLoss()
@@ -63,8 +70,8 @@ class AnchorFreeHead(nn.Module):
         on = [i for i, active in enumerate(self.active) if active]
         maps = [features.maps[i] for i in on]
         return {
-            "boxes": _rows([self.box_branches[i](x) for i, x in zip(on, maps)]),
-            "scores": _rows([self.class_branches[i](x) for i, x in zip(on, maps)]),
+            "boxes": _rows([self.box_branches[self.level_names[i]](x) for i, x in zip(on, maps)]),
+            "scores": _rows([self.class_branches[self.level_names[i]](x) for i, x in zip(on, maps)]),
             "anchors": self._anchors(maps, [self.inputs[i].stride for i in on]),
         }
 
@@ -98,10 +105,10 @@ class AnchorFreeHead(nn.Module):
 
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is the classes."""
-        return [f"class_branches.{i}.predict.{part}" for i in range(len(self.inputs)) for part in ("weight", "bias")]
+        return [f"class_branches.{name}.predict.{part}" for name in self.level_names for part in ("weight", "bias")]
 
     def _set_biases(self) -> None:
-        for level, box, scores in zip(self.inputs, self.box_branches, self.class_branches):
+        for level, box, scores in zip(self.inputs, self.box_branches.values(), self.class_branches.values()):
             prior = _PRIOR_OBJECTS / self.classes / (_PRIOR_SIDE / level.stride) ** 2
             nn.init.constant_(cast(Any, box).predict.bias, _BOX_BIAS)
             nn.init.constant_(cast(Any, scores).predict.bias, math.log(prior))
@@ -129,6 +136,15 @@ def make_anchors(sizes: Sequence[tuple[int, ...]], strides: Sequence[int], devic
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         levels.append(torch.stack((grid_x, grid_y, torch.full_like(grid_x, float(stride))), -1).flatten(0, 1))
     return torch.cat(levels).unsqueeze(0)
+
+
+def _names(levels: Sequence[Level]) -> tuple[str, ...]:
+    """`p3` for stride 8, and so on, as the neck has them."""
+    names = tuple(f"p{level.stride.bit_length() - 1}" for level in levels)
+    if len(set(names)) < len(names):
+        strides = ", ".join(str(level.stride) for level in levels)
+        raise FineSpotError(f"expected each stride at least twice the one before it but got {strides}", where="head")
+    return names
 
 
 def _branch(c_in: int, width: int, c_out: int, depthwise: bool) -> nn.Sequential:

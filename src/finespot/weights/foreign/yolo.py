@@ -159,7 +159,7 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[_Entry]:
         for i in range(2):
             yield from _conv(f"{key}.cv{i + 1}", (f"{name}.entry.branches.{i}",))
         yield from _parts(module, key, name, {"cv3": "exit", "m": "chain"})
-    elif isinstance(module, nn.Sequential | nn.ModuleList):
+    elif isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         for i, (part, child) in enumerate(module.named_children()):
             yield from _walk(child, f"{key}.{i}", f"{name}.{part}")
     else:
