@@ -42,6 +42,7 @@ def test_rows_follow_their_names(saved, detector, card, names) -> None:
             wanted = loaded[name][card.classes.index(one)] if one in card.classes.names else start[name][label]
             assert torch.equal(own[name][label], wanted), (name, one)
     assert set(report.classes_matched) == set(names) & set(card.classes.names)
+    assert report.classes_partial == ()
     assert set(report.classes_new) == set(names) - set(card.classes.names)
     assert set(report.classes_unused) == set(card.classes.names) - set(names)
     assert 0.99 < report.share <= 1
@@ -58,6 +59,17 @@ def test_no_common_class(saved) -> None:
     assert set(report.mismatched) == set(rows)
     assert all(torch.equal(target.state_dict()[name], before[name]) for name in rows)
     assert "by name: none" in report.summary()
+
+
+def test_a_class_counts_only_where_all_its_rows_went_over(saved, card) -> None:
+    # The wider class branches of the larger size leave only the biases, which have no width.
+    target = build("yolov8s", 3)
+    rows = [f"head.{name}" for name in target.head.class_rows()]
+    report = weights.transfer(target, card.classes, saved)
+    assert {name for name in rows if name in report.matched} == {name for name in rows if name.endswith("bias")}
+    assert report.classes_matched == report.classes_new == ()
+    assert report.classes_partial == card.classes.names
+    assert "by name: none; classes taken over in part: person, car, boat" in report.summary()
 
 
 def test_another_architecture_takes_what_fits(saved, card) -> None:

@@ -34,8 +34,9 @@ class TransferReport:
         Share of the network's parameters that were taken over, 0 to 1.
     matched, mismatched, new, unused:
         Tensor names: taken over; present but of another shape; not in the file; only in the file.
-    classes_matched, classes_new, classes_unused:
-        Class names whose rows were taken over; that start anew; that only the file knows.
+    classes_matched, classes_partial, classes_new, classes_unused:
+        Class names whose rows were all taken over; of whose rows some were, the others being of another width or not
+        in the file; that start anew; that only the file knows.
     """
 
     source: str
@@ -45,6 +46,7 @@ class TransferReport:
     new: tuple[str, ...]
     unused: tuple[str, ...]
     classes_matched: tuple[str, ...]
+    classes_partial: tuple[str, ...]
     classes_new: tuple[str, ...]
     classes_unused: tuple[str, ...]
 
@@ -60,6 +62,8 @@ class TransferReport:
             parts.append(f"{len(self.unused)} of the file are not used")
         known = _listed(self.classes_matched) or "none"
         parts.append(f"classes taken over by name: {known}")
+        if self.classes_partial:
+            parts.append(f"classes taken over in part: {_listed(self.classes_partial)}")
         if self.classes_new:
             parts.append(f"classes that start anew: {_listed(self.classes_new)}")
         return "; ".join(parts)
@@ -109,7 +113,11 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
             where=path,
             hint=f"it holds a {card.architecture.family}{card.architecture.size}: take weights of a related network",
         )
-    rows = {classes[label] for label, _ in pairs}
+    known = {classes[label] for label, _ in pairs}
+    copied = by_class & set(matched)
+    # A tensor of rows goes over for all common classes or for none of them.
+    whole = known if copied == by_class else set()
+    begun = known if copied else set()
     return TransferReport(
         source=str(path),
         share=share,
@@ -117,9 +125,10 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
         mismatched=tuple(mismatched),
         new=tuple(new),
         unused=tuple(name for name in tensors if name not in state),
-        classes_matched=tuple(name for name in classes if name in rows),
-        classes_new=tuple(name for name in classes if name not in rows),
-        classes_unused=tuple(name for name in card.classes if name not in rows),
+        classes_matched=tuple(name for name in classes if name in whole),
+        classes_partial=tuple(name for name in classes if name in begun - whole),
+        classes_new=tuple(name for name in classes if name not in begun),
+        classes_unused=tuple(name for name in card.classes if name not in known),
     )
 
 
