@@ -7,6 +7,7 @@ import pickle
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -15,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from finespot import weights, zoo
+from finespot import inference, weights, zoo
 from finespot.errors import FineSpotError
+from finespot.runtimes import Session
 from finespot.structures import Classes, Tiling
 from finespot.weights import Card, MetricRecord
 
@@ -89,6 +91,21 @@ def test_saving_leaves_the_detector_alone(detector, card, tmp_path) -> None:
     for name, tensor in detector.state_dict().items():
         assert tensor.dtype == before[name].dtype
         assert torch.equal(tensor, before[name])
+
+
+def test_own_parts_are_imported_where_allowed(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "finespot_test_neck.py").write_text("from finespot.nn.necks import PAFPN as Neck")
+    built = zoo.build(zoo.architecture("yolov8n", classes=3, neck="finespot_test_neck:Neck"))
+    card = Card(architecture=built.architecture, classes=Classes(("a", "b", "c")))
+    path = weights.save(tmp_path / "w.safetensors", built, card)
+    assert card.own_parts() == ["finespot_test_neck:Neck"]
+    for refused in (weights.load, inference.load, Session):
+        with pytest.raises(FineSpotError, match="own_parts=True"):
+            refused(path)
+    assert weights.load(path, own_parts=True)[1] == card
+    assert Session(path, own_parts=True, threads=1).card == card
+    assert inference.load(path, threads=1, own_parts=True).card == card
 
 
 class TestRefusedToSave:
@@ -168,6 +185,24 @@ class TestRefusedToLoad:
         with pytest.raises(FineSpotError) as error:
             weights.load(saved)
         assert "yolov8" in one_line(error)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"options": {"neck": "unheard_of:Neck"}}, {"options": {"deep": [{"x": "unheard_of:Neck"}]}},
+         {"family": "unheard_of:Neck"}],
+        ids=["option", "nested", "family"],
+    )  # fmt: skip
+    def test_code_outside_is_not_imported(self, saved, card, tmp_path, monkeypatch, change) -> None:
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "unheard_of.py").write_text("raise RuntimeError('imported')")
+        named = msgspec.structs.replace(card, architecture=replace(card.architecture, **change))
+        save_file(load_file(saved), saved, {"finespot": named.to_json()})
+        with pytest.raises(FineSpotError) as error:
+            weights.load(saved)
+        assert "unheard_of:Neck" in one_line(error)
+        assert "own_parts=True" in one_line(error)
+        assert "unheard_of" not in sys.modules
+        assert weights.read_card(saved).own_parts() == ["unheard_of:Neck"]
 
     @pytest.mark.parametrize(
         ("change", "words"),

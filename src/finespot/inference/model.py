@@ -24,6 +24,7 @@ def load(
     threads: int | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
+    own_parts: bool = False,
 ) -> Model:
     """A detector ready to use, from a weight file or the name of bundled weights.
 
@@ -31,8 +32,13 @@ def load(
     ----------
     runtime, device, precision, threads:
         What runs the network, where, in which number type and on how many CPU cores; see `Session`.
+    own_parts:
+        Import the modules outside FineSpot that the file names as parts of its network, which runs their code.
     """
-    return Model(Session(name_or_path, runtime=runtime, threads=threads, device=device, precision=precision))
+    session = Session(
+        name_or_path, own_parts=own_parts, runtime=runtime, threads=threads, device=device, precision=precision
+    )
+    return Model(session)
 
 
 class Model:

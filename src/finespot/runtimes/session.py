@@ -30,6 +30,9 @@ class Session:
     source:
         A weight file, the name of bundled weights, or a live detector (in training: the averaged network), which
         is copied and left as it is.
+    own_parts:
+        For a weight file: import the modules outside FineSpot that it names as parts of its network, which runs
+        their code. Without it such a file is refused.
     card:
         For a live detector: what is known of it. Without one, classes are named by their number.
     runtime:
@@ -55,13 +58,14 @@ class Session:
         self,
         source: str | Path | Detector,
         *,
+        own_parts: bool = False,
         card: Card | None = None,
         runtime: str = "auto",
         threads: int | None = None,
         precision: str = "auto",
         device: str | torch.device = "auto",
     ) -> None:
-        detector, self.card, own = _open(source, card)
+        detector, self.card, own = _open(source, card, own_parts)
         self.detector = detector
         where = choose_device(str(device), own)
         self.device = torch.device(where.value)
@@ -119,11 +123,13 @@ class Session:
         self._runner.wait()
 
 
-def _open(source: str | Path | Detector, card: Card | None) -> tuple[Detector, Card, torch.device | None]:
+def _open(
+    source: str | Path | Detector, card: Card | None, own_parts: bool
+) -> tuple[Detector, Card, torch.device | None]:
     if isinstance(source, (str, Path)):
         if card is not None:
             raise ValueError("a weight file brings its own card: give a card only with a live detector")
-        return (*weights.load(source), None)
+        return (*weights.load(source, own_parts=own_parts), None)
     if card is None:
         head: Any = source.head
         architecture = source.architecture or Architecture("custom", "", head.classes)

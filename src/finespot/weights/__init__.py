@@ -2,7 +2,7 @@
 
 from finespot.weights.card import FORMAT_VERSION, Card, MetricRecord
 from finespot.weights.catalog import bundled, resolve
-from finespot.weights.file import load, read_card, save
+from finespot.weights.file import load, read_card, refuse_own_parts, save
 from finespot.weights.transfer import TransferReport, transfer
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "bundled",
     "load",
     "read_card",
+    "refuse_own_parts",
     "resolve",
     "save",
     "transfer",

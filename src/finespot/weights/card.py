@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -73,6 +74,11 @@ class Card(msgspec.Struct, kw_only=True):
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
 
+    def own_parts(self) -> list[str]:
+        """The dotted paths (`my_parts:Neck`) that the architecture names: code outside FineSpot."""
+        architecture = self.architecture
+        return [text for text in _texts([architecture.family, architecture.options]) if ":" in text]
+
     def to_json(self) -> str:
         """The text that the weight file keeps."""
         return msgspec.json.encode(self).decode()
@@ -98,6 +104,18 @@ class Card(msgspec.Struct, kw_only=True):
             raise FineSpotError(f"the description under 'finespot' cannot be read ({error})") from error
         card.check()
         return card
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
 
 
 class _Version(msgspec.Struct):

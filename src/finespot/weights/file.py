@@ -1,6 +1,7 @@
 """The weight file: safetensors with our own tensor names and a `Card` under the metadata key `finespot`.
 
-Loading builds the network from the card and copies numbers into it; nothing in the file is executed. Stored halves
+Loading builds the network from the card and copies numbers into it; nothing in the file is executed, and a module that
+the card names (`neck="my_parts:Neck"`) is imported only where the caller says so. Stored halves
 (fp16) are taken for convolution and matrix weights only: one-dimensional tensors (biases, batch norm statistics,
 which reach from 1e-9 to beyond fp16's 65504) are a hundredth of the file and stay as they are.
 """
@@ -56,17 +57,24 @@ def save(path: str | Path, detector: Detector, card: Card, half: bool = True) ->
     return write_atomic(path, to_bytes(tensors, {KEY: card.to_json()}))
 
 
-def load(name_or_path: str | Path) -> tuple[Detector, Card]:
+def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector, Card]:
     """Build the network that a weight file describes and fill it: float32, on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    own_parts:
+        Import the modules outside FineSpot that the file names as parts of its network, which runs their code.
 
     Raises
     ------
     FineSpotError
         No such file; not a safetensors file or a broken one; no FineSpot description in it; written by a newer
-        version; tensors that do not fit the network.
+        version; tensors that do not fit the network; parts outside FineSpot without `own_parts`.
     """
     path = resolve(name_or_path)
     tensors, card = read_tensors(path)
+    if not own_parts:
+        refuse_own_parts(path, card)
     try:
         detector = zoo.build(card.architecture)
     except (TypeError, ValueError, KeyError) as error:
@@ -75,6 +83,17 @@ def load(name_or_path: str | Path) -> tuple[Detector, Card]:
     _check_fit(path, state, tensors)
     detector.load_state_dict(tensors, strict=True)
     return detector.eval(), card
+
+
+def refuse_own_parts(path: Path, card: Card) -> None:
+    """Raise `FineSpotError` where building the card's network would import a module outside FineSpot."""
+    named = card.own_parts()
+    if named:
+        raise FineSpotError(
+            f"its network is made with {', '.join(named)}, and loading it would run that code",
+            where=path,
+            hint="pass own_parts=True if the code is yours",
+        )
 
 
 def read_card(name_or_path: str | Path) -> Card:
