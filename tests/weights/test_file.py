@@ -68,7 +68,7 @@ def test_values_beyond_halves_stay_exact(detector, card, tmp_path) -> None:
 
 def test_every_entry_of_the_card_survives(detector, tmp_path) -> None:
     card = Card(
-        architecture=detector.architecture, classes=Classes(("a", "b", "c"), (5, 6, 8)), imgsz=1280, bit_depth=16,
+        architecture=detector.architecture, classes=Classes(("a", "b", "c"), (5, 6, 8)), imgsz=1280,
         mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), tiling=Tiling(320, 0.3), conf=0.1, iou=0.6, max_det=1000,
         metrics=[MetricRecord(protocol="coco", data="d", split="val", imgsz=640, values={"AP": 0.25, "AR": None})],
         data_licence="CC-BY-4.0", provenance={"seed": 3, "recipe": {"epochs": 5}},

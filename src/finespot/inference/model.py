@@ -161,7 +161,6 @@ class Model:
             "gflops": zoo.count_gflops(detector, (card.imgsz, card.imgsz)),
             "stride": session.stride,
             "imgsz": card.imgsz,
-            "channels": card.channels,
             "tiling": None if card.tiling is None else {"size": card.tiling.size, "overlap": card.tiling.overlap},
             "conf": card.conf,
             "iou": card.iou,

@@ -16,7 +16,7 @@ from finespot import registry, weights
 from finespot.errors import unknown
 from finespot.runtimes.settings import choose_device, choose_precision, choose_threads
 from finespot.structures import Architecture, Classes
-from finespot.weights import Card
+from finespot.weights import CHANNELS, Card
 
 if TYPE_CHECKING:
     from finespot.zoo import Detector
@@ -102,9 +102,9 @@ class Session:
 
         Channels-last memory is quickest. The output lies on the session's device, floating tensors as float32.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != self.card.channels:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != CHANNELS:
             raise ValueError(
-                f"expected uint8 pictures (B, {self.card.channels}, H, W) but got {images.dtype} {tuple(images.shape)}"
+                f"expected uint8 pictures (B, {CHANNELS}, H, W) but got {images.dtype} {tuple(images.shape)}"
             )
         if images.shape[2] % self.stride or images.shape[3] % self.stride:
             raise ValueError(f"expected sides that are multiples of {self.stride} but got {tuple(images.shape[2:])}")
@@ -113,7 +113,7 @@ class Session:
     def warm_up(self, shape: tuple[int, int, int], rounds: int = 2) -> None:
         """Run gray pictures of `shape` (batch, height, width): the first call of a shape pays for its set-up."""
         batch, height, width = shape
-        images = torch.full((batch, self.card.channels, height, width), 114, dtype=torch.uint8)
+        images = torch.full((batch, CHANNELS, height, width), 114, dtype=torch.uint8)
         for _ in range(rounds):
             self(images.contiguous(memory_format=torch.channels_last))
         self.wait()

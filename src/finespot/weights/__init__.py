@@ -1,11 +1,12 @@
 """Weight files: a network with everything needed to build and use it again."""
 
-from finespot.weights.card import FORMAT_VERSION, Card, MetricRecord
+from finespot.weights.card import CHANNELS, FORMAT_VERSION, Card, MetricRecord
 from finespot.weights.catalog import bundled, resolve
 from finespot.weights.file import load, read_card, refuse_own_parts, save
 from finespot.weights.transfer import TransferReport, transfer
 
 __all__ = [
+    "CHANNELS",
     "FORMAT_VERSION",
     "Card",
     "MetricRecord",

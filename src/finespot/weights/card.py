@@ -11,6 +11,7 @@ from finespot.errors import FineSpotError
 from finespot.structures import Architecture, Classes, Tiling
 
 FORMAT_VERSION = 1
+CHANNELS = 3
 
 
 class MetricRecord(msgspec.Struct, kw_only=True):
@@ -30,8 +31,8 @@ class Card(msgspec.Struct, kw_only=True):
     ----------
     architecture, classes:
         Enough to build the network and to name what it finds.
-    imgsz, channels, bit_depth, mean, std:
-        The input: long side in pixels, channels, bits; the network gets (value / (2^bits - 1) - mean) / std.
+    imgsz, mean, std:
+        The input, RGB of 8 bits: its long side in pixels; the network gets (value / 255 - mean) / std.
     tiling:
         How pictures are cut; None means whole pictures.
     conf, iou, max_det:
@@ -43,10 +44,8 @@ class Card(msgspec.Struct, kw_only=True):
     architecture: Architecture
     classes: Classes
     imgsz: int = 640
-    channels: int = 3
-    bit_depth: int = 8
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     tiling: Tiling | None = None
     conf: float = 0.25
     iou: float = 0.7
@@ -62,9 +61,9 @@ class Card(msgspec.Struct, kw_only=True):
             raise FineSpotError(
                 f"expected {self.architecture.classes} class names for the architecture but got {len(self.classes)}"
             )
-        if len(self.mean) != self.channels or len(self.std) != self.channels:
+        if len(self.mean) != CHANNELS or len(self.std) != CHANNELS:
             raise FineSpotError(
-                f"expected mean and std of {self.channels} channels but got {len(self.mean)} and {len(self.std)}"
+                f"expected mean and std of {CHANNELS} channels but got {len(self.mean)} and {len(self.std)}"
             )
         if self.imgsz < 1 or self.max_det < 1 or not 0 <= self.conf <= 1 or not 0 <= self.iou <= 1:
             raise FineSpotError(
