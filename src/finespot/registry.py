@@ -18,7 +18,6 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 # kind -> package that registers it on import. What has no tenant yet is not listed.
 _PACKAGES = {
-    "layer": "finespot.nn.layers",
     "backbone": "finespot.nn.backbones",
     "neck": "finespot.nn.necks",
     "head": "finespot.nn.heads",

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finespot.nn.layers.conv import Conv, Fork
-from finespot.registry import register
 
 HEAD_WIDTH = 64
 
@@ -56,7 +55,6 @@ class PSABlock(nn.Module):
         return cast(Tensor, x + self.contract(self.expand(x)))
 
 
-@register("layer", "c2psa")
 class C2PSA(nn.Module):
     """Half of the channels goes through `repeats` attention blocks, the other half past them."""
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.registry import register
-
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
 
@@ -36,7 +34,6 @@ class Pointwise(nn.Conv2d):
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, (2, 2), self.groups)
 
 
-@register("layer", "conv")
 class Conv(nn.Module):
     """Convolution (no bias, padding kernel // 2), batch norm, SiLU (or nothing where `activation` is False).
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from finespot.nn.layers.conv import Conv, Fork
-from finespot.registry import register
 
 
 class Bottleneck(nn.Module):
@@ -61,7 +60,6 @@ class _Collected(nn.Module):
         return cast(Tensor, self.exit(torch.cat(stages, 1)))
 
 
-@register("layer", "c2f")
 class C2f(_Collected):
     """The block of YOLOv8: `repeats` bottlenecks of c_out / 2 channels at full width."""
 
@@ -70,7 +68,6 @@ class C2f(_Collected):
         super().__init__(c_in, c_out, hidden, [Bottleneck(hidden, shortcut, expansion=1.0) for _ in range(repeats)])
 
 
-@register("layer", "c3k2")
 class C3k2(_Collected):
     """The block of YOLO11: the C2f frame around narrow bottlenecks, or around `C3k` blocks where `nested` is set.
 

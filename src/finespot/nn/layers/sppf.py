@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from finespot.nn.layers.conv import Conv
-from finespot.registry import register
 
 
-@register("layer", "sppf")
 class SPPF(nn.Module):
     """1x1 to c_in / 2, three chained max pools of side `kernel` and stride 1, all four joined by a 1x1."""
 
