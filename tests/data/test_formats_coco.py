@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from data_factory import MakeCoco
+from data_factory import MakeCoco, save_picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finespot.data import dataset_splits, open_dataset
 from finespot.errors import FineSpotError
@@ -83,9 +87,23 @@ def test_missing_annotations_and_string_ids(make_coco: MakeCoco) -> None:
         ([box(8, category=1)], "annotation 8: no category has the id 1; there are 4, 9"),
         ([box(8, bbox=(1, 2, -3, 4))], "annotation 8: expected a bbox with sides of 0 or more"),
         ([box(8, bbox=(1, 2, 3))], r"annotation 8: expected a bbox \[x, y, width, height\]"),
-        ([box(8, bbox=(1, 2, "3", 4))], "annotation 8: expected a bbox"),
+        ([box(8, bbox=(1, 2, "3", 4))], "annotation 8: expected a finite number as coordinate"),
         ([box(8, area=-1)], "annotation 8: expected an area"),
         ([box(8, bbox=(1e400, 2, 3, 4))], "cannot be read"),
+        ([box(8, image=[3])], r"annotation 8: no image has the id \[3\]"),
+        ([box(8, image=True)], "annotation 8: no image has the id True"),
+        ([box(8, category={"id": 4})], "annotation 8: no category has the id"),
+        ([box(8, bbox=(1e300, 2, 3, 4))], "annotation 8: expected coordinates of at most 16777216 px but got 1e.300"),
+        ([box(8, bbox=(10**400, 2, 3, 4))], "annotation 8: expected a finite number as coordinate of bbox"),
+        ([box(8, bbox=(True, 2, 3, 4))], "annotation 8: expected a finite number as coordinate of bbox but got True"),
+        ([box(8, area="7")], "annotation 8: expected a finite number as area"),
+        ([box(8, iscrowd=[])], "annotation 8: expected an integer as iscrowd"),
+        ([box(8, truncated=0.3)], "annotation 8: expected an integer as truncated but got 0.3"),
+        (
+            [{"id": 8, "image_id": 3, "category_id": 4, "segmentation": [1, 2, 3, 4, 5, 6]}],
+            "8: expected a list of poly",
+        ),
+        ([box(2**70)], "annotation number 1: expected an integer of at most 2..62 as id"),
         ([{"image_id": 3}], "annotation number 1"),
         ([box("x")], "annotation number 1: expected an integer as id"),  # type: ignore[arg-type]
     ],
@@ -106,12 +124,67 @@ def test_faulty_annotations(make_coco: MakeCoco, records: list[dict[str, Any]], 
         ({"categories": []}, "at least one category"),
         ({"categories": [{"id": 4, "name": "a"}] * 2}, "category 4: the id occurs more than once"),
         ({"categories": [{"id": 4}]}, "category 4: expected a name"),
+        ({"categories": [{"id": 4, "name": ["a"]}]}, "category 4: expected a name"),
+        ({"categories": [{"id": 4, "name": "a"}, {"id": 5, "name": "a"}]}, "train.json: class names must differ"),
+        ({"images": [{"id": 3, "file_name": "a.png", "width": "w"}]}, "image 3: expected a finite number as width"),
         ({"categories": None}, "expected a COCO file"),
     ],
 )
 def test_faulty_files(make_coco: MakeCoco, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FineSpotError, match=message):
         open_dataset(f"coco:{make_coco([], **changes)}", "train")
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.integers(-3, 10)
+    | st.text(max_size=3)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=6,
+)
+PLACES = st.sampled_from(
+    [("images",), ("categories",), ("annotations",)]
+    + [("images", 0), ("categories", 0), ("annotations", 0), ("annotations", 1)]
+    + [("images", 0, key) for key in ("id", "file_name", "width", "height")]
+    + [("categories", 0, key) for key in ("id", "name")]
+    + [("annotations", 0, key) for key in ("id", "image_id", "category_id", "area", "iscrowd", "ignore")]
+    + [("annotations", 0, key) for key in ("bbox", "segmentation", "dontcare", "region_id", "difficult")]
+    + [("annotations", 0, "bbox", 2), ("annotations", 1, "segmentation", 0), ("annotations", 1, "segmentation", 0, 1)]
+)
+
+
+@pytest.fixture(scope="module")
+def fuzz_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coco")
+    save_picture(folder / "images/train/a.png", (20, 20))
+    (folder / "annotations").mkdir()
+    return folder
+
+
+@settings(max_examples=120, deadline=None)
+@given(place=PLACES, value=VALUES)
+def test_whatever_stands_in_a_field_is_read_or_refused(
+    fuzz_folder: Path, place: tuple[Any, ...], value: object
+) -> None:
+    polygon = {"id": 2, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]], "difficult": 1}
+    content: Any = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 20}],
+        "categories": [{"id": 1, "name": "car"}],
+        "annotations": [box(1, 1, 1, (2, 3, 4, 5), dontcare=1, region_id=1, iscrowd=0, area=20), polygon],
+    }
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (fuzz_folder / "annotations/train.json").write_text(json.dumps(content))
+    for kind in ("coco", "hit-uav"):
+        with warnings.catch_warnings(), contextlib.suppress(FineSpotError):
+            warnings.simplefilter("error")
+            dataset = open_dataset(f"{kind}:{fuzz_folder}", "train")
+            assert [len(dataset.annotations(i)) <= 2 for i in range(len(dataset))] == [True] * len(dataset)
 
 
 def test_malformed_json_names_the_line(make_coco: MakeCoco, tmp_path: Path) -> None:
@@ -166,7 +239,7 @@ def test_hit_uav_refuses_regions_that_do_not_fit(make_coco: MakeCoco) -> None:
         open_dataset(f"hit-uav:{make_coco([region(2, 4), region(3, 9, bbox=(0, 0, 5, 5))])}", "train")
     lonely = region(2, 4)
     del lonely["region_id"]
-    with pytest.raises(FineSpotError, match="annotation 2: expected a region_id"):
+    with pytest.raises(FineSpotError, match="annotation 2: expected a number or text as region_id"):
         open_dataset(f"hit-uav:{make_coco([lonely])}", "train")
 
 

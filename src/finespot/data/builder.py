@@ -22,6 +22,11 @@ from finespot.structures import Classes, Size
 # Files round coordinates to 6 decimals of the side or to 0.01 px; so much over the edge is not worth a note.
 EDGE_TOLERANCE_PX = 0.05
 
+# Single precision, in which boxes are kept, no longer tells neighboring pixels apart beyond this.
+FARTHEST_PX = 2.0**24
+# Ids are kept as 64-bit integers.
+_LARGEST_ID = 2**62
+
 Corners = tuple[float, float, float, float]
 
 
@@ -67,6 +72,9 @@ class Builder:
         x1, y1, x2, y2 = corners
         if not all(map(math.isfinite, corners)):
             raise FineSpotError("expected finite coordinates but got NaN or infinity", where=where)
+        if max(map(abs, corners)) > FARTHEST_PX:
+            far = max(corners, key=abs)
+            raise FineSpotError(f"expected coordinates of at most {FARTHEST_PX:.0f} px but got {far:g}", where=where)
         if min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX:
             self.counts["clipped"] += 1
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
@@ -139,9 +147,30 @@ def no_split(split: str, splits: Sequence[str], where: object) -> FineSpotError:
 
 
 def whole_number(value: Any, what: str, where: str) -> int:
-    """A JSON number that must be an integer (`12.0` is one)."""
+    """A JSON number that must be an integer (`12.0` is one) of at most 2**62."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise FineSpotError(f"expected an integer as {what} but got {value!r}", where=where)
+        raise FineSpotError(f"expected an integer as {what} but got {shown(value)}", where=where)
+    if abs(value) > _LARGEST_ID:
+        raise FineSpotError(f"expected an integer of at most 2**62 as {what} but got {shown(value)}", where=where)
     return value
+
+
+def number(value: Any, what: str, where: str) -> float:
+    """A finite JSON number as float; `true` is none."""
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # an integer beyond any float
+        pass
+    raise FineSpotError(f"expected a finite number as {what} but got {shown(value)}", where=where)
+
+
+def shown(value: object) -> str:
+    """A value for an error message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no integer of several thousand digits
+        text = "a number of very many digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from finespot.data.builder import Builder, Corners, bytewise, counted, no_split, whole_number
+from finespot.data.builder import Builder, Corners, bytewise, counted, no_split, number, shown, whole_number
 from finespot.data.dataset import Dataset
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -78,14 +78,19 @@ def read_coco(
     order = [names.index(category) for category in categories.values()] if names else range(len(categories))
     label_of = dict(zip(categories, order))
     by_label = sorted(categories, key=label_of.__getitem__)
-    builder = Builder(name, split, Classes(tuple(categories[i] for i in by_label), tuple(by_label)))
+    try:
+        classes = Classes(tuple(categories[i] for i in by_label), tuple(by_label))
+    except FineSpotError as error:
+        raise FineSpotError(error.what, where=file) from error
+    builder = Builder(name, split, classes)
     if "annotations" not in content:
         builder.notes.append(f"{file.name} has no annotations: all pictures are read as background")
     paths = {key: _find(image, folders, file) for key, image in images.items()}
     other_sizes: list[str] = []
     for key in sorted(images, key=lambda key: bytewise(paths[key])):
         size = builder.picture(paths[key], key)
-        said = (images[key].get("height", size[0]), images[key].get("width", size[1]))
+        height, width = (images[key].get(side) for side in ("height", "width"))
+        said = (size[0] if height is None else height, size[1] if width is None else width)
         if said != size:
             other_sizes.append(f"{images[key]['file_name']} is {size[1]}x{size[0]}, not {said[1]}x{said[0]}")
         for record in grouped[key]:
@@ -98,17 +103,18 @@ def read_coco(
 
 def _add(builder: Builder, record: Record, label_of: Mapping[int, int], file: Path) -> None:
     where = _where(file, "annotation", record["id"])
-    crowd = bool(record.get("iscrowd", 0))
-    area = record.get("area")
-    if area is not None and (isinstance(area, bool) or not isinstance(area, (int, float)) or area < 0):
-        raise FineSpotError(f"expected an area of 0 or more but got {area!r}", where=where)
-    extra = {name: whole_number(int(record[name]), name, where) for name in _ATTRIBUTES if _is_number(record.get(name))}
+    crowd = bool(flag(record, "iscrowd", where))
+    area = None if record.get("area") is None else number(record["area"], "area", where)
+    if area is not None and area < 0:
+        raise FineSpotError(f"expected an area of 0 or more but got {area:g}", where=where)
+    extra = {name: flag(record, name, where) for name in _ATTRIBUTES if record.get(name) is not None}
+    category = record["category_id"]
     builder.box(
         _corners(record, where),
-        -1 if record.get("any_class") else label_of[record["category_id"]],
+        -1 if category is None else label_of[category],
         where=where,
-        ignore=crowd or bool(record.get("ignore", 0)),
-        area=None if area is None else float(area),
+        ignore=bool(flag(record, "ignore", where)) or crowd,
+        area=area,
         annotation_id=record["id"],
         attributes={"crowd": int(crowd), **extra},
     )
@@ -118,22 +124,29 @@ def _corners(record: Record, where: str) -> Corners:
     """`bbox` as corners; where it is missing, the envelope of the polygons."""
     box, polygons = record.get("bbox"), record.get("segmentation")
     if box is None and isinstance(polygons, list) and polygons:
-        flat = [value for polygon in polygons for value in polygon]
-        if len(flat) < 6 or not all(map(_is_number, flat)):
-            raise FineSpotError("expected polygons of x, y pairs but got other values", where=where)
+        if not all(isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in polygons):
+            raise FineSpotError(
+                f"expected a list of polygons [x1, y1, x2, y2, x3, y3, ...] but got {shown(polygons)}", where=where
+            )
+        flat = [number(value, "coordinate", where) for polygon in polygons for value in polygon]
         return min(flat[::2]), min(flat[1::2]), max(flat[::2]), max(flat[1::2])
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        raise FineSpotError(f"expected a bbox [x, y, width, height] but got {box!r}", where=where)
-    x, y, width, height = map(float, box)
+    if not isinstance(box, list) or len(box) != 4:
+        raise FineSpotError(f"expected a bbox [x, y, width, height] but got {shown(box)}", where=where)
+    x, y, width, height = (number(value, "coordinate of bbox", where) for value in box)
     if width < 0 or height < 0:
         raise FineSpotError(f"expected a bbox with sides of 0 or more but got {box}", where=where)
     return x, y, x + width, y + height
 
 
 def _load(file: Path) -> Record:
-    data = file.read_bytes()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise FineSpotError(f"cannot be read ({error.strerror})", where=file) from error
     try:
         content = msgspec.json.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise FineSpotError(f"the JSON cannot be read ({error})", where=file) from error
     except msgspec.DecodeError as error:
         byte = re.search(r"byte (\d+)", str(error))
         line = data[: int(byte[1])].count(b"\n") + 1 if byte else 1
@@ -150,24 +163,28 @@ def _by_id(content: Record, key: str, file: Path) -> dict[Any, Record]:
         raise FineSpotError(f"expected a list of {key}", where=file)
     found: dict[Any, Record] = {}
     one = key.removesuffix("s") if key != "categories" else "category"
-    for number, record in enumerate(records, 1):
+    for count, record in enumerate(records, 1):
         if not isinstance(record, dict) or "id" not in record:
-            raise FineSpotError(f"expected a record with an id as {one} number {number} but got none", where=file)
+            raise FineSpotError(f"expected a record with an id as {one} number {count} but got none", where=file)
         identity = record["id"]
         if key != "images" or not isinstance(identity, str):
-            identity = whole_number(identity, "id", f"{file}: {one} number {number}")
+            identity = whole_number(identity, "id", f"{file}: {one} number {count}")
         if identity in found:
             raise FineSpotError(f"the id occurs more than once among the {key}", where=_where(file, one, identity))
         found[identity] = {**record, "id": identity}
         if key == "images" and not isinstance(record.get("file_name"), str):
             raise FineSpotError("expected a file_name", where=_where(file, one, identity))
-        if key == "categories" and "name" not in record:
+        if key == "categories" and not isinstance(record.get("name"), str):
             raise FineSpotError("expected a name", where=_where(file, one, identity))
+        if key == "images":
+            for side in ("height", "width"):
+                if record.get(side) is not None:
+                    number(record[side], side, _where(file, one, identity))
     return found
 
 
 def _categories(content: Record, file: Path, names: Sequence[str] | None) -> dict[int, str]:
-    found = {key: str(record["name"]) for key, record in sorted(_by_id(content, "categories", file).items())}
+    found = {key: record["name"] for key, record in sorted(_by_id(content, "categories", file).items())}
     if not found:
         raise FineSpotError("expected at least one category but got none", where=file)
     if names is not None and sorted(found.values()) != sorted(names):
@@ -182,12 +199,12 @@ def _annotations(content: Record, images: Record, categories: Mapping[int, str],
     records = list(_by_id(content, "annotations", file).values())
     for record in records:
         where = _where(file, "annotation", record["id"])
-        if record.get("image_id") not in images:
-            raise FineSpotError(f"no image has the id {record.get('image_id')!r}", where=where)
-        category = record.get("category_id")
-        if category not in categories:
+        image, category = record.get("image_id"), record.get("category_id")
+        if not _is_key(image, (int, float, str)) or image not in images:
+            raise FineSpotError(f"no image has the id {shown(image)}", where=where)
+        if not _is_key(category, (int, float)) or category not in categories:
             known = ", ".join(map(str, list(categories)[:10]))
-            raise FineSpotError(f"no category has the id {category!r}", where=where, hint=f"there are {known}")
+            raise FineSpotError(f"no category has the id {shown(category)}", where=where, hint=f"there are {known}")
     return records
 
 
@@ -208,8 +225,15 @@ def _where(file: Path, kind: str, identity: object) -> str:
     return f"{file}: {kind} {identity}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float))
+def flag(record: Record, name: str, where: str) -> int:
+    """An integer or truth value of a record, 0 where it is missing."""
+    value = record.get(name, 0)
+    return int(value) if isinstance(value, bool) else whole_number(value, name, where)
+
+
+def _is_key(value: object, kinds: tuple[type, ...]) -> bool:
+    """Whether a value may be looked up; `true` must not find the id 1."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _need_folder(place: Path) -> None:

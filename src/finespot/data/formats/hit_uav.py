@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from finespot.data.builder import shown
 from finespot.data.dataset import Dataset
-from finespot.data.formats.coco import Coco
+from finespot.data.formats.coco import Coco, flag
 from finespot.errors import FineSpotError
 from finespot.registry import register
 
@@ -31,15 +32,18 @@ def _fold(records: list[Record], file: str) -> list[Record]:
     folded: list[Record] = []
     regions: dict[tuple[Any, Any], Record] = {}
     for record in records:
-        if not record.get("dontcare"):
+        where = f"{file}: annotation {record['id']}"
+        if not flag(record, "dontcare", where):
             folded.append(record)
             continue
-        where = f"{file}: annotation {record['id']}"
-        if "region_id" not in record:
-            raise FineSpotError("expected a region_id on a dontcare record", where=where)
+        if not isinstance(record.get("region_id"), (int, str)):
+            got = shown(record["region_id"]) if "region_id" in record else "none"
+            raise FineSpotError(
+                f"expected a number or text as region_id on a dontcare record but got {got}", where=where
+            )
         key = (record["image_id"], record["region_id"])
         if key not in regions:
-            regions[key] = {**record, "ignore": 1, "any_class": True}
+            regions[key] = {**record, "ignore": 1, "category_id": None}
             folded.append(regions[key])
         elif regions[key].get("bbox") != record.get("bbox"):
             raise FineSpotError(f"expected one box for all rows of region {key[1]} but got two", where=where)
