@@ -25,6 +25,17 @@ LAYERS = {
 }
 
 
+def test_activation_copies_no_map_and_gives_the_same_in_either_form() -> None:
+    conv, x = Conv(8, 12).eval(), torch.rand(2, 8, 6, 6)
+    seen = []
+    conv.act.register_forward_hook(lambda _, given, made: seen.append(given[0].data_ptr() == made.data_ptr()))
+    trained = conv(x)
+    with torch.no_grad():
+        used = conv(x)
+    assert seen == [False, True]
+    assert torch.equal(trained, used)
+
+
 def moved(module: nn.Module) -> nn.Module:
     """Batch norms as after some training."""
     for part in module.modules():
