@@ -2,7 +2,8 @@
 
 Keys and rules as the Ultralytics documentation describes them. Differs: `path` is relative to the YAML file first
 and to the working directory second, and which one was used is noted; a `download` script is never run; names are
-read as they are written (`no` and `007` stay text, where YAML 1.1 makes a truth value and a number of them).
+read as they are written (`no` and `007` stay text, where YAML 1.1 makes a truth value and a number of them); a key
+that occurs twice is refused, where others keep the last.
 """
 
 from __future__ import annotations
@@ -121,15 +122,32 @@ def read_text(file: Path) -> str:
         raise FineSpotError(f"cannot be read ({error.strerror})", where=file) from error
 
 
+class _Loader(yaml.BaseLoader):
+    """All scalars as text, so that nothing is built; a key twice in one mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key '{key.value}' occurs twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _load(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise FineSpotError("expected a data YAML but there is no such file", where=file)
     try:
-        content = yaml.load(read_text(file), Loader=yaml.BaseLoader)  # all scalars as text: builds nothing
+        content = yaml.load(read_text(file), Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else str(file)
         raise FineSpotError(f"no valid YAML ({getattr(error, 'problem', None) or error})", where=where) from error
+    except RecursionError as error:
+        raise FineSpotError("no valid YAML (nested too deeply)", where=file) from error
     if not isinstance(content, dict):
         raise FineSpotError("expected a mapping with train, val and names", where=file)
     return content
