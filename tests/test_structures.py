@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -92,3 +95,24 @@ def test_loss_total_is_the_sum() -> None:
     import torch
 
     assert LossTerms({"a": torch.tensor(1.0), "b": torch.tensor(2.5)}).total.item() == 3.5
+
+
+def test_to_supervision_hands_over_all_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken:
+        def __init__(self, **columns: object) -> None:
+            self.columns = columns
+
+    module = types.ModuleType("supervision")
+    module.Detections = Taken  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "supervision", module)
+    columns = found().to_supervision().columns
+    assert columns["xyxy"].tolist() == found().boxes.tolist()
+    assert columns["confidence"].tolist() == [0.5, 0.25]
+    assert columns["class_id"].tolist() == [1, 0]
+    assert columns["data"]["class_name"].tolist() == ["car", "person"]
+
+
+def test_to_supervision_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(FineSpotError, match=r"finespot\[supervision\]"):
+        found().to_supervision()

@@ -164,3 +164,18 @@ def test_image_size_is_rounded_up_and_said(
         )
     assert stop.value.code == 0
     assert "rounded up to 96" in capsys.readouterr().out
+
+
+def test_overlap_needs_tiles(run: Run, tiny: Path, dataset: Path) -> None:
+    assert "give --slice too" in run("predict", tiny, dataset.parent / "images", "--overlap", "0.3")
+
+
+def test_devices_that_are_not_there(run: Run, tiny: Path, dataset: Path) -> None:
+    for device in ("meta", "vulkan", "99", "nothing"):
+        assert "device" in run("predict", tiny, dataset.parent / "images", "--device", device)
+
+
+def test_no_folder_is_made_for_a_picture_that_cannot_be_read(run: Run, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no picture")
+    run("predict", tiny, tmp_path / "a.jpg", "--project", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()

@@ -17,9 +17,10 @@ def toy(
     source: Annotated[str, typer.Argument(help="where")],
     max_det: Annotated[int, typer.Option("--max-det", help="most")] = 3,
     save_txt: Annotated[bool, typer.Option("--save-txt", help="write")] = False,
+    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="draw")] = True,
 ) -> int:
     """Do nothing."""
-    return max_det + 10 * save_txt
+    return max_det + 10 * save_txt + 100 * (not draw)
 
 
 def params(function: object) -> list[object]:
@@ -37,6 +38,8 @@ def params(function: object) -> list[object]:
         (["--save-txt", "max_det=5"], ["--save-txt", "--max-det", "5"]),
         (["save_txt=true"], ["--save-txt"]),
         (["save_txt=False"], []),
+        (["draw=false"], ["--no-draw"]),
+        (["draw=yes"], ["--draw"]),
         (["x/y=z.jpg"], ["x/y=z.jpg"]),
     ],
 )
@@ -52,6 +55,7 @@ def test_expand_offers_the_nearest_option() -> None:
 def test_run_returns_the_code() -> None:
     assert run("toy", toy, ["a", "--max-det", "4"], "toy a") == 4
     assert run("toy", toy, ["a", "save_txt=yes"], "toy a") == 13
+    assert run("toy", toy, ["a", "draw=no"], "toy a") == 103
     assert run("toy", toy, ["a", "--nothing"], "toy a") == 2
     assert run("toy", toy, ["--help"], "toy a") == 0
 

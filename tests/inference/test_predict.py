@@ -254,7 +254,7 @@ class TestSliced:
         model.session = _Watching(session)
         list(model.predict(picture, imgsz=300, tiling=Tiling(300)))
         assert set(model.session.seen) == {(1, 3, 320, 320)}
-        assert model.notes == []
+        assert model.notes == ["imgsz 300 is no multiple of the stride 32: tiles are padded to 320"]
 
 
 class _Watching:

@@ -62,6 +62,8 @@ def test_rounding_is_said() -> None:
     assert rule.imgsz == 672
     assert "650" in notes[0]
     assert "672" in notes[0]
-    assert scaling(650, 32, Tiling(650)) == (Scaling(650, 32, Tiling(650)), [])
+    rule, notes = scaling(650, 32, Tiling(650))
+    assert rule == Scaling(650, 32, Tiling(650))
+    assert "padded to 672" in notes[0]
     with pytest.raises(FineSpotError, match="imgsz"):
         scaling(0, 32, None)

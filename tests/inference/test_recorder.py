@@ -27,7 +27,7 @@ def test_video_and_records(tmp_path) -> None:
     for frame in range(3):
         recorder.write(found(10 + 5 * frame), np.full((64, 96, 3), 90, np.uint8))
         assert len((tmp_path / "new" / "clip.jsonl").read_text().splitlines()) == frame + 1
-    assert recorder.close() == tmp_path / "new" / "clip.mp4"
+    assert recorder.close() == tmp_path / "new"
     records = [json.loads(line) for line in (tmp_path / "new" / "clip.jsonl").read_text().splitlines()]
     assert [record["frame"] for record in records] == [0, 1, 2]
     assert records[2]["time"] == pytest.approx(0.4)
@@ -43,7 +43,7 @@ def drawn_share(tmp_path, name: str, **options) -> float:
     recorder = VideoRecorder(name, 5.0, **options)
     recorder.open(tmp_path)
     recorder.write(found(30), np.full((64, 96, 3), 90, np.uint8))
-    frame = next(images.open_video(recorder.close()).frames())
+    frame = next(images.open_video(recorder.close() / f"{name}.mp4").frames())
     return float((np.abs(frame.astype(int) - 90).max(2) > 25).mean())
 
 
@@ -59,7 +59,7 @@ def test_records_alone(tmp_path) -> None:
     assert not recorder.needs_pixels
     recorder.open(tmp_path)
     recorder.write(found(10))
-    assert recorder.close() == tmp_path / "clip.jsonl"
+    assert recorder.close() == tmp_path
     assert not (tmp_path / "clip.mp4").exists()
 
 

@@ -15,8 +15,9 @@ from PIL import Image as Pillow
 from finespot import metrics
 from finespot.data import open_dataset
 from finespot.errors import FineSpotError
-from finespot.inference import Model, Timing, draw_predictions, draw_report, score, validate
+from finespot.inference import Model, Timing, draw_predictions, draw_report, validate
 from finespot.inference.validate import match_classes
+from finespot.metrics import score
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Tiling
 

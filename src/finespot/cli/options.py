@@ -28,10 +28,13 @@ Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or
 BatchSize = Annotated[int, typer.Option("--batch", help="pictures or tiles in one pass", rich_help_panel=SPEED)]
 Slice = Annotated[
     int | None,
-    typer.Option("--slice", help="cut pictures into square tiles of this many pixels", rich_help_panel=SLICE),
+    typer.Option(
+        "--slice", min=0, help="cut pictures into square tiles of this many pixels; 0: whole", rich_help_panel=SLICE
+    ),
 ]
 Overlap = Annotated[
-    float, typer.Option("--overlap", help="share of a tile's side that its neighbour repeats", rich_help_panel=SLICE)
+    float | None,
+    typer.Option("--overlap", help="share of a tile's side that its neighbor repeats [0.2]", rich_help_panel=SLICE),
 ]
 Project = Annotated[Path | None, typer.Option("--project", help="folder of runs", rich_help_panel=OUT)]
 Name = Annotated[str, typer.Option("--name", help="run folder; a number is added when it exists", rich_help_panel=OUT)]
@@ -41,11 +44,25 @@ Overwrite = Annotated[
 Json = Annotated[Path | None, typer.Option("--json", help="write the numbers to this file", rich_help_panel=OUT)]
 
 
-def tiling(size: int | None, overlap: float) -> Tiling | None:
-    """The tiling that `--slice` and `--overlap` ask for; None leaves it to the weights."""
+def tiling(size: int | None, overlap: float | None, own: Tiling | None) -> Tiling | None:
+    """The tiling that `--slice` and `--overlap` ask for, beside the weights' `own`; None leaves it to the weights.
+
+    Raises
+    ------
+    FineSpotError
+        An overlap is asked for where nothing is cut, or a value is out of range.
+    """
+    from finespot.errors import FineSpotError
     from finespot.structures import Tiling
 
-    return None if size is None else Tiling(size, overlap)
+    if size is None and overlap is None:
+        return None
+    side = (own.size if own is not None else None) if size is None else (size or None)
+    if side is None and overlap is not None:
+        raise FineSpotError("overlap has no effect on whole pictures", where="overlap", hint="give --slice too")
+    if overlap is None:
+        overlap = own.overlap if own is not None else Tiling().overlap
+    return Tiling(side, overlap)
 
 
 def write_report(path: Path, report: dict[str, Any]) -> Path:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +47,7 @@ def command(
     ] = None,
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
-    overlap: options.Overlap = 0.2,
+    overlap: options.Overlap = None,
     batch: options.BatchSize = 1,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -86,12 +90,15 @@ def command(
         iou=iou,
         max_det=max_det,
         imgsz=imgsz,
-        tiling=options.tiling(slice_size, overlap),
+        tiling=options.tiling(slice_size, overlap, model.card.tiling),
         batch=batch,
         pixels=images or save_crops,
     )
     for note in [model.session.reason, *model.notes]:
         console.print(note)
+    # A named picture that cannot be read ends the run here, before there is a folder.
+    first = next(outcomes, None)
+    outcomes = outcomes if first is None else chain([first], outcomes)
     folder = new_run(project or PROJECT, name, overwrite)
     writers: list[Writer]
     if pictures.fps is not None:
@@ -104,7 +111,13 @@ def command(
     _report(console, model, tally, paths)
     if tally.pictures == 0:
         raise typer.Exit(2)
-    console.print(f"next: finespot predict {weights} {source} --slice 640 --save-txt", markup=False)
+    used = model.card.imgsz if imgsz is None else imgsz
+    if slice_size is None and tally.largest > 1.5 * used:
+        more = f"--slice {used}"
+        console.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")
+    else:
+        more = "--save-txt --save-crops"
+    console.print(f"next: {shlex.join([sys.argv[0], 'predict', weights, source])} {more}", markup=False)
 
 
 class Tally:
@@ -112,13 +125,14 @@ class Tally:
 
     def __init__(self, classes: Classes) -> None:
         self.classes = classes
-        self.pictures = 0
+        self.pictures = self.largest = 0
         self.objects: Counter[int] = Counter()
         self.seen_in: Counter[int] = Counter()
 
     def add(self, found: Detections) -> None:
         """Count one picture."""
         self.pictures += 1
+        self.largest = max(self.largest, *found.size)
         self.objects.update(found.labels.tolist())
         self.seen_in.update(set(found.labels.tolist()))
 
@@ -143,9 +157,12 @@ def write_all(
     from finespot.writers import Names
 
     names = Names()
-    for writer in writers:
-        writer.open(folder, names)
-    try:
+    paths: list[Path] = []
+    # Every writer is closed, also when another one fails.
+    with ExitStack() as stack:
+        for writer in writers:
+            writer.open(folder, names)
+            stack.callback(_close, writer, paths)
         for outcome in outcomes:
             if outcome.error is not None:
                 continue
@@ -153,9 +170,11 @@ def write_all(
             tally.add(found)
             for writer in writers:
                 writer.write(found, outcome.pixels)
-    finally:
-        paths = [writer.close() for writer in writers]
     return paths
+
+
+def _close(writer: Writer, paths: list[Path]) -> None:
+    paths.insert(0, writer.close())
 
 
 def _picture_writers(images: bool, image_format: str, line_width: int | None, labels: bool) -> list[Writer]:

@@ -30,9 +30,7 @@ def command(
 
     from finespot import metrics
 
-    rules = metrics.protocol(protocol)
-    truth = metrics.Truth.read(gt, fix_id0=fix_id0)
-    report = metrics.evaluate(truth, metrics.Results.read(dt, truth), rules)
+    report = metrics.score(gt, dt, protocol, fix_id0=fix_id0)
     console = Console()
     console.print(report.table())
     if json is not None:

@@ -29,7 +29,7 @@ def command(
     ] = None,
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
-    overlap: options.Overlap = 0.2,
+    overlap: options.Overlap = None,
     batch: options.BatchSize = 8,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -71,7 +71,7 @@ def command(
             conf=conf,
             iou=iou,
             max_det=max_det,
-            tiling=options.tiling(slice_size, overlap),
+            tiling=options.tiling(slice_size, overlap, session.card.tiling),
             progress=lambda done, total: advance(),
         )
     for note in validation.notes:

@@ -58,7 +58,8 @@ def expand(words: Sequence[str], params: Sequence[Any], verb: str) -> list[str]:
         key, value = match.groups()
         option = "--" + key.replace("_", "-")
         if option in options and options[option].is_flag and value.lower() in _TRUE + _FALSE:
-            out += [option] if value.lower() in _TRUE else []
+            # `images=false` is the flag's other name, --no-images; a flag without one is off when it is left out.
+            out += [option] if value.lower() in _TRUE else list(options[option].secondary_opts[:1])
         elif option in options:
             out += [option, value]
         elif "--set" in options:

@@ -3,7 +3,6 @@
 from finespot.inference.model import Model, load
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.plates import draw_predictions, draw_report
-from finespot.inference.score import score
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
@@ -22,7 +21,6 @@ __all__ = [
     "draw_report",
     "load",
     "open_source",
-    "score",
     "validate",
     "walk",
 ]

@@ -46,9 +46,11 @@ def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, li
         raise FineSpotError(f"expected 1 or more but got {imgsz}", where="imgsz")
     rule = Scaling(imgsz, stride, tiling)
     rounded = -(-imgsz // stride) * stride
-    if rounded == imgsz or rule.tiled:
-        # Tiles keep their scale and are padded instead: a tile of 500 px at imgsz 500 stays at its own pixels.
+    if rounded == imgsz:
         return rule, []
+    if rule.tiled:
+        # Tiles keep their scale: a tile of 500 px at imgsz 500 stays at its own pixels.
+        return rule, [f"imgsz {imgsz} is no multiple of the stride {stride}: tiles are padded to {rounded}"]
     note = f"imgsz {imgsz} is no multiple of the stride {stride}: rounded up to {rounded}"
     return replace(rule, imgsz=rounded), [note]
 

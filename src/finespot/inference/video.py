@@ -64,12 +64,11 @@ class VideoRecorder:
         self._writer.write(draw(pixels, detections, None, self.line_width, self.labels))
 
     def close(self) -> Path:
-        """Finish the files; returns the video, or the records where there is none."""
+        """Finish the files; returns their folder."""
         self._file.close()
-        if self._writer is None:
-            return self.records
-        self._writer.close()
-        return self.video
+        if self._writer is not None:
+            self._writer.close()
+        return self.records.parent
 
     def _record(self, detections: Detections) -> dict[str, object]:
         rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist())

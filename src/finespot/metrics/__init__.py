@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from finespot.metrics.confusion import confusion_matrix
-from finespot.metrics.evaluation import evaluate
+from finespot.metrics.evaluation import evaluate, score
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, protocol
 from finespot.metrics.report import Curve, Report
 from finespot.metrics.tables import Results, Truth
@@ -24,4 +24,5 @@ __all__ = [
     "confusion_matrix",
     "evaluate",
     "protocol",
+    "score",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +49,23 @@ def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = 
         averages=averages,
         notes=(*truth.notes, *results.notes, *_notes(results, data, rules)),
     )
+
+
+def score(
+    gt: str | Path, dt: str | Path, protocol_or_name: Protocol | str = "coco", *, fix_id0: bool = False
+) -> Report:
+    """The report of a COCO results file `dt` against a COCO truth file `gt`.
+
+    `fix_id0` numbers the annotations anew from 1: the official tools count a match with annotation id 0 as a miss.
+
+    Raises
+    ------
+    FineSpotError
+        The protocol's name is unknown, a file cannot be read, or it holds a wrong record.
+    """
+    rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
+    truth = Truth.read(gt, fix_id0=fix_id0)
+    return evaluate(truth, Results.read(dt, truth), rules)
 
 
 def _slice(averages: Accumulated, rules: Protocol, row: Row) -> Floats:

@@ -36,13 +36,21 @@ def choose_threads(threads: int | None) -> int:
 
 
 def choose_device(device: str, own: torch.device | None = None) -> Choice:
-    """`auto` is where a live network (`own`) lies already, else the first GPU, else the CPU; `0` means `cuda:0`."""
+    """`auto` is where a live network (`own`) lies already, else the first GPU, else the CPU; `0` means `cuda:0`.
+
+    Raises
+    ------
+    FineSpotError
+        The device is none that FineSpot runs on (cpu, cuda, mps), or this machine has no such device.
+    """
     if device != "auto":
         return Choice(_checked_device(f"cuda:{device}" if device.isdigit() else device), "asked for")
     if own is not None:
         return Choice(str(own), "the network lies there")
     if torch.cuda.is_available():
         return Choice("cuda:0", "a GPU is available")
+    if torch.backends.mps.is_available():
+        return Choice("mps", "a GPU is available")
     return Choice("cpu", "no GPU is available")
 
 
@@ -57,12 +65,17 @@ def choose_precision(precision: str, device: torch.device) -> Choice:
 
 
 def _checked_device(name: str) -> str:
+    unknown_name = FineSpotError(
+        f"unknown device '{name}'", where="device", hint="expected auto, cpu, cuda, cuda:0, a GPU's number or mps"
+    )
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise FineSpotError(
-            f"unknown device '{name}'", where="device", hint="expected auto, cpu, cuda, cuda:0 or a GPU's number"
-        ) from error
+        raise unknown_name from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise unknown_name
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise FineSpotError("there is no 'mps' on this machine", where="device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise FineSpotError(
             f"there is no '{name}': this machine shows {torch.cuda.device_count()} GPUs", where="device"
