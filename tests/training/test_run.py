@@ -113,6 +113,22 @@ def test_seed_repeats_a_run(done: RunResult, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
+def test_unscored_best_is_the_last_epoch(tmp_path: Path) -> None:
+    run = small(tmp_path, **{"val.every": 0})
+    assert run.best.read_bytes() == (run.folder / "weights" / "last.safetensors").read_bytes()
+    assert weights.read_card(run.best).provenance["epoch"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_scores_stay_with_their_epoch(tmp_path: Path) -> None:
+    folder = small(tmp_path, epochs=3, save_every=1, **{"val.every": 2}).folder / "weights"
+    scored = {n: bool(weights.read_card(folder / f"epoch{n}.safetensors").metrics) for n in (1, 2, 3)}
+    assert scored == {1: False, 2: True, 3: True}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_resumed_after_an_interrupt_equals_uninterrupted(
     done: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

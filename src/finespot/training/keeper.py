@@ -40,7 +40,7 @@ class RunFiles:
 
     @property
     def best(self) -> Path:
-        """The averaged weights of the best score."""
+        """The averaged weights of the best score, or of the last epoch where nothing was ever scored."""
         return self.weights / "best.safetensors"
 
     @property
@@ -59,9 +59,11 @@ class RunFiles:
         self._batches += 1
 
     def epoch(self, row: dict[str, Any], model: nn.Module, best: bool, state: dict[str, Any]) -> None:
-        """Keep a finished epoch; the checkpoint last."""
-        self.save(self.last, model, row["epoch"], self.records)
-        if best or not self.best.exists():
+        """Keep a finished epoch; the checkpoint last. As long as no epoch was scored, the latest is the best."""
+        # Scores belong to the epoch that was validated, not to those after it.
+        records, self.records = self.records, []
+        self.save(self.last, model, row["epoch"], records)
+        if best or state["progress"]["best"] is None:
             write_atomic(self.best, self.last.read_bytes())
         if self.save_every and row["epoch"] % self.save_every == 0:
             write_atomic(self.weights / f"epoch{row['epoch']}.safetensors", self.last.read_bytes())
