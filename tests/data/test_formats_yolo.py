@@ -54,12 +54,14 @@ def test_rotated_boxes_of_nine_fields_become_envelopes(make_yolo: MakeYolo) -> N
         ("2 0.5 0.5 0.1 0.1", "class from 0 to 1 but got 2"),
         ("-1 0.5 0.5 0.1 0.1", "class from 0 to 1 but got -1"),
         ("0.5 0.5 0.5 0.1 0.1", "class from 0 to 1 but got 0.5"),
-        ("0 1.02 0.5 0.1 0.1", "center from 0 to 1"),
-        ("0 0.5 -0.02 0.1 0.1", "center from 0 to 1"),
+        ("0 1.005 0.5 0.1 0.1", "center from 0 to 1"),
+        ("0 0.5 -0.0002 0.1 0.1", "center from 0 to 1"),
+        ("0 0.5 0.5 1.0002 0.1", "width and height from 0 to 1"),
+        ("0 0.1 0.1 1.02 0.1 0.5 0.4", "points of a polygon from 0 to 1 but got 1.02"),
         ("0 0.5 0.5 1.2 0.1", "width and height from 0 to 1"),
         ("0 0.5 0.5 0.1 -0.1", "width and height from 0 to 1"),
         ("0 320 240 32 32", "width and height from 0 to 1"),
-        ("0 10 10 300 10 300 40", "width and height from 0 to 1"),
+        ("0 10 10 300 10 300 40", "points of a polygon from 0 to 1 but got 300"),
         ("0 nan 0.5 0.1 0.1", "NaN"),
         ("0 0.5 0.5 inf 0.1", "infinity"),
         ("0 0.5 0.5 0.1", "expected 5 fields"),
@@ -83,13 +85,19 @@ def test_binary_labels(make_yolo: MakeYolo, tmp_path: Path) -> None:
 
 
 def test_clipping_is_counted_and_rounding_is_not(make_yolo: MakeYolo) -> None:
-    text = "0 0.99 0.5 0.1 0.1\n0 0.5 0.5 0 0.1\n1 1.005 0.5 0.01 0.1\n1 0.9750001 0.5 0.05 0.1\n"
+    text = "0 0.99 0.5 0.1 0.1\n0 0.5 0.5 0 0.1\n1 1.00005 0.5 0.00001 0.1\n1 0.9750001 0.5 0.05 0.1\n"
     dataset = open_dataset(make_yolo({"a": text}), "train")
     np.testing.assert_allclose(dataset.annotations(0).boxes, [[188, 45, 200, 55], [190, 45, 200, 55]], atol=1e-3)
     assert dataset.notes == [
-        "2 boxes reached over the edge and were clipped",
+        "1 box reached over the edge and was clipped",
         "2 boxes without area were dropped",
     ]
+
+
+def test_polygons_over_the_edge_are_clipped(make_yolo: MakeYolo) -> None:
+    dataset = open_dataset(make_yolo({"a": "0 0.5 0.5 1.008 0.5 1.008 0.6"}), "train")
+    np.testing.assert_allclose(dataset.annotations(0).boxes, [[100, 50, 200, 60]], atol=1e-3)
+    assert dataset.notes == ["1 box reached over the edge and was clipped"]
 
 
 def test_absent_and_empty_label_files(make_yolo: MakeYolo) -> None:

@@ -25,8 +25,10 @@ from finespot.structures import Classes, Size
 
 # More label files missing than this share, and the folder is more likely wrong than the pictures empty.
 MAX_ABSENT = 0.9
-# Centers and sizes may leave 0..1 by this much: rounding of other writers.
-TOLERANCE = 0.01
+# Centers and sizes may leave 0..1 by this much: what writers of four and more decimals round.
+TOLERANCE = 1e-4
+# Points of polygons may leave 0..1 by this much, as the format's usual reader allows; the envelope is clipped.
+POINT_TOLERANCE = 0.01
 
 # Lists that labelling tools leave beside the labels.
 _NO_LABELS = ("classes.txt", "obj.names.txt", "predefined_classes.txt", "labels.txt", "README.txt")
@@ -205,20 +207,16 @@ def _read_line(fields: list[str], classes: int, where: str) -> tuple[int, Corner
     label = values[0]
     if not label.is_integer() or not 0 <= label < classes:
         raise FineSpotError(f"expected a class from 0 to {classes - 1} but got {fields[0]}", where=where)
-    if len(fields) == 5:
-        cx, cy, w, h = values[1:]
-        corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-    else:
+    if len(fields) > 5:
         xs, ys = values[1::2], values[2::2]
         corners = (min(xs), min(ys), max(xs), max(ys))
-        cx, cy, w, h = (
-            (corners[0] + corners[2]) / 2,
-            (corners[1] + corners[3]) / 2,
-            max(xs) - min(xs),
-            max(ys) - min(ys),
-        )
+        if not -POINT_TOLERANCE <= min(corners) <= max(corners) <= 1 + POINT_TOLERANCE:
+            far = max(corners, key=lambda value: abs(value - 0.5))
+            raise FineSpotError(f"expected points of a polygon from 0 to 1 but got {far:g}", where=where)
+        return int(label), corners
+    cx, cy, w, h = values[1:]
     if not (0 <= w <= 1 + TOLERANCE and 0 <= h <= 1 + TOLERANCE):
         raise FineSpotError(f"expected a width and height from 0 to 1 but got {w:g} and {h:g}", where=where)
     if not (-TOLERANCE <= cx <= 1 + TOLERANCE and -TOLERANCE <= cy <= 1 + TOLERANCE):
         raise FineSpotError(f"expected a center from 0 to 1 but got {cx:g}, {cy:g}", where=where)
-    return int(label), corners
+    return int(label), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
