@@ -56,6 +56,16 @@ def test_unknown_split_lists_those_there_are(make_yolo: MakeYolo, make_coco: Mak
         open_dataset(f"coco:{make_coco([])}", "val")
 
 
+def test_home_behind_the_format(make_coco: MakeCoco, make_yolo: MakeYolo, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_coco([])
+    make_yolo({"a": ""})
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(folder.parent))
+    assert dataset_splits(f"coco:~/{folder.name}") == ["train"]
+    assert dataset_splits(f"~/{folder.name}/data.yaml") == ["train", "val"]
+    assert dataset_splits(f"{__name__}:Constant:~/x") == ["split of x"]
+
+
 def test_folder_without_annotations(tmp_path: Path) -> None:
     with pytest.raises(FineSpotError, match="expected a folder 'annotations'"):
         open_dataset(f"coco:{tmp_path}", "train")

@@ -134,12 +134,17 @@ def _parse(spec: str | os.PathLike[str]) -> tuple[str, Path]:
             raise FineSpotError(f"expected {kind}:FOLDER but got no folder", where=text)
         attribute, second, rest = place.partition(":")
         if second and kind not in names("format"):  # package.module:Format:FOLDER
-            return f"{kind}:{attribute}", Path(rest)
-        return kind, Path(place)
+            return f"{kind}:{attribute}", _home(rest)
+        return kind, _home(place)
     if text.lower().endswith((".yaml", ".yml")):
-        return "yolo", Path(text)
+        return "yolo", _home(text)
     raise FineSpotError(
         "expected a data YAML or FORMAT:FOLDER",
         where=text,
         hint=f"the formats are {', '.join(names('format'))}",
     )
+
+
+def _home(place: str) -> Path:
+    """The place, `~` replaced: a shell does that only at the start of a word, not behind `coco:`."""
+    return Path(os.path.expanduser(place))
