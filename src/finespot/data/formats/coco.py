@@ -95,6 +95,12 @@ def read_coco(
             other_sizes.append(f"{images[key]['file_name']} is {size[1]}x{size[0]}, not {said[1]}x{said[0]}")
         for record in grouped[key]:
             _add(builder, record, label_of, file)
+    if builder.counts["ignore"]:
+        text = counted(builder.counts["ignore"], "1 annotation", "annotations")
+        builder.notes.append(
+            f"{text} with ignore but no iscrowd: left out in val and training; the official COCO program counts them "
+            "as objects"
+        )
     if other_sizes:
         text = counted(len(other_sizes), "1 picture has another size", "pictures have other sizes")
         builder.notes.append(f"{text} than {file.name} says ({other_sizes[0]}); the picture files count")
@@ -108,12 +114,14 @@ def _add(builder: Builder, record: Record, label_of: Mapping[int, int], file: Pa
     if area is not None and area < 0:
         raise FineSpotError(f"expected an area of 0 or more but got {area:g}", where=where)
     extra = {name: flag(record, name, where) for name in _ATTRIBUTES if record.get(name) is not None}
+    ignore = bool(flag(record, "ignore", where))
     category = record["category_id"]
+    builder.counts["ignore"] += ignore and not crowd
     builder.box(
         _corners(record, where),
         -1 if category is None else label_of[category],
         where=where,
-        ignore=bool(flag(record, "ignore", where)) or crowd,
+        ignore=ignore or crowd,
         area=area,
         annotation_id=record["id"],
         attributes={"crowd": int(crowd), **extra},
