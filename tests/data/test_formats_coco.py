@@ -43,10 +43,10 @@ def test_either_flag_makes_an_ignore_region(make_coco: MakeCoco) -> None:
     folder = make_coco([box(1, iscrowd=1), box(2, ignore=1), box(3, iscrowd=0, ignore=0), box(4, difficult=True)])
     dataset = open_dataset(f"coco:{folder}", "train")
     truth = dataset.annotations(0)
-    assert dataset.notes == [
+    assert dataset.notes[0] == (
         "1 annotation with ignore but no iscrowd: left out in val and training; "
         "the official COCO program counts them as objects"
-    ]
+    )
     assert truth.ignore.tolist() == [True, True, False, False]
     assert truth.labels.tolist() == [0] * 4, "the class stays: ignored for that class only"
     assert truth.attributes["crowd"].tolist() == [1, 0, 0, 0]

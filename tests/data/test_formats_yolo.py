@@ -130,6 +130,27 @@ def test_label_without_picture(make_yolo: MakeYolo, tmp_path: Path, orphan: str)
     assert orphan in str(caught.value)
 
 
+def test_ignore_regions_in_a_side_file(make_yolo: MakeYolo, tmp_path: Path) -> None:
+    file = make_yolo({"a": "1 0.5 0.5 0.1 0.1", "b": None, "c": "", "c.ignore": "0 0.5 0.5 0.1 0.1"})
+    (tmp_path / "labels/train/a.ignore.txt").write_text("-1 0.25 0.5 0.5 1\n0 0.75 0.5 0.1 0.1\n")
+    (tmp_path / "labels/train/b.ignore.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    dataset = open_dataset(file, "train")
+    a, b, named, lonely = (dataset.annotations(i) for i in range(4))
+    assert a.labels.tolist() == [1, -1, 0]
+    assert a.ignore.tolist() == [False, True, True]
+    np.testing.assert_allclose(a.boxes[1], [0, 0, 100, 100])
+    assert (b.labels.tolist(), b.ignore.tolist()) == ([1], [True])
+    assert len(lonely) == 0, "c.ignore.txt belongs to the picture c.ignore.png"
+    assert named.ignore.tolist() == [False]
+    (tmp_path / "labels/train/a.ignore.txt").write_text("-1 0.25 0.5 0.5 1\n-2 0.75 0.5 0.1 0.1\n")
+    with pytest.raises(FineSpotError, match=r"a\.ignore\.txt:2: expected a class from -1 to 1 but got -2"):
+        open_dataset(file, "train")
+    (tmp_path / "labels/train/a.ignore.txt").unlink()
+    (tmp_path / "labels/train/lost.ignore.txt").touch()
+    with pytest.raises(FineSpotError, match=r"lost\.ignore\.txt: the label file has no picture"):
+        open_dataset(file, "train")
+
+
 def test_order_is_bytewise_and_ids_are_stems(make_yolo: MakeYolo, tmp_path: Path) -> None:
     file = make_yolo({"b": "", "B": "", "a10": "", "a-1": ""})
     save_picture(tmp_path / "images/train/sub/a.png")

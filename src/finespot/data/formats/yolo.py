@@ -3,7 +3,8 @@
 A line is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the envelope is taken), all
 divided by the picture's sides. Differs from the format's usual reader: polygon or box is decided per line, not per
 file; a faulty line is an error with file and line, where others drop the whole picture; a label file whose picture is
-missing is an error; boxes of any size and equal boxes are kept.
+missing is an error; boxes of any size and equal boxes are kept. Beside `a.txt` a file `a.ignore.txt` may hold the
+picture's ignore regions in the same form, with -1 for a region of every class; other readers leave it alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS
 from finespot.registry import register
 from finespot.structures import Classes, Size
+
+IGNORE_SUFFIX = ".ignore"
 
 # More label files missing than this share, and the folder is more likely wrong than the pictures empty.
 MAX_ABSENT = 0.9
@@ -110,13 +113,14 @@ def _refuse_orphans(pictures: list[str], folders: list[Path]) -> None:
         }
     for place in sorted(places):
         labels = os.path.dirname(label_path(os.path.join(place, "x.jpg")))
-        if labels == place or not os.path.isdir(labels):  # beside the pictures any text may lie
+        if labels == Path(place).as_posix() or not os.path.isdir(labels):  # beside the pictures any text may lie
             continue
         stems = {os.path.splitext(name)[0] for name in _files(place) if _extension(name) in EXTENSIONS}
         for name in sorted(_files(labels)):
             if _extension(name) != ".txt" or name.startswith(".") or name in _NO_LABELS:
                 continue
-            if os.path.splitext(name)[0] not in stems:
+            stem = os.path.splitext(name)[0]
+            if stem not in stems and stem.removesuffix(IGNORE_SUFFIX) not in stems:
                 raise FineSpotError(
                     f"the label file has no picture in {place}",
                     where=os.path.join(labels, name),
@@ -142,15 +146,20 @@ def _extension(name: str) -> str:
 
 def _read_all(pictures: list[str], builder: Builder) -> None:
     image_ids = _image_ids(pictures)
+    label_files = {label_path(picture) for picture in pictures}
     absent = 0
     for picture, image_id in zip(pictures, image_ids):
         size = builder.picture(picture, image_id)
         label_file = label_path(picture)
-        if not os.path.isfile(label_file):
+        if os.path.isfile(label_file):
+            for label, corners, number in _read_file(label_file, len(builder.classes)):
+                builder.box(_in_pixels(corners, size), label, where=f"{label_file}:{number}")
+        else:
             absent += 1
-            continue
-        for label, corners, number in _read_file(label_file, len(builder.classes)):
-            builder.box(_in_pixels(corners, size), label, where=f"{label_file}:{number}")
+        side_file = f"{label_file.removesuffix('.txt')}{IGNORE_SUFFIX}.txt"
+        if side_file not in label_files and os.path.isfile(side_file):  # not the labels of a picture a.ignore.jpg
+            for label, corners, number in _read_file(side_file, len(builder.classes), lowest=-1):
+                builder.box(_in_pixels(corners, size), label, where=f"{side_file}:{number}", ignore=True)
     if absent > MAX_ABSENT * len(pictures):
         raise FineSpotError(
             f"{absent} of {len(pictures)} label files do not exist",
@@ -177,16 +186,16 @@ def _in_pixels(corners: Corners, size: Size) -> Corners:
     return corners[0] * width, corners[1] * height, corners[2] * width, corners[3] * height
 
 
-def _read_file(file: str, classes: int) -> list[tuple[int, Corners, int]]:
-    """Label, normalized corners and line number of each line that is not blank."""
+def _read_file(file: str, classes: int, lowest: int = 0) -> list[tuple[int, Corners, int]]:
+    """Label (from `lowest`), normalized corners and line number of each line that is not blank."""
     return [
-        (*_read_line(fields, classes, f"{file}:{number}"), number)
+        (*_read_line(fields, classes, lowest, f"{file}:{number}"), number)
         for number, line in enumerate(read_text(Path(file)).splitlines(), 1)
         if (fields := line.rstrip().rstrip(",").split())
     ]
 
 
-def _read_line(fields: list[str], classes: int, where: str) -> tuple[int, Corners]:
+def _read_line(fields: list[str], classes: int, lowest: int, where: str) -> tuple[int, Corners]:
     if len(fields) == 6:
         raise FineSpotError(
             "expected 5 fields (class cx cy w h) but got 6",
@@ -205,8 +214,8 @@ def _read_line(fields: list[str], classes: int, where: str) -> tuple[int, Corner
     if not all(map(math.isfinite, values)):
         raise FineSpotError("expected finite numbers but got NaN or infinity", where=where)
     label = values[0]
-    if not label.is_integer() or not 0 <= label < classes:
-        raise FineSpotError(f"expected a class from 0 to {classes - 1} but got {fields[0]}", where=where)
+    if not label.is_integer() or not lowest <= label < classes:
+        raise FineSpotError(f"expected a class from {lowest} to {classes - 1} but got {fields[0]}", where=where)
     if len(fields) > 5:
         xs, ys = values[1::2], values[2::2]
         corners = (min(xs), min(ys), max(xs), max(ys))
