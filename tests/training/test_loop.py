@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from lightning_fabric.plugins import MixedPrecision
+from rich.console import Console
 from torch import Tensor, nn
 
 from finespot.data import Augment
 from finespot.errors import FineSpotError
+from finespot.training.log import Log
 from finespot.training.loop import Loop
 from finespot.training.recipe import AdamW, Ema, Schedule, Sgd, Val
 
@@ -257,3 +261,16 @@ def test_fp16_scales_and_leaves_an_overflowing_step_out(make_loop: Make, weights
     other = make_loop(epochs=41, precision=MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu")))
     other.load_state(state)
     assert other.scaler.get_scale() == scaler.get_scale()
+
+
+def test_close_mosaic_of_all_epochs_is_said(make_loop: Make) -> None:
+    def notes(**keys: Any) -> str:
+        loop = make_loop(**keys)
+        loop.log = Log(console=Console(file=io.StringIO(), width=200))
+        loop.fit()
+        return loop.log.console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+    said = "close_mosaic: 3, so none of the 3 epochs joins pictures"
+    assert notes(epochs=3, close_mosaic=3).count(said) == 1
+    assert "close_mosaic" not in notes(epochs=3, close_mosaic=2)
+    assert "close_mosaic" not in notes(epochs=3, close_mosaic=3, augment=Augment.off())

@@ -10,8 +10,8 @@ means summing over pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -62,6 +62,25 @@ class Progress:
 Validate = Callable[[nn.Module], dict[str, float | None]]
 
 
+@contextmanager
+def all_or_none(fabric: Fabric) -> Iterator[None]:
+    """What processes do without each other, mostly the first one alone: where it fails on the first, all end.
+
+    Every process must enter it. The others wait at its end, and end without a word of their own where the first one
+    failed: they would wait for it forever.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failed = fabric.broadcast(failure is not None)
+    if failure is not None:
+        raise failure
+    if failed:
+        raise SystemExit(1)
+
+
 class Loop:
     """Trains a task as a recipe says.
 
@@ -103,6 +122,11 @@ class Loop:
 
     def fit(self) -> None:
         """Train from where `progress` stands to the end, or until the score has not risen for `patience` epochs."""
+        if self.recipe.epochs <= self.recipe.close_mosaic and self.recipe.augment != self.recipe.augment.closed():
+            self.log.note(
+                f"close_mosaic: {self.recipe.close_mosaic}, so none of the {self.recipe.epochs} epochs joins pictures "
+                "(mosaic, mixup, copy-paste)"
+            )
         while not self.finished():
             figures = self.train_epoch(self.progress.epoch)
             self.progress.epoch += 1
@@ -171,19 +195,26 @@ class Loop:
     def close_epoch(self, figures: Figures) -> None:
         """Validate, keep weights, figures and checkpoint. The other processes wait for the first."""
         row = {"epoch": self.progress.epoch, **figures.row(self.fabric), **self.settings_in_force()}
-        scores = self.validate(self.ema.model) if self.ema is not None and self.validation_due() else {}
+        with all_or_none(self.fabric):
+            scores = self.validate(self.ema.model) if self.ema is not None and self.validation_due() else {}
         states = self.gather(random_states())
-        if self.ema is not None:
-            fitness = scores.pop("fitness", None)
-            best = fitness is not None and (self.progress.best is None or fitness > self.progress.best)
-            if best:
-                self.progress.best, self.progress.best_epoch = fitness, self.progress.epoch
-            row.update({f"val/{name}": value for name, value in scores.items()})
-            with uninterrupted():
-                self.keeper.epoch(row, self.ema.model, best, self.state(states))
-            self.log.epoch_line(row, self.recipe.epochs, best)
-        self.fabric.barrier()
+        with all_or_none(self.fabric):
+            if self.ema is not None:
+                self.keep_epoch(self.ema.model, row, scores, states)
         self.progress = Progress(**self.fabric.broadcast(asdict(self.progress)))
+
+    def keep_epoch(
+        self, model: nn.Module, row: dict[str, Any], scores: dict[str, float | None], states: list[dict[str, Any]]
+    ) -> None:
+        """On the first process: note the best score and hand the epoch to the keeper."""
+        fitness = scores.pop("fitness", None)
+        best = fitness is not None and (self.progress.best is None or fitness > self.progress.best)
+        if best:
+            self.progress.best, self.progress.best_epoch = fitness, self.progress.epoch
+        row.update({f"val/{name}": value for name, value in scores.items()})
+        with uninterrupted():
+            self.keeper.epoch(row, model, best, self.state(states))
+        self.log.epoch_line(row, self.recipe.epochs, best)
 
     def augment(self, epoch: int) -> Augment:
         """The augmentation of an epoch: without mixing of pictures in the last `close_mosaic` ones."""
