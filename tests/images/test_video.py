@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +85,57 @@ def test_frames_are_turned_as_the_file_says() -> None:
     turned = video._upright(frame)
     assert turned.shape == (4, 2, 3)
     np.testing.assert_array_equal(turned, np.rot90(pixels, -1))
+
+
+def test_times_of_a_variable_frame_rate(tmp_path: Path) -> None:
+    pictures = [np.full((32, 32, 3), 60 * number, np.uint8) for number in range(3)]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for picture, milliseconds in zip(pictures, (500, 600, 1400)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    timed = list(open_video(tmp_path / "a.mkv").timed_frames())
+    assert [time for time, _ in timed] == pytest.approx([0, 0.1, 0.9])
+    for (_, pixels), picture in zip(timed, pictures):
+        np.testing.assert_allclose(pixels[16, 16], picture[16, 16], atol=12)
+
+
+def test_times_without_any_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [SimpleNamespace(time=None, to_ndarray=lambda format: np.zeros((2, 2, 3), np.uint8)) for _ in range(3)]
+    container = SimpleNamespace(streams=SimpleNamespace(video=[None]), decode=lambda stream: iter(frames))
+    monkeypatch.setattr(av, "open", lambda path: contextlib.nullcontext(container))
+    times = [time for time, _ in video.Video("a", 4.0, (2, 2), None).timed_frames()]
+    assert times == [0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("failing", ["write", "close"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, failing: str) -> None:
+    def full(packets: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    writer = VideoWriter(tmp_path / "a.mp4", 5, (32, 32))
+    frame = np.zeros((32, 32, 3), np.uint8)
+    if failing == "close":
+        writer.write(frame)
+    real = writer._container
+    writer._container = SimpleNamespace(mux=full, close=real.close)
+    with pytest.raises(FineSpotError, match=r"a\.mp4: the video cannot be written after frame \d .*No space left"):
+        writer.write(frame) if failing == "write" else writer.close()
+    writer.__exit__(FineSpotError, None, None)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FineSpotError, match="that is closed"):
+        writer.write(frame)
+
+
+def test_a_container_without_this_codec(tmp_path: Path) -> None:
+    with pytest.raises(FineSpotError, match=r"a\.wav: cannot write a video here"):
+        VideoWriter(tmp_path / "a.wav", 5, (32, 32))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,12 +40,23 @@ class Video:
         FineSpotError
             The file breaks off or a frame cannot be decoded.
         """
+        for _, pixels in self.timed_frames():
+            yield pixels
+
+    def timed_frames(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+        """`frames()` with the time of each in seconds, counted from the first frame.
+
+        It is the time the file gives, also where frames do not follow at a constant rate; number / fps where it
+        gives none.
+        """
         av = import_extra("av", "video")
-        done = 0
+        done, start = 0, 0.0
         try:
             with av.open(self.path) as container:
                 for frame in container.decode(container.streams.video[0]):
-                    yield _upright(frame)
+                    time = done / self.fps + start if frame.time is None else float(frame.time)
+                    start = start if done else time
+                    yield time - start, _upright(frame)
                     done += 1
         except _FAILURES as error:
             raise FineSpotError(f"the video cannot be read after frame {done} ({error})", where=self.path) from error
@@ -100,32 +111,63 @@ class VideoWriter:
             self._container = av.open(str(self._partial), "w")
         except _FAILURES as error:
             raise FineSpotError(f"cannot write a video here ({error})", where=path) from error
-        # MPEG-4 allows denominators up to 65535.
-        self._stream = self._container.add_stream(self.codec, rate=Fraction(fps).limit_denominator(65535))
+        self._open, self._count = True, 0
+        try:
+            # MPEG-4 allows denominators up to 65535.
+            self._stream = self._container.add_stream(self.codec, rate=Fraction(fps).limit_denominator(65535))
+        except _FAILURES as error:  # a container that does not take this codec
+            self._discard()
+            raise FineSpotError(f"cannot write a video here ({error})", where=path) from error
         self._stream.height, self._stream.width = (side + side % 2 for side in self.size)
         self._stream.pix_fmt = "yuv420p"
         if self.codec == "mpeg4":
             self._stream.bit_rate = int(fps * self.size[0] * self.size[1] * 0.2)
-        self._open, self._count = True, 0
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append a uint8 RGB frame (height, width, 3) of the writer's size."""
+        """Append a uint8 RGB frame (height, width, 3) of the writer's size.
+
+        Raises
+        ------
+        FineSpotError
+            The frame is of another kind, the writer is closed, or the encoder or the disk fails.
+        """
+        if not self._open:
+            raise FineSpotError("cannot write to a video that is closed", where=self.path)
         if frame.dtype != np.uint8 or frame.shape != (*self.size, 3):
             raise FineSpotError(f"expected a uint8 frame {(*self.size, 3)} but got {frame.dtype} {frame.shape}")
         padding = ((0, self.size[0] % 2), (0, self.size[1] % 2), (0, 0))
         picture = self._av.VideoFrame.from_ndarray(np.pad(frame, padding, mode="edge"), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except _FAILURES as error:
+            raise self._failed(error) from error
         self._count += 1
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
-        if self._open:
-            self._open = False
+        """Finish the file and give it its name; FineSpotError, and no file, where that fails."""
+        if not self._open:
+            return
+        self._open = False
+        try:
             if self._count:
                 self._container.mux(self._stream.encode())
             self._container.close()
-            if self._partial.exists():
+            if self._count:
                 os.replace(self._partial, self.path)
+            else:
+                self._partial.unlink(missing_ok=True)
+        except _FAILURES as error:
+            self._discard()
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> FineSpotError:
+        return FineSpotError(f"the video cannot be written after frame {self._count} ({error})", where=self.path)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(*_FAILURES):  # an unfinished stream may fail to close; the first error counts
+            self._container.close()
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -137,9 +179,7 @@ class VideoWriter:
             self.close()
             return
         self._open = False
-        with contextlib.suppress(*_FAILURES):  # an unfinished stream may fail to close; the first error counts
-            self._container.close()
-        self._partial.unlink(missing_ok=True)
+        self._discard()
 
 
 def _available(av: Any, name: str) -> bool:
