@@ -55,6 +55,27 @@ def test_unknown_kind_of_file(tables, tmp_path) -> None:
         plots.pr_curves(evaluate(*tables), tmp_path / "pr.doc")
 
 
+@pytest.mark.parametrize("name", ["pr.svg", "pr.PDF", "pr.png"])
+def test_kinds_of_files(tables, tmp_path, name) -> None:
+    path = plots.pr_curves(evaluate(*tables), tmp_path / name)
+    start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}[name[-3:].lower()]
+    assert path.read_bytes().startswith(start)
+
+
+def test_a_full_disk_keeps_the_old_picture(tables, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "pr.png"
+    path.write_bytes(b"old")
+
+    def full(*names: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(FineSpotError, match=r"pr\.png: cannot be written \(No space left"):
+        plots.pr_curves(evaluate(*tables), path)
+    assert [one.name for one in tmp_path.iterdir()] == ["pr.png"]
+    assert path.read_bytes() == b"old"
+
+
 def test_evaluating_loads_neither_torch_nor_matplotlib() -> None:
     code = (
         "import sys, finespot.metrics, finespot.metrics.plots;"

@@ -6,6 +6,7 @@ missing display matter. The file's suffix chooses the format (png, svg, pdf).
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from finespot.errors import FineSpotError
 from finespot.metrics.report import Report
 from finespot.structures import Classes
+from finespot.writers import write_atomic
 
 # More classes than the color map tells apart are drawn thin and gray, without an entry in the legend.
 _NAMED = 20
@@ -96,10 +98,9 @@ def _colors(count: int) -> list[Any]:
 
 
 def _save(figure: Any, path: str | Path) -> Path:
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target, data = Path(path), io.BytesIO()
     try:
-        figure.savefig(target, dpi=150)
+        figure.savefig(data, dpi=150, format=target.suffix[1:] or "png")
     except ValueError as error:
         raise FineSpotError(f"cannot draw a picture of this kind ({error})", where=target) from error
-    return target
+    return write_atomic(target, data.getvalue())
