@@ -32,6 +32,7 @@ def test_names_are_unique_and_stable() -> None:
     ]  # fmt: skip
     assert names.of("no_suffix") == "no_suffix"
     assert names.of("C:\\b\\c.jpg") == "c"
+    assert [names.of(s) for s in ("x/DJI.jpg", "y/dji.jpg", "x/DJI.jpg")] == ["DJI", "dji_2", "DJI"]
 
 
 class TestCoco:
