@@ -7,8 +7,8 @@ class Names:
     """File stems of sources: the stem itself, or `stem_2`, `stem_3` ... for further sources with that stem.
 
     Stems that differ only in case count as the same: where the file system does not tell them apart, `A.txt` would
-    overwrite `a.txt`, and names should not depend on it. The same source always gets the same name. Share one `Names` between writers, so that the label file, the drawn
-    picture and the COCO records of a picture carry one name.
+    overwrite `a.txt`, and names should not depend on it. The same source always gets the same name. Share one `Names`
+    between writers, so that the label file, the drawn picture and the COCO records of a picture carry one name.
     """
 
     def __init__(self) -> None:
