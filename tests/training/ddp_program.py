@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from finespot.errors import FineSpotError
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 
@@ -29,7 +31,6 @@ def digest(module: torch.nn.Module) -> str:
 
 def toy(folder: str) -> None:
     from conftest import PLAIN, Toy, ToyKeeper, ToyLoader
-
     from finespot.training.devices import make_fabric
     from finespot.training.log import Log
     from finespot.training.loop import Loop
@@ -94,6 +95,32 @@ def spawn(folder: str, data: str) -> None:
     say(folder, 9, made=str(result.folder), AP=result.report.values["AP"])
 
 
+def no_split(folder: str, data: str) -> None:
+    fail(folder, data, **{"splits.val": "nope"})
+
+
+def full_disk(folder: str, data: str) -> None:
+    from finespot.training.metrics_csv import MetricsCsv
+
+    def full(self: MetricsCsv, row: Any) -> None:
+        raise FineSpotError("cannot be written (No space left on device)", where=self.path)
+
+    MetricsCsv.add = full
+    fail(folder, data)
+
+
+def fail(folder: str, data: str, **keys: Any) -> None:
+    """As the command line does: the one line of what went wrong, and an exit status."""
+    from finespot.training import train
+
+    try:
+        train("yolo11n", data, project=folder, imgsz=64, batch=4, epochs=1, device="cpu", devices=2, quiet=True, **keys)
+    except FineSpotError as error:
+        print(f"FineSpotError: {error}", flush=True)
+        raise SystemExit(1) from None
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    {"toy": toy, "run": run, "spawn": spawn}[sys.argv[1]](*sys.argv[2:])
+    programs = {"toy": toy, "run": run, "spawn": spawn, "no_split": no_split, "full_disk": full_disk}
+    programs[sys.argv[1]](*sys.argv[2:])

@@ -28,8 +28,14 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 def start(launcher: list[str], *words: str) -> str:
     """Run the program; returns what it printed."""
+    done = run(launcher, *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def run(launcher: list[str], *words: str) -> subprocess.CompletedProcess[str]:
     outside = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *launcher, PROGRAM, *words],
         env={**outside, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -37,8 +43,6 @@ def start(launcher: list[str], *words: str) -> str:
         timeout=240,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def said(folder: Path, rank: int) -> list[dict[str, Any]]:
@@ -92,6 +96,19 @@ def test_processes_by_spawn_return_the_result(tmp_path: Path) -> None:
     (facts,) = said(tmp_path, 9)
     assert (Path(facts["made"]) / "weights" / "best.safetensors").is_file()
     assert facts["AP"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("no_split", "nope"), ("full_disk", "No space left on device")],
+)
+def test_what_fails_is_said_once_and_ends_all(tmp_path: Path, kind: str, message: str) -> None:
+    done = run([], kind, str(tmp_path), DATA)
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert done.stdout.count("FineSpotError: ") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_batch_must_be_shared_evenly() -> None:

@@ -74,7 +74,7 @@ def test_run_folder(done: RunResult) -> None:
 
 def test_recipe_and_environment_are_kept(done: RunResult) -> None:
     recipe = read_recipe(done.folder / "recipe.yaml")
-    assert (recipe.model, recipe.imgsz, recipe.batch, recipe.precision) == ("yolo11n", 64, 4, "fp32")
+    assert (recipe.model, recipe.imgsz, recipe.batch, recipe.precision) == ("yolo11n", 64, 4, "auto")
     made = json.loads((done.folder / "environment.json").read_text())
     assert (
         made["versions"]["torch"] == torch.__version__.split("+")[0] or made["versions"]["torch"] == torch.__version__
@@ -178,6 +178,11 @@ def test_resume_that_does_not_fit(done: RunResult, tmp_path: Path) -> None:
         ({"resume": done.folder}, r"the run is finished \(2 of 2 epochs\)"),
         ({"resume": done.folder, "lr": 0.5}, r"keeps its recipe, but optimizer.lr would change; start a new run with"),
         ({"resume": done.folder, "epochs": 3}, "but epochs would change"),
+        ({"resume": done.folder, "imgsz": 65}, "but imgsz would change"),
+        ({"resume": done.folder, "imgsz": 63}, "the run is finished"),
+        ({"resume": done.folder, "precision": "bf16"}, "the run is finished"),
+        ({"resume": done.folder, "recipe": "default"}, "has its own recipe, but default was given"),
+        ({"resume": done.folder, "project": tmp_path}, "has its own project"),
     ]:
         with pytest.raises(FineSpotError, match=message) as caught:
             train(quiet=True, **keys)

@@ -9,8 +9,6 @@ import typer
 
 from finespot.cli import options
 
-PROJECT = Path("runs/train")
-
 
 def command(
     model: Annotated[
@@ -21,8 +19,9 @@ def command(
         typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as coco:DIR", rich_help_panel=options.RUN),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="a recipe's name or YAML file", rich_help_panel=options.RUN)
-    ] = "default",
+        str | None,
+        typer.Option("--recipe", help="a recipe's name or YAML file", rich_help_panel=options.RUN),
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="passes", rich_help_panel=options.RUN)] = None,
     imgsz: Annotated[int | None, typer.Option("--imgsz", help="input side in px", rich_help_panel=options.RUN)] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="pictures a step", rich_help_panel=options.RUN)] = None,
@@ -61,4 +60,4 @@ def command(
     }
     words = [*(set_ or []), *([f"workers={workers}"] if workers is not None else [])]
     values = {**parse_words(words), **{key: value for key, value in given.items() if value is not None}}
-    train(model, data, recipe=recipe, resume=resume, project=project or PROJECT, **values)
+    train(model, data, recipe=recipe, resume=resume, project=project, **values)

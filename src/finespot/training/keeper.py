@@ -16,7 +16,7 @@ from finespot.training.metrics_csv import MetricsCsv
 from finespot.training.pictures import draw_batch
 from finespot.training.plots import plot_run
 from finespot.weights import Card, MetricRecord
-from finespot.writers import write_atomic
+from finespot.writers import make_folder, write_atomic
 
 # Seconds between two drawings of the curves while the run goes on; drawing takes about one.
 _REDRAW = 60.0
@@ -32,8 +32,8 @@ class RunFiles:
     def __init__(self, folder: Path, card: Card, classes: Classes, save_every: int) -> None:
         self.folder, self.card, self.classes, self.save_every = folder, card, classes, save_every
         self.weights, self.plots = folder / "weights", folder / "plots"
-        self.weights.mkdir(exist_ok=True)
-        self.plots.mkdir(exist_ok=True)
+        make_folder(self.weights)
+        make_folder(self.plots)
         self.csv = MetricsCsv(folder / "metrics.csv")
         self.records: list[MetricRecord] = []
         self._batches, self._drawn = 0, time.monotonic()

@@ -74,11 +74,10 @@ def all_or_none(fabric: Fabric) -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    failed = fabric.broadcast(failure is not None)
+    if fabric.broadcast(failure is not None) and not fabric.is_global_zero:
+        raise SystemExit(1)
     if failure is not None:
         raise failure
-    if failed:
-        raise SystemExit(1)
 
 
 class Loop:
@@ -301,7 +300,8 @@ class Loop:
                 self.ema.load_state_dict(state["ema"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise FineSpotError(f"the checkpoint does not fit this model ({error})", where="resume") from error
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run did not compute in fp16 before
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
         if self.fabric.global_rank < len(state["random"]):
             set_random_states(state["random"][self.fabric.global_rank])

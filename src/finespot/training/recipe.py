@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from finespot.data import Augment
 from finespot.errors import FineSpotError, unknown
 from finespot.training import settings
+from finespot.writers import write_atomic
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -183,7 +184,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every key of a recipe as YAML."""
-    path.write_text(settings.dump(recipe), encoding="utf-8")
+    write_atomic(path, settings.dump(recipe))
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:

@@ -18,10 +18,11 @@ from typing import Any
 import msgspec
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import ParallelStrategy
 from torch import nn
 
 import finespot
-from finespot import weights
+from finespot import metrics, weights
 from finespot.data import Dataset, TrainLoader, open_dataset
 from finespot.errors import FineSpotError
 from finespot.metrics import Report
@@ -31,9 +32,10 @@ from finespot.structures import Architecture, Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
 from finespot.training.environment import environment, resume_environment, write_environment
+from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
 from finespot.training.log import Log
-from finespot.training.loop import Loop, Validate
+from finespot.training.loop import Loop, Validate, all_or_none
 from finespot.training.pictures import draw_predictions
 from finespot.training.plots import draw_report
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, write_recipe
@@ -43,7 +45,7 @@ from finespot.writers import new_run, write_atomic
 
 PROJECT = "runs/train"
 # What may change when a run goes on: where and how it computes, not what.
-_FREE = ("device", "devices", "strategy", "workers", "cache", "save_every", "patience")
+_FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "save_every", "patience")
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ def train(
     model: str | None = None,
     data: str | None = None,
     *,
-    recipe: str | Path | Recipe = "default",
+    recipe: str | Path | Recipe | None = None,
     resume: str | Path | None = None,
-    project: str | Path = PROJECT,
+    project: str | Path | None = None,
     quiet: bool = False,
     **overrides: Any,
 ) -> RunResult:
@@ -74,11 +76,11 @@ def train(
     data:
         A data set (`x.yaml`, `coco:DIR`, ...).
     recipe:
-        A recipe's name, file or object.
+        A recipe's name, file or object; None is "default".
     resume:
-        A run folder: go on after its last finished epoch, with its own recipe.
+        A run folder: go on after its last finished epoch, with its own recipe and in its folder.
     project, quiet:
-        The folder of run folders; print nothing.
+        The folder of run folders (None is `runs/train`); print nothing.
     overrides:
         Recipe keys with Python values, for example `epochs=3`, `lr=0.02`, `optimizer={"name": "adamw"}`.
 
@@ -89,49 +91,82 @@ def train(
     """
     given = {**({"model": model} if model else {}), **({"data": str(data)} if data else {}), **overrides}
     log = Log(quiet=quiet or _process_number() != 0)
-    folder = None
     if resume is not None:
-        folder = Path(resume)
-        chosen = _resumed_recipe(folder, given)
+        _refuse_beside_resume(recipe=recipe, project=project)
+        stored = _stored_recipe(Path(resume))
+        chosen = _with(stored, given)
+        _refuse_changes(stored, chosen, Path(resume), but=("imgsz",))
     else:
-        chosen = _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe, values=given)
+        stored = None
+        chosen = _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe or "default", values=given)
     if not chosen.data:
         raise FineSpotError("no data set is named", where="data", hint="for example data=dataset.yaml")
-    accelerator, _ = devices.choose_device(chosen.device, log.note)
-    chosen = msgspec.structs.replace(
-        chosen, precision=devices.choose_precision(chosen.precision, accelerator, log.note)
-    )
     fabric = devices.make_fabric(chosen, log.note)
+    first = _process_number() == 0 or not isinstance(fabric.strategy, ParallelStrategy)
+    # All that a person can get wrong fails here, before there are other processes.
+    start = _prepare(chosen, first, log)
+    if stored is not None and resume is not None:
+        _refuse_changes(stored, start.recipe, Path(resume))
+    if resume is not None:
+        folder: Path | None = Path(resume)
+    else:
+        folder = new_run(project or PROJECT, chosen.name) if first else None
     with TemporaryDirectory() as scratch:
         # By file, because what spawned processes return must fit into a pipe.
         result = Path(scratch) / "result"
-        fabric.launch(_run, chosen, folder, Path(project), quiet, result)
+        # Spawned processes would get one model in shared memory: each prepares its own.
+        ready = None if chosen.strategy == "ddp_spawn" else start
+        fabric.launch(_run, chosen, ready, folder, resume is not None, quiet, result)
         made: RunResult = pickle.loads(result.read_bytes())
     return made
 
 
-def _run(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, quiet: bool, out: Path) -> None:
+@dataclass
+class _Start:
+    """What a process trains with: the recipe with its sizes settled, the data sets, the task.
+
+    `val` is None where nothing is validated, or in a process other than the first.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    val: Dataset | None
+    task: Any
+
+
+def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
+    """Open the data sets and build the task, in each process; the same seed gives each the same weights."""
+    seed_all(recipe.seed)
+    dataset = open_dataset(recipe.data, recipe.splits.train)
+    if len(dataset) == 0:
+        raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
+    val = _open_val(recipe, dataset.classes, log) if first else None
+    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note)
+    freeze(task.model, recipe.freeze)
+    recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
+    return _Start(recipe, dataset, val, task)
+
+
+def _run(
+    fabric: Fabric, recipe: Recipe, start: _Start | None, folder: Path | None, resumed: bool, quiet: bool, out: Path
+) -> None:
     """What each process does; every one writes the result to `out`."""
     log = Log(quiet=quiet or not fabric.is_global_zero)
     with _determinism(recipe):
-        result = _train(fabric, recipe, resumed, project, log)
+        result = _train(fabric, start or _prepare(recipe, fabric.is_global_zero, log), folder, resumed, log)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     write_atomic(out, pickle.dumps(result), sync=False)
 
 
-def _train(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, log: Log) -> RunResult:
-    seed_all(recipe.seed)
-    dataset = open_dataset(recipe.data, recipe.splits.train)
-    if len(dataset) == 0:
-        raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
-    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note)
-    recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
+def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log: Log) -> RunResult:
+    recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
     card = make_card(recipe, task.model.architecture, dataset, task.source)
-    validator = _make_validator(recipe, card, dataset.classes, log) if fabric.is_global_zero else None
-    folder = Path(fabric.broadcast(str(_make_folder(recipe, resumed, project, fabric))))
-    files = RunFiles(folder, card, dataset.classes, recipe.save_every)
+    validator = Validator(recipe, start.val, card, _val_batch(recipe, log)) if start.val is not None else None
+    folder = Path(fabric.broadcast(str(made)))
+    with all_or_none(fabric):
+        files = RunFiles(folder, card, dataset.classes, recipe.save_every)
     loop = Loop(
         recipe,
         task,
@@ -142,13 +177,14 @@ def _train(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, 
         names=lambda batch: [dataset.path(index) for index in batch.indices],
         log=log,
     )
-    if resumed is not None:
-        _load(loop, files, log)
-    elif fabric.is_global_zero:
-        write_recipe(recipe, folder / "recipe.yaml")
-        # A run killed in its first epoch can go on too.
-        save_checkpoint(loop.state([]), files.checkpoint)
-    _keep_environment(loop, folder, resumed is not None, log)
+    with all_or_none(fabric):
+        if resumed:
+            _load(loop, files, log)
+        elif fabric.is_global_zero:
+            write_recipe(recipe, folder / "recipe.yaml")
+            # A run killed in its first epoch can go on too.
+            save_checkpoint(loop.state([]), files.checkpoint)
+        _keep_environment(loop, folder, resumed, log)
     log.note(f"{len(dataset)} pictures, {len(loop.loader)} batches an epoch, {recipe.epochs} epochs into {folder}")
     for note in dataset.notes:
         log.note(f"{recipe.splits.train}: {note}")
@@ -157,7 +193,10 @@ def _train(fabric: Fabric, recipe: Recipe, resumed: Path | None, project: Path, 
     except KeyboardInterrupt:
         _interrupted(loop, files, log)
         raise
-    report = _finish(recipe, files, validator, log) if fabric.is_global_zero else None
+    report = None
+    with all_or_none(fabric):
+        if fabric.is_global_zero:
+            report = _finish(recipe, files, validator, log)
     return RunResult(folder, files.best, fabric.broadcast(report))
 
 
@@ -179,27 +218,30 @@ def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return apply(msgspec.to_builtins(recipe), values)
 
 
-def _resumed_recipe(folder: Path, given: Mapping[str, Any]) -> Recipe:
-    """The recipe of a run folder; where and how it computes may be given anew.
+def _refuse_beside_resume(**given: Any) -> None:
+    """A resumed run has its recipe and its folder."""
+    for name, value in given.items():
+        if value is not None:
+            raise FineSpotError(f"a resumed run has its own {name}, but {value} was given", where="resume")
 
-    Raises
-    ------
-    FineSpotError
-        There is no such run, or something is given that would make it another run.
-    """
+
+def _stored_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder."""
     path = folder / "recipe.yaml"
     if not path.is_file():
         raise FineSpotError("no run to resume (it holds no recipe.yaml)", where=folder)
-    recipe = read_recipe(path)
-    changed = _with(recipe, given)
-    fixed = [key for key in differences(recipe, changed) if key not in _FREE]
+    return read_recipe(path)
+
+
+def _refuse_changes(stored: Recipe, wanted: Recipe, folder: Path, but: tuple[str, ...] = ()) -> None:
+    """Only where and how a resumed run computes may change."""
+    fixed = [key for key in differences(stored, wanted) if key not in _FREE and key not in but]
     if fixed:
         raise FineSpotError(
             f"a resumed run keeps its recipe, but {', '.join(fixed)} would change",
             where="resume",
             hint=f"start a new run with weights={folder / 'weights' / 'last.safetensors'}",
         )
-    return changed
 
 
 def _process_number() -> int:
@@ -221,13 +263,9 @@ def _determinism(recipe: Recipe) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
-def _make_folder(recipe: Recipe, resumed: Path | None, project: Path, fabric: Fabric) -> Path | None:
-    if resumed is not None or not fabric.is_global_zero:
-        return resumed
-    return new_run(project, recipe.name)
-
-
-def _make_validator(recipe: Recipe, card: Card, classes: Classes, log: Log) -> Validator | None:
+def _open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
+    """The split to validate on; None where the recipe never validates."""
+    metrics.protocol(recipe.val.protocol)
     if recipe.val.every == 0:
         log.note("validation: never (val.every is 0); best is the last epoch")
         return None
@@ -239,11 +277,14 @@ def _make_validator(recipe: Recipe, card: Card, classes: Classes, log: Log) -> V
         )
     for note in dataset.notes:
         log.note(f"{recipe.splits.val}: {note}")
-    batch = recipe.val.batch
-    if batch is None:
-        batch = 2 * recipe.batch
-        log.note(f"val.batch: {batch} (twice the training batch, as there are no gradients to hold)")
-    return Validator(recipe, dataset, card, batch)
+    return dataset
+
+
+def _val_batch(recipe: Recipe, log: Log) -> int:
+    if recipe.val.batch is not None:
+        return recipe.val.batch
+    log.note(f"val.batch: {2 * recipe.batch} (twice the training batch, as there are no gradients to hold)")
+    return 2 * recipe.batch
 
 
 def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, log: Log) -> TrainLoader:
