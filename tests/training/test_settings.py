@@ -80,6 +80,9 @@ def test_words_take_the_type_of_their_field(word: str, expected: Home) -> None:
         ("bed.sice=1", "unknown recipe key 'bed.sice'; did you mean bed.size?"),
         ("colour=red", "unknown recipe key 'colour'; did you mean bed.color?"),
         ("pet=cow", "unknown pet name 'cow'; did you mean"),
+        ("bed.size=.inf", "bed.size=inf: expected a finite number but got inf"),
+        ("bed.size=.nan", "expected a"),
+        ("guests=[ann, 1]", "guests=[ann, 1]: expected a list of text but got '[ann, 1]'"),
     ],
 )
 def test_wrong_words_are_said_in_one_line(word: str, message: str) -> None:
@@ -146,3 +149,17 @@ def test_dump_and_build_are_inverse() -> None:
 def test_every_float_survives_a_word_and_a_file(value: float) -> None:
     assert build(f"bed.size={value!r}").bed.size == value
     assert settings.parse(settings.dump(Bed(size=value)))["size"] == value
+
+
+@pytest.mark.parametrize(
+    "text", ["1e5", "1e3", ".5e1", "off", "none", "~", "", "0x1F", "1_000", "12:30", "true", "- a"]
+)
+def test_text_that_looks_like_something_else_survives_a_file(text: str) -> None:
+    dumped = settings.dump(Home(name=text, guests=[text]))
+    assert settings.build(Home, settings.parse(dumped)).name == text
+    assert yaml.safe_load(dumped)["guests"] == [text]
+
+
+@given(st.text())
+def test_every_text_survives_a_file(text: str) -> None:
+    assert settings.parse(settings.dump(Home(name=text)))["name"] == text

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import re
 import types
 import typing
@@ -32,6 +33,10 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - the class attribute of PyYAML
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper; it quotes a text that YAML 1.2 or PyYAML's own 1.1 would read as something else."""
+
+
 for _tag, _pattern, _first in (
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -40,6 +45,7 @@ for _tag, _pattern, _first in (
 ):
     _firsts: list[str | None] = [*(_first or "-+.0123456789")] + ([""] if _tag == "null" else [])
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _firsts)
+    _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _firsts)
 
 
 def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
@@ -211,7 +217,7 @@ def _build(
 
 def dump(settings: msgspec.Struct) -> str:
     """The settings as YAML, every key written out, in the order of the fields."""
-    return yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False, allow_unicode=True)
+    return yaml.dump(msgspec.to_builtins(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def describe(hint: Any) -> str:
@@ -271,9 +277,16 @@ def _hint(kind: type[msgspec.Struct], key: str) -> Any:
 
 def _convert(value: Any, hint: Any, key: str, where: object) -> Any:
     try:
-        return msgspec.convert(value, hint)
+        converted = msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
         raise FineSpotError(f"{key}={value}: expected {describe(hint)} but got {value!r}", where=where) from error
+    if not all(math.isfinite(one) for one in _floats(converted)):
+        raise FineSpotError(f"{key}={value}: expected a finite number but got {value!r}", where=where)
+    return converted
+
+
+def _floats(value: Any) -> list[float]:
+    return [one for one in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(one, float)]
 
 
 def _from_text(text: str, hint: Any, key: str) -> Any:
@@ -281,7 +294,9 @@ def _from_text(text: str, hint: Any, key: str) -> Any:
     readings: list[Any] = []
     with contextlib.suppress(yaml.YAMLError):
         readings.append(parse(text))
-    readings += [text, [part.strip() for part in text.split(",") if part.strip()]]
+    readings.append(text)
+    if not text.startswith(("[", "{")):
+        readings.append([part.strip() for part in text.split(",") if part.strip()])
     for reading in readings:
         try:
             msgspec.convert(reading, hint)
