@@ -15,6 +15,16 @@ import torch
 from finespot.errors import FineSpotError
 from finespot.training import checkpoint
 
+# What a checkpoint must hold, as little as will do.
+WHOLE = {
+    "progress": {"epoch": 1, "iteration": 4, "steps": 4, "best": None, "best_epoch": 0},
+    "model": {"weight": torch.zeros(1000)},
+    "ema": {"model": {}, "steps": 4},
+    "optimizer": {"state": {}, "param_groups": []},
+    "scaler": {},
+    "order": {"seed": 0, "per_epoch": 4, "world": 1},
+}
+
 
 def draws() -> list[float]:
     return [random.random(), float(np.random.random()), float(torch.rand(())), float(np.random.normal())]  # noqa: NPY002
@@ -23,7 +33,7 @@ def draws() -> list[float]:
 def test_random_states_go_on_after_a_round_trip(tmp_path: Path) -> None:
     checkpoint.seed_all(3)
     draws()
-    checkpoint.save_checkpoint({"random": checkpoint.random_states()}, tmp_path / "x.pt")
+    checkpoint.save_checkpoint({**WHOLE, "random": checkpoint.random_states()}, tmp_path / "x.pt")
     expected = draws()
     checkpoint.seed_all(9)
     checkpoint.set_random_states(checkpoint.load_checkpoint(tmp_path / "x.pt")["random"])
@@ -41,14 +51,14 @@ def test_seed_decides() -> None:
 
 def test_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "resume.pt"
-    checkpoint.save_checkpoint({"epoch": 1}, path)
+    checkpoint.save_checkpoint({**WHOLE, "epoch": 1}, path)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FineSpotError, match=r"No space left on device.*the last good one is kept"):
-        checkpoint.save_checkpoint({"epoch": 2}, path)
+        checkpoint.save_checkpoint({**WHOLE, "epoch": 2}, path)
     monkeypatch.undo()
     assert checkpoint.load_checkpoint(path)["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
@@ -96,8 +106,29 @@ def test_an_interrupt_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save_checkpoint({"epoch": 4}, tmp_path / "resume.pt")
+        checkpoint.save_checkpoint({**WHOLE, "epoch": 4}, tmp_path / "resume.pt")
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert checkpoint.load_checkpoint(tmp_path / "resume.pt")["epoch"] == 4
     assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "resume.pt"
+    checkpoint.save_checkpoint(WHOLE, path)
+    whole = path.read_bytes()
+    draw = random.Random(0)
+    contents = [whole[: int(len(whole) * share)] for share in (0.01, 0.3, 0.9, 0.999)]
+    contents += [draw.randbytes(draw.randrange(1, 200)) for _ in range(300)]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(FineSpotError) as caught:
+            checkpoint.load_checkpoint(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", checkpoint.NEEDED)
+def test_a_part_that_lacks_is_named(tmp_path: Path, name: str) -> None:
+    checkpoint.save_checkpoint({key: value for key, value in WHOLE.items() if key != name}, tmp_path / "resume.pt")
+    with pytest.raises(FineSpotError, match=rf"not complete \(no usable {name}\)"):
+        checkpoint.load_checkpoint(tmp_path / "resume.pt")

@@ -8,7 +8,6 @@ gradient scaler, position, early-stop state and the random states of every proce
 from __future__ import annotations
 
 import os
-import pickle
 import random
 import signal
 import threading
@@ -23,6 +22,15 @@ import torch
 from finespot.errors import FineSpotError
 
 FORMAT = 1
+# What a run needs to go on, and in it.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "progress": ("epoch", "iteration", "steps", "best", "best_epoch"),
+    "model": (),
+    "ema": ("model", "steps"),
+    "optimizer": ("state", "param_groups"),
+    "scaler": (),
+    "order": ("per_epoch",),
+}
 
 
 @contextmanager
@@ -70,19 +78,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     FineSpotError
-        There is none, or it is no checkpoint of this kind.
+        There is none, it is damaged, or it is no checkpoint of this kind.
     """
     if not path.is_file():
         raise FineSpotError("no checkpoint to resume from", where=path, hint="expected a run folder of finespot train")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of a broken file, torch and pickle let through whatever they run into
         first = str(error).strip().splitlines()[:1]
         raise FineSpotError(f"cannot be read as a checkpoint ({''.join(first)})", where=path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise FineSpotError(f"expected a checkpoint of format {FORMAT} but got {found}", where=path)
+    lacking = [name for name, parts in NEEDED.items() if not _has(state.get(name), parts)]
+    if lacking:
+        raise FineSpotError(f"the checkpoint is not complete (no usable {', '.join(lacking)})", where=path)
     return state
+
+
+def _has(value: Any, parts: tuple[str, ...]) -> bool:
+    return isinstance(value, dict) and all(part in value for part in parts)
 
 
 def random_states() -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 import finespot
+from finespot.errors import FineSpotError
 from finespot.writers import write_atomic
 
 PACKAGES = ("torch", "lightning-fabric", "numpy", "pillow", "simplejpeg", "safetensors", "msgspec")
@@ -44,9 +45,26 @@ def write_environment(path: Path, now: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(now, indent=2) + "\n")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FineSpotError(f"cannot be read ({error})", where=path, hint="remove it to go on without it") from error
+    parts = [found, found.get("versions", {})] if isinstance(found, dict) else [found]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(found.get("resumed", []), list):
+        raise FineSpotError("is not as a run wrote it", where=path, hint="remove it to go on without it")
+    return dict(found)
+
+
 def resume_environment(path: Path, now: dict[str, Any]) -> list[str]:
-    """Add the environment in which a run goes on; returns what differs so that the numbers may differ too."""
-    first = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Add the environment in which a run goes on; returns what differs so that the numbers may differ too.
+
+    Raises
+    ------
+    FineSpotError
+        The file is damaged or cannot be written.
+    """
+    first = _read(path) if path.is_file() else {}
     write_atomic(path, json.dumps({**first, "resumed": [*first.get("resumed", []), now]}, indent=2) + "\n")
     changed = [
         f"{key} was {first[key]}, is {now[key]}"

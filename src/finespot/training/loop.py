@@ -303,5 +303,5 @@ class Loop:
         if state["scaler"]:  # empty where the run did not compute in fp16 before
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
-        if self.fabric.global_rank < len(state["random"]):
+        if self.fabric.global_rank < len(state.get("random", [])):
             set_random_states(state["random"][self.fabric.global_rank])
