@@ -63,6 +63,15 @@ def test_records_alone(tmp_path) -> None:
     assert not (tmp_path / "clip.mp4").exists()
 
 
+def test_times_of_the_frames_are_those_of_the_video(tmp_path) -> None:
+    recorder = VideoRecorder("clip", 5.0, times=[0.0, 0.7], drawn=False)
+    recorder.open(tmp_path)
+    recorder.write(found(10))
+    recorder.write(found(10))
+    records = (recorder.close() / "clip.jsonl").read_text().splitlines()
+    assert [json.loads(line)["time"] for line in records] == [0.0, 0.7]
+
+
 def test_what_cannot_be(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FineSpotError):

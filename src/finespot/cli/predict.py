@@ -102,7 +102,7 @@ def command(
     folder = new_run(project or PROJECT, name, overwrite)
     writers: list[Writer]
     if pictures.fps is not None:
-        writers = [_recorder(Path(source).stem, pictures.fps, images, line_width, labels)]
+        writers = [_recorder(Path(source).stem, pictures, images, line_width, labels)]
     else:
         writers = _picture_writers(images, image_format, line_width, labels)
     writers += _extra_writers(save_txt, save_crops)
@@ -184,10 +184,10 @@ def _picture_writers(images: bool, image_format: str, line_width: int | None, la
     return [*drawing, CocoWriter()]
 
 
-def _recorder(name: str, fps: float, images: bool, line_width: int | None, labels: bool) -> Writer:
+def _recorder(name: str, video: Source, images: bool, line_width: int | None, labels: bool) -> Writer:
     from finespot.inference import VideoRecorder
 
-    return VideoRecorder(name, fps, drawn=images, line_width=line_width, labels=labels)
+    return VideoRecorder(name, video.fps or 1.0, times=video.times, drawn=images, line_width=line_width, labels=labels)
 
 
 def _extra_writers(save_txt: bool, save_crops: bool) -> list[Writer]:

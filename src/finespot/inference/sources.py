@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,14 @@ class Source:
     """Pictures in a fixed order.
 
     `count` is None where nobody knows it (some videos). `single`: the picture or video was named on its own, so an
-    error in it ends the run. `fps` is set for videos.
+    error in it ends the run. `fps` is set for videos, and `times` then holds the seconds of each frame read so far.
     """
 
     entries: Iterable[Entry]
     count: int | None
     single: bool
     fps: float | None = None
+    times: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         if self.count is None:
@@ -178,11 +179,13 @@ def _pillow_pixels(picture: Pillow.Image) -> NDArray[Any]:
 
 def _video(path: Path) -> Source:
     video = images.open_video(path)
+    times: list[float] = []
 
     def entries() -> Iterator[Entry]:
         # "clip_000012.mp4": a name of its own for every frame, in the folder and with the stem of the video.
-        for number, pixels in enumerate(video.frames()):
+        for number, (seconds, pixels) in enumerate(video.timed_frames()):
+            times.append(seconds)
             name = str(path.with_name(f"{path.stem}_{number:06d}{path.suffix}"))
             yield Entry(name, lambda pixels=pixels, name=name: as_image(pixels, name))  # type: ignore[misc]
 
-    return Source(entries(), video.count, single=True, fps=float(video.fps))
+    return Source(entries(), video.count, single=True, fps=float(video.fps), times=times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,16 +25,25 @@ class VideoRecorder:
 
     Parameters
     ----------
+    times:
+        Seconds of each frame, at least those written so far; frame number / fps without them.
     drawn:
         Write the video too; without it only the records, and `write` needs no pixels.
     """
 
     def __init__(
-        self, name: str, fps: float, *, drawn: bool = True, line_width: int | None = None, labels: bool = True
+        self,
+        name: str,
+        fps: float,
+        *,
+        times: Sequence[float] = (),
+        drawn: bool = True,
+        line_width: int | None = None,
+        labels: bool = True,
     ) -> None:
         if fps <= 0:
             raise FineSpotError(f"expected more than 0 but got {fps}", where="fps")
-        self.name, self.fps, self.needs_pixels = name, fps, drawn
+        self.name, self.fps, self.times, self.needs_pixels = name, fps, times, drawn
         self.line_width, self.labels = line_width, labels
 
     def open(self, folder: str | Path, names: Names | None = None) -> None:
@@ -74,7 +84,7 @@ class VideoRecorder:
         rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist())
         return {
             "frame": self.frames,
-            "time": self.frames / self.fps,
+            "time": self.times[self.frames] if self.times else self.frames / self.fps,
             "detections": [
                 {"box": box, "score": score, "label": label, "name": detections.classes[label]}
                 for box, score, label in rows
