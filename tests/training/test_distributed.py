@@ -157,6 +157,24 @@ def test_devices_and_formats() -> None:
             devices.choose_device("cuda", notes.append)
 
 
+def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.choose_device("cuda:0", print) == ("cuda", [0])
+    for device in ("cuda:7", "mps:1", "cpu:1"):
+        with pytest.raises(FineSpotError, match=f"device numbers below 1 but got {device}"):
+            devices.choose_device(device, print)
+    for accelerator in ("cuda", "mps"):
+        assert devices.choose_processes(Recipe(devices=1), accelerator, [], print) == (1, 1)
+        with pytest.raises(FineSpotError, match=f"devices: expected at most 1 processes on {accelerator} but got 4"):
+            devices.choose_processes(Recipe(devices=4), accelerator, [], print)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(FineSpotError, match="at most 1 processes on cuda but got 2"):
+        devices.choose_processes(Recipe(), "cuda", [], print)
+
+
 def test_workers_auto() -> None:
     notes: list[str] = []
     assert devices.choose_workers("auto", "cpu", 1, notes.append) == 0

@@ -75,6 +75,9 @@ def choose_device(device: str, note: Note) -> tuple[str, list[int]]:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[kind]:
         raise FineSpotError(f"torch finds no {kind} device on this machine", where="device", hint="try device=cpu")
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if number and int(number) >= there:
+        raise FineSpotError(f"expected {kind} device numbers below {there} but got {device}", where="device")
     return kind, [int(number)] if number and kind == "cuda" else []
 
 
@@ -87,13 +90,23 @@ def choose_processes(recipe: Recipe, accelerator: str, numbers: list[int], note:
             raise FineSpotError(
                 f"the launcher started {local} processes here, but devices is {recipe.devices}", where="devices"
             )
+        _refuse_too_many(local, accelerator)
         note(f"devices: {local} on each of {nodes} nodes (as the launcher says)")
         return local, nodes
     if numbers:
         if recipe.devices not in ("auto", len(numbers)):
             raise FineSpotError(f"device names {len(numbers)} GPUs, but devices is {recipe.devices}", where="devices")
         return numbers, 1
-    return (1 if recipe.devices == "auto" else recipe.devices), 1
+    count = 1 if recipe.devices == "auto" else recipe.devices
+    _refuse_too_many(count, accelerator)
+    return count, 1
+
+
+def _refuse_too_many(count: int, accelerator: str) -> None:
+    """A process each on the CPU costs only time; a GPU must be there."""
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(accelerator, count)
+    if count > there:
+        raise FineSpotError(f"expected at most {there} processes on {accelerator} but got {count}", where="devices")
 
 
 def _launched() -> tuple[int, int] | None:
