@@ -23,10 +23,6 @@ class Log:
         """Whether a moving bar is of use."""
         return self.console.is_terminal and not self.console.quiet
 
-    def silence(self) -> None:
-        """Print nothing from here on (every process but the first)."""
-        self.console.quiet = True
-
     def note(self, text: str) -> None:
         """Say something once."""
         if text not in self._said:
