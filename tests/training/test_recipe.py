@@ -18,7 +18,8 @@ def test_default_file_names_every_key_with_the_code_default() -> None:
     assert load_recipe() == Recipe()
     named = {key for key in tree if not isinstance(tree[key], dict)}
     named |= {f"{key}.{inner}" for key, value in tree.items() if isinstance(value, dict) for inner in value}
-    assert named == set(settings.keys(Recipe)) - {"optimizer.betas"}
+    assert named == set(settings.keys(Recipe)) - {"optimizer.betas", "options"}
+    assert tree["options"] == {}
 
 
 def test_defaults_are_those_of_the_family() -> None:
@@ -89,6 +90,22 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     recipe = load_recipe("default", ["optimizer=adamw", "freeze=backbone,neck", "lr=1e-5", "workers=2", "data=x"])
     recipes.write_recipe(recipe, tmp_path / "recipe.yaml")
     assert recipes.read_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_options_are_a_free_mapping(tmp_path: Path) -> None:
+    recipe = load_recipe("default", ["options.neck=mine:Neck", "options.p2=true"])
+    assert recipe.options == {"neck": "mine:Neck", "p2": True}
+    assert load_recipe(values={"options": {"head": "x"}, "options.neck": "y"}).options == {"head": "x", "neck": "y"}
+    recipes.write_recipe(recipe, tmp_path / "recipe.yaml")
+    assert recipes.read_recipe(tmp_path / "recipe.yaml") == recipe
+    assert load_recipe(tmp_path / "recipe.yaml", ["options.p2=false"]).options["neck"] == "mine:Neck"
+    assert recipes.differences(recipe, load_recipe()) == ["options.neck", "options.p2"]
+    with pytest.raises(FineSpotError, match="options=3: expected keys with values but got '3'"):
+        load_recipe("default", ["options=3"])
+
+
+def test_the_package_says_whose_pictures_its_weights_learnt_from() -> None:
+    assert load_recipe("hit-uav-n").data_licence == "CC BY 4.0 (HIT-UAV)"
 
 
 def test_differences() -> None:

@@ -70,6 +70,8 @@ CAPTURED = {"augment.hsv_h": 0.3, "augment.hsv_s": 0.1}
 # How each other key is tested.
 ELSEWHERE = {
     "data": "test_other_keys",
+    "data_licence": "test_licence_and_own_parts",
+    "options": "test_licence_and_own_parts",
     "splits.val": "test_other_keys",
     "weights": "test_run.test_frozen_backbone_is_bit_identical",
     "name": "test_other_keys",
@@ -163,6 +165,35 @@ def test_other_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.report.images == 8
     with pytest.raises(FineSpotError, match="absent"):
         go(tmp_path, "data=coco:absent")
+
+
+OWN_PART = """
+from torch import nn
+class PassThrough(nn.Module):
+    def __init__(self, inputs, widths, block, last_block):
+        super().__init__()
+        self.inputs = self.levels = tuple(inputs)
+    def forward(self, features):
+        return features
+"""
+
+
+@pytest.mark.slow
+def test_licence_and_own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "passing_parts.py").write_text(OWN_PART)
+    monkeypatch.syspath_prepend(tmp_path)
+    neck = "options.neck=passing_parts:PassThrough"
+    result = go(tmp_path, "epochs=1", neck, "data_licence=CC BY 4.0", "val.every=1")
+    card = weights.read_card(result.best)
+    assert card.data_licence == "CC BY 4.0"
+    assert card.own_parts() == ["passing_parts:PassThrough"]
+    assert card.metrics
+    with pytest.raises(FineSpotError, match="the weights name code outside FineSpot") as caught:
+        go(tmp_path, f"model={result.best}")
+    assert neck in str(caught.value)
+    assert go(tmp_path, f"model={result.best}", neck, "epochs=1").best.is_file()
+    with pytest.raises(FineSpotError, match="unknown yolo11 option 'nek'"):
+        go(tmp_path, "options.nek=x")
 
 
 @pytest.mark.slow

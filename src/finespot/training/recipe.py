@@ -101,7 +101,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides a training run; see `recipes/default.yaml` for each key in words."""
 
     model: str = "yolo11n"
+    options: dict[str, Any] = {}
     data: str = ""
+    data_licence: str = ""
     splits: Splits = Splits()
     weights: str | None = None
     name: str = "run"
@@ -189,7 +191,9 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
     """The dotted keys in which two recipes differ."""
-    return [key for key, value in _flat(one).items() if _flat(other).get(key, value) != value]
+    first, second = _flat(one), _flat(other)
+    absent = object()
+    return [key for key in {**first, **second} if first.get(key, absent) != second.get(key, absent)]
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

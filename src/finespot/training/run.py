@@ -211,7 +211,13 @@ def make_card(recipe: Recipe, architecture: Architecture, dataset: Dataset, sour
     }
     if source:
         provenance["started_from"] = source
-    return Card(architecture=architecture, classes=dataset.classes, imgsz=recipe.imgsz, provenance=provenance)
+    return Card(
+        architecture=architecture,
+        classes=dataset.classes,
+        imgsz=recipe.imgsz,
+        data_licence=recipe.data_licence,
+        provenance=provenance,
+    )
 
 
 def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -357,10 +363,11 @@ def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: L
     if validator is None:
         log.note(f"done: {files.best}")
         return None
-    session = Session(files.best, threads=torch.get_num_threads())
+    # The recipe named the parts, and they have run in this process all along.
+    session = Session(files.best, own_parts=True, threads=torch.get_num_threads())
     validation = validator.run(session)
     report = validation.report
-    detector, card = weights.load(files.best)
+    detector, card = weights.load(files.best, own_parts=True)
     card.metrics = [validator.record(dict(report.values))]
     weights.save(files.best, detector, card)
     draw_predictions(validator.dataset, validation.detections, files.plots / "predictions", card.conf)

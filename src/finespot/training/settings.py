@@ -112,7 +112,7 @@ def full_key(kind: type[msgspec.Struct], key: str) -> str:
         No key has this name, or several sections have it.
     """
     known = keys(kind)
-    if key in known or key in _hints(kind):
+    if key in known or key in _hints(kind) or _in_mapping(kind, key):
         return key
     fitting = [name for name in known if name.rpartition(".")[2] == key]
     if len(fitting) == 1:
@@ -166,6 +166,9 @@ def merge(kind: type[msgspec.Struct], below: Mapping[str, Any], above: Mapping[s
     for name, value in above.items():
         sections = _sections(hints[name]) if name in hints else []
         old = merged.get(name)
+        if typing.get_origin(hints.get(name)) is dict and isinstance(value, Mapping) and isinstance(old, Mapping):
+            merged[name] = {**old, **value}
+            continue
         if not (sections and isinstance(value, Mapping) and isinstance(old, Mapping)):
             merged[name] = value
             continue
@@ -231,6 +234,8 @@ def describe(hint: Any) -> str:
         return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(str(one) for one in arguments)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(describe(one) for one in arguments)
+    if origin is dict:
+        return "keys with values"
     if origin in (list, tuple):
         return f"a list of {describe(arguments[0])}"
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
@@ -271,7 +276,15 @@ def _pick(
     return by_tag[value[tag]]
 
 
+def _in_mapping(kind: type[msgspec.Struct], key: str) -> bool:
+    """Whether `a.b` names an entry of a field `a` that takes any mapping."""
+    name, dot, rest = key.partition(".")
+    return bool(dot and rest) and typing.get_origin(_hints(kind).get(name)) is dict
+
+
 def _hint(kind: type[msgspec.Struct], key: str) -> Any:
+    if _in_mapping(kind, key):
+        return Any
     return _hints(kind)[key] if key in _hints(kind) else keys(kind)[key]
 
 

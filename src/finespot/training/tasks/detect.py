@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from finespot import weights, zoo
+from finespot.errors import FineSpotError
 from finespot.nn.heads.dense_loss import DenseLoss
 from finespot.registry import register
 from finespot.structures import Architecture, Batch, Classes, LossTerms, Targets
@@ -80,11 +81,26 @@ def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
 
 
 def find_start(recipe: Recipe, classes: int) -> Start:
-    """The architecture that `model` means, with `classes` classes, and the weights to begin with."""
+    """The architecture that `model` means, with `classes` classes, and the weights to begin with.
+
+    Raises
+    ------
+    FineSpotError
+        The model or the file is unknown, or the file names code outside FineSpot that the recipe does not name too.
+    """
     source = weights.resolve(recipe.weights) if recipe.weights else None
     if recipe.model.endswith(".safetensors") or recipe.model in weights.bundled():
         path = weights.resolve(recipe.model)
-        known = weights.read_card(path).architecture
-        architecture = Architecture(known.family, known.size, classes, known.options, known.channels)
+        card = weights.read_card(path)
+        known = card.architecture
+        foreign = [part for part in card.own_parts() if part not in recipe.options.values()]
+        if foreign:
+            raise FineSpotError(
+                f"the weights name code outside FineSpot ({', '.join(foreign)})",
+                where=path,
+                hint=f"if the code is yours, name it in the recipe too, for example options.neck={foreign[0]}",
+            )
+        options = {**known.options, **recipe.options}
+        architecture = Architecture(known.family, known.size, classes, options, known.channels)
         return Start(architecture, source or path)
-    return Start(zoo.architecture(recipe.model, classes=classes), source)
+    return Start(zoo.architecture(recipe.model, classes=classes, **recipe.options), source)
