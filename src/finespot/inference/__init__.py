@@ -1,8 +1,8 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
 from finespot.inference.model import Model, load
+from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
-from finespot.inference.plates import draw_predictions, draw_report
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate

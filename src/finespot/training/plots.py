@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finespot.inference import Validation
-from finespot.metrics import confusion_matrix
-from finespot.structures import Classes
 from finespot.training.metrics_csv import Row
 from finespot.writers import write_atomic
 
@@ -31,16 +28,6 @@ def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
         if names:
             drawn.append(_curves(rows, names, title, folder / file, apart))
     return drawn
-
-
-def draw_report(validation: Validation, classes: Classes, folder: Path, conf: float) -> list[Path]:
-    """Draw pr_curves.png and confusion.png (detections of score `conf` or more) of a validation."""
-    from finespot.metrics.plots import confusion, pr_curves
-
-    matrix = confusion_matrix(validation.truth, validation.results, conf=conf)
-    pr_curves(validation.report, folder / "pr_curves.png")
-    confusion(matrix, classes, folder / "confusion.png")
-    return [folder / "pr_curves.png", folder / "confusion.png"]
 
 
 def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, apart: bool) -> Path:

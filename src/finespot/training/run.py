@@ -25,6 +25,7 @@ import finespot
 from finespot import metrics, weights
 from finespot.data import Dataset, TrainLoader, open_dataset
 from finespot.errors import FineSpotError
+from finespot.inference import draw_predictions, draw_report
 from finespot.metrics import Report
 from finespot.registry import build
 from finespot.runtimes import Session
@@ -36,8 +37,6 @@ from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
 from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
-from finespot.training.pictures import draw_predictions
-from finespot.training.plots import draw_report
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, write_recipe
 from finespot.training.validator import Validator
 from finespot.weights import Card
