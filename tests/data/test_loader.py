@@ -192,6 +192,10 @@ def test_cache_that_does_not_fit_is_refused(dataset: Dataset, monkeypatch: pytes
     monkeypatch.setattr(pictures_module, "free_memory", lambda: int(needed / 0.71))
     with pytest.raises(FineSpotError, match="cache: the decoded pictures take"):
         Pictures(dataset, 640, "ram")
+    monkeypatch.setattr(pictures_module, "free_memory", lambda: int(needed / 0.5))
+    Pictures(dataset, 640, "ram")
+    with pytest.raises(FineSpotError, match="GiB in 2 processes, but"):
+        loader(dataset, imgsz=640, cache="ram", world=2)
 
 
 def test_large_pictures_are_reduced_by_whole_factors(make_yolo: MakeYolo) -> None:

@@ -93,7 +93,7 @@ class TrainLoader:
         self.dataset, self.imgsz, self.batch, self.seed = dataset, imgsz, batch, seed
         self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
         self._plan = _Plan()
-        self._maker = _Maker(Pictures(dataset, imgsz, cache), seed, drop_small)
+        self._maker = _Maker(Pictures(dataset, imgsz, cache, world), seed, drop_small)
         self._loader: DataLoader[Batch | _Failure] | None = None
         if workers:
             self._loader = DataLoader(

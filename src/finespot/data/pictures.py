@@ -32,7 +32,7 @@ class Picture:
 
 
 class Pictures:
-    """Decodes pictures by index, or keeps them all in memory (`cache="ram"`).
+    """Decodes pictures by index, or keeps them all in memory (`cache="ram"`), as each of `sharers` processes does.
 
     Raises
     ------
@@ -40,12 +40,12 @@ class Pictures:
         The cache would not fit into the free memory, or a picture cannot be read.
     """
 
-    def __init__(self, dataset: Dataset, imgsz: int, cache: str | None = None) -> None:
+    def __init__(self, dataset: Dataset, imgsz: int, cache: str | None = None, sharers: int = 1) -> None:
         self.dataset = dataset
         self._least = DETAIL * imgsz
         self._kept: list[Picture] | None = None
         if cache is not None:
-            self._refuse_if_too_large()
+            self._refuse_if_too_large(sharers)
             self._kept = [self._decode(index) for index in range(len(dataset))]
 
     def __len__(self) -> int:
@@ -73,11 +73,13 @@ class Pictures:
         factor = self._factor(max(image.size))
         return Picture(reduce(to_uint8(image.read(None), image.bit_depth), factor), factor)
 
-    def _refuse_if_too_large(self) -> None:
-        needed, free = self.nbytes(), free_memory()
+    def _refuse_if_too_large(self, sharers: int) -> None:
+        needed, free = self.nbytes() * sharers, free_memory()
         if free is not None and needed > _SHARE * free:
+            times = f" in {sharers} processes" if sharers > 1 else ""
             raise FineSpotError(
-                f"the decoded pictures take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB of memory are free",
+                f"the decoded pictures take {needed / 2**30:.1f} GiB{times}, "
+                f"but {free / 2**30:.1f} GiB of memory are free",
                 where="cache",
                 hint=f"a cache may take {_SHARE:.0%} of it; train without cache",
             )
