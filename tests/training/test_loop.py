@@ -85,6 +85,24 @@ def test_not_finite_stops_at_once_and_names_the_pictures(make_loop: Make, weight
     assert loop.progress.steps == 2
 
 
+def test_not_finite_is_found_before_saving_where_it_is_read_late(make_loop: Make, toys: type) -> None:
+    """As on a GPU; the picture that caused it is still named."""
+    task = toys.Task()
+    task.poison = 2
+    loop = make_loop(task=task)
+    loop.read_every = 100
+    with pytest.raises(FineSpotError, match=r"the loss is nan in epoch 1, iteration 1, for the pictures 2.jpg, 3.jpg"):
+        loop.fit()
+    assert loop.progress.iteration == 4
+    assert loop.keeper.rows == []
+    loop = make_loop(task=toys.Task())
+    loop.read_every = 3
+    reads: list[int] = []
+    loop.read_checks, read = lambda: (reads.append(len(loop.unread)), read())[1], loop.read_checks  # type: ignore[method-assign]
+    loop.train_epoch(0)
+    assert reads == [3, 3]
+
+
 def test_gradient_not_finite_stops(make_loop: Make, toys: type) -> None:
     class Steep(toys.Task):  # type: ignore[name-defined, misc]
         def step(self, batch):  # type: ignore[no-untyped-def]

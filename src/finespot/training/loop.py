@@ -32,6 +32,9 @@ from finespot.training.recipe import Recipe
 from finespot.training.schedule import Schedule, full_accumulation
 from finespot.training.task import Task
 
+# Losses and gradient norms that a GPU run reads at once, which is every ten iterations where each makes a step.
+_READ_EVERY = 20
+
 
 class Loader(Protocol):
     """What the loop reads: the same epoch gives the same batches."""
@@ -117,6 +120,8 @@ class Loop:
         self.schedule = Schedule.of(recipe, len(loader))
         # Only the first process validates and saves, so only it averages.
         self.ema = Ema(task.model, recipe.ema.decay, recipe.ema.tau) if fabric.is_global_zero else None
+        self.unread: list[tuple[Tensor, str, int, list[str]]] = []
+        self.read_every = 1 if fabric.device.type == "cpu" else _READ_EVERY
         self.scaler = getattr(fabric.strategy.precision, "scaler", None)
 
     def fit(self) -> None:
@@ -193,6 +198,7 @@ class Loop:
 
     def close_epoch(self, figures: Figures) -> None:
         """Validate, keep weights, figures and checkpoint. The other processes wait for the first."""
+        self.read_checks()
         row = {"epoch": self.progress.epoch, **figures.row(self.fabric), **self.settings_in_force()}
         with all_or_none(self.fabric):
             scores = self.validate(self.ema.model) if self.ema is not None and self.validation_due() else {}
@@ -239,13 +245,25 @@ class Loop:
         return bool(every) and (epoch % every == 0 or epoch == self.recipe.epochs)
 
     def check_finite(self, value: Tensor, what: str, batch: Batch) -> None:
-        """Stop before a value that is not finite gets into the weights."""
-        if not bool(torch.isfinite(value)):
-            raise FineSpotError(
-                f"the {what} is {float(value.detach())} in epoch {self.progress.epoch + 1}, "
-                f"iteration {self.progress.iteration}, for the pictures {', '.join(self.names(batch))}",
-                hint="try a lower lr, a longer warm-up, or precision=fp32",
-            )
+        """Stop where a value is not finite: at once on a CPU, before it gets into the weights.
+
+        Reading a value waits for a GPU to finish, so there they are read a few at a time, and before anything is saved.
+        """
+        self.unread.append((value.detach(), what, self.progress.iteration, self.names(batch)))
+        if len(self.unread) >= self.read_every:
+            self.read_checks()
+
+    def read_checks(self) -> None:
+        """Read the values that `check_finite` has put off, the oldest first."""
+        unread, self.unread = self.unread, []
+        if not unread or bool(torch.isfinite(torch.stack([value.float() for value, *_ in unread])).all()):
+            return
+        value, what, iteration, names = next(entry for entry in unread if not bool(torch.isfinite(entry[0])))
+        raise FineSpotError(
+            f"the {what} is {float(value)} in epoch {iteration // len(self.loader) + 1}, iteration {iteration}, "
+            f"for the pictures {', '.join(names)}",
+            hint="try a lower lr, a longer warm-up, or precision=fp32",
+        )
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch on the device, pictures in the recipe's memory layout."""

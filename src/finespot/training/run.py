@@ -166,10 +166,11 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     folder = Path(fabric.broadcast(str(made)))
     with all_or_none(fabric):
         files = RunFiles(folder, card, dataset.classes, recipe.save_every)
+        loader = _make_loader(recipe, dataset, int(task.model.stride), fabric, log)
     loop = Loop(
         recipe,
         task,
-        _make_loader(recipe, dataset, int(task.model.stride), fabric, log),
+        loader,
         fabric,
         keeper=files,
         validate=_validate_and_record(validator, files) if validator is not None else lambda model: {},
@@ -345,6 +346,7 @@ def _interrupted(loop: Loop, files: RunFiles, log: Log) -> None:
     """Keep what an unfinished epoch learnt; the checkpoint of the last finished one stays as it is."""
     if loop.ema is None:
         return
+    loop.read_checks()
     # The checkpoint knows better than the loop, which may have been validating.
     done = load_checkpoint(files.checkpoint)["progress"]["epoch"]
     files.save(files.last, loop.ema.model, done, [])
