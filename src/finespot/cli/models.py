@@ -29,7 +29,7 @@ def command(
     for name in zoo.names():
         with torch.device("meta"):
             counts[name] = zoo.count_parameters(zoo.build(zoo.architecture(name, classes)))
-    console = Console()
+    console = Console(highlight=False)
     table = Table(title=f"architectures, {classes} classes")
     table.add_column("name")
     table.add_column("parameters", justify="right")

@@ -31,7 +31,7 @@ def command(
     from finespot import metrics
 
     report = metrics.score(gt, dt, protocol, fix_id0=fix_id0)
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     console.print(report.table())
     if json is not None:
         options.write_report(json, report.to_json(split or gt.stem))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +22,9 @@ def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: 
     Usage errors print typer's message and give code 2; the function's own int result is the code, None means 0.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    app.command(name=verb, epilog=f"Example: {example}", no_args_is_help=True)(function)
+    # Alone, a verb that needs something shows its help; one that needs nothing (`models`) runs.
+    needs = any(one.default is one.empty for one in inspect.signature(function).parameters.values())
+    app.command(name=verb, epilog=f"Example: {example}", no_args_is_help=needs)(function)
     command = get_command(app)
     try:
         result = command.main(
