@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
@@ -161,5 +161,7 @@ def test_text_that_looks_like_something_else_survives_a_file(text: str) -> None:
 
 
 @given(st.text())
+@example("\x85")
+@example("\u2028 a\r\n")
 def test_every_text_survives_a_file(text: str) -> None:
     assert settings.parse(settings.dump(Home(name=text)))["name"] == text

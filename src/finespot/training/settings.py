@@ -37,6 +37,14 @@ class _Dumper(yaml.SafeDumper):
     """PyYAML's safe dumper; it quotes a text that YAML 1.2 or PyYAML's own 1.1 would read as something else."""
 
 
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Only double quotes escape line breaks such as U+0085, which other styles fold into a blank.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 for _tag, _pattern, _first in (
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
