@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from finespot.data.dataset import Dataset, Rows
+from finespot.data.findings import Findings
 from finespot.errors import FineSpotError
-from finespot.images import open_image
-from finespot.structures import Classes, Size
+from finespot.images import crop, open_image
+from finespot.structures import Classes, Size, Window
 
 # Files round coordinates to 6 decimals of the side or to 0.01 px; so much over the edge is not worth a note.
 EDGE_TOLERANCE_PX = 0.05
@@ -31,27 +33,57 @@ Corners = tuple[float, float, float, float]
 
 
 class Builder:
-    """Takes pictures and boxes in reading order, counts what it had to change, and makes the `Dataset`."""
+    """Takes pictures and boxes in reading order, counts what it had to change, and makes the `Dataset`.
 
-    def __init__(self, name: str, split: str, classes: Classes) -> None:
-        self.name, self.split, self.classes = name, split, classes
+    With `findings`, what `guard` surrounds is noted there instead of raised, and what is counted is noted one by one.
+    """
+
+    def __init__(self, name: str, split: str, classes: Classes, findings: Findings | None = None) -> None:
+        self.name, self.split, self.classes, self.findings = name, split, classes, findings
         self.notes: list[str] = []
         self.counts: Counter[str] = Counter()
+        self._path = ""  # of the picture started last, also where it could not be opened
         self._paths: list[str] = []
         self._sizes: list[Size] = []
         self._image_ids: list[int | str] = []
+        self._groups: list[str] = []
+        self._windows: list[Window | None] = []
         self._starts = [0]
         self._corners: list[Corners] = []
         self._rows: list[tuple[int, bool, float, int]] = []
         self._attributes: dict[str, list[int]] = {}
         self._seen: set[tuple[int, Corners]] = set()
 
-    def picture(self, path: str, image_id: int | str) -> Size:
-        """Start the next picture; its size (height, width) comes from the file's header."""
-        size = open_image(path).size
+    @contextmanager
+    def guard(self, where: object = "") -> Iterator[None]:
+        """Around one record (or one picture with its records): with `findings`, an error is noted and it is left out.
+
+        `where` stands in for the place of an error that names none.
+        """
+        try:
+            yield
+        except FineSpotError as error:
+            if self.findings is None:
+                raise
+            what = f"{error.what}; {error.hint}" if error.hint else error.what
+            self.findings.add("record", what, error.where if error.where is not None else where, self._path)
+
+    def picture(
+        self, path: str, image_id: int | str, *, group: str | None = None, window: Window | None = None
+    ) -> Size:
+        """Start the next picture; its size (height, width) comes from the file's header.
+
+        `window` (x1, y1, x2, y2): the picture is this part of the file, and so are all coordinates. `group` names the
+        video or scene it belongs to.
+        """
+        self._path = path
+        image = open_image(path)
+        size = image.size if window is None else crop(image, window).size
         self._paths.append(path)
         self._sizes.append(size)
         self._image_ids.append(image_id)
+        self._groups.append(path if group is None else group)
+        self._windows.append(window)
         self._starts.append(self._starts[-1])
         self._seen.clear()
         return size
@@ -76,13 +108,14 @@ class Builder:
             far = max(corners, key=abs)
             raise FineSpotError(f"expected coordinates of at most {FARTHEST_PX:.0f} px but got {far:g}", where=where)
         if min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX:
-            self.counts["clipped"] += 1
+            self._count("clipped", f"reaches over the edge: {_plain(corners)} in {width}x{height}", where)
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
         if not (np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)):
-            self.counts["empty"] += 1
+            self._count("empty", f"has no area inside the picture: {_plain(corners)} in {width}x{height}", where)
             return
         key = (label, (x1, y1, x2, y2))
-        self.counts["twice"] += key in self._seen
+        if key in self._seen:
+            self._count("twice", f"repeats an equal box of the picture: {_plain(corners)}", where)
         self._seen.add(key)
         for name in self._attributes.keys() | (attributes or {}).keys():
             column = self._attributes.setdefault(name, [0] * len(self._rows))
@@ -91,6 +124,11 @@ class Builder:
         self._rows.append((label, ignore, (x2 - x1) * (y2 - y1) if area is None else area, number))
         self._corners.append((x1, y1, x2, y2))
         self._starts[-1] += 1
+
+    def _count(self, kind: str, what: str, where: str) -> None:
+        self.counts[kind] += 1
+        if self.findings is not None:
+            self.findings.add(kind, what, where, self._path)
 
     def build(self) -> Dataset:
         """The data set, with the counts told in its notes."""
@@ -127,7 +165,13 @@ class Builder:
             image_ids=self._image_ids,
             rows=rows,
             notes=notes,
+            groups=self._groups,
+            windows=self._windows if any(self._windows) else None,
         )
+
+
+def _plain(corners: Corners) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in corners) + ")"
 
 
 def counted(count: int, one: str, many: str) -> str:

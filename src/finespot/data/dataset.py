@@ -6,6 +6,7 @@ to hand to worker processes; `annotations(i)` cuts out the rows of one picture.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finespot.errors import FineSpotError
-from finespot.images import open_image
-from finespot.registry import lookup, names
-from finespot.structures import Annotations, Boxes, Classes, Flags, Image, Labels, Size
+from finespot.data.findings import Findings
+from finespot.errors import FineSpotError, unknown
+from finespot.images import crop, open_image
+from finespot.registry import build, lookup, names
+from finespot.structures import Annotations, Boxes, Classes, Flags, Image, Labels, Size, Window
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Dataset:
     """Pictures of one split in bytewise order of their paths, with validated truth.
 
     `notes` are one-line findings of opening it ("3 boxes reached over the edge and were clipped"): nothing is
-    repaired silently, and the caller prints them.
+    repaired silently, and the caller prints them. A picture may be a window of its file (`windows`, None for the
+    whole file): then all coordinates are the window's. `groups` name what must not be torn apart by a split, such as
+    the video of a frame; by default each file is its own group.
     """
 
     def __init__(
@@ -52,11 +56,15 @@ class Dataset:
         image_ids: Sequence[int | str],
         rows: Rows,
         notes: Sequence[str] = (),
+        groups: Sequence[str] | None = None,
+        windows: Sequence[Window | None] | None = None,
     ) -> None:
         self.name, self.split, self.classes = name, split, classes
         self.notes = list(notes)
         self._paths, self._sizes, self._image_ids = list(paths), list(sizes), list(image_ids)
         self._rows = rows
+        self._groups = list(paths if groups is None else groups)
+        self._windows = None if windows is None else list(windows)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -73,9 +81,18 @@ class Dataset:
         """The id that result files use: COCO's own, else the file's stem (its path where stems repeat)."""
         return self._image_ids[index]
 
+    def window(self, index: int) -> Window | None:
+        """The part of its file that the picture is, in pixels of the upright file; None for all of it."""
+        return None if self._windows is None else self._windows[index]
+
+    def group(self, index: int) -> str:
+        """What the picture belongs to: pictures of one group never straddle splits."""
+        return self._groups[index]
+
     def image(self, index: int) -> Image:
         """The picture, opened; FineSpotError if it has vanished or broken since."""
-        return open_image(self._paths[index])
+        image, window = open_image(self._paths[index]), self.window(index)
+        return image if window is None else crop(image, window)
 
     def columns(self, index: int) -> tuple[Boxes, Labels, Flags]:
         """Boxes, labels and ignore flags of `annotations(index)`, without the cost of checking them again."""
@@ -98,32 +115,66 @@ class Dataset:
         )
 
 
-def open_dataset(spec: str | os.PathLike[str], split: str) -> Dataset:
+def open_dataset(spec: str | os.PathLike[str], split: str, findings: Findings | None = None) -> Dataset:
     """Open a split of a data set and validate all its labels and the headers of all its pictures.
 
     Parameters
     ----------
     spec:
         `x.yaml` (a YOLO data file, whose splits may be COCO files too) or `FORMAT:PLACE`: `yolo:FOLDER_OR_YAML`,
-        `coco:FOLDER`, `hit-uav:FOLDER`, or a registered format of your own.
+        `coco:FOLDER`, `hit-uav:FOLDER`, or a registered format of your own. Options of the format stand behind its
+        name: `voc,one_based=true:FOLDER`.
     split:
         Its name in the data set, such as `train` or `val`.
+    findings:
+        Where given, records and pictures that would be refused are left out and noted there instead.
 
     Raises
     ------
     FineSpotError
         The first thing that is wrong, with file and line or record.
     """
-    kind, place = _parse(spec)
-    dataset: Dataset = lookup("format", kind)().open(place, split)
+    layout, place = find_format(spec)
+    dataset: Dataset = layout.open(place, split, findings)
     return dataset
 
 
 def dataset_splits(spec: str | os.PathLike[str]) -> list[str]:
     """The splits that `open_dataset` can open."""
-    kind, place = _parse(spec)
-    splits: list[str] = lookup("format", kind)().splits(place)
+    layout, place = find_format(spec)
+    splits: list[str] = layout.splits(place)
     return splits
+
+
+def find_format(spec: str | os.PathLike[str]) -> tuple[Any, Path]:
+    """The format (an object of `finespot.data.formats`) that a data set's name means, and its place.
+
+    Raises
+    ------
+    FineSpotError
+        The format or one of its options is unknown, or no place is named.
+    """
+    kind, place = _parse(spec)
+    name, *words = kind.split(",")
+    options = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise FineSpotError(f"expected options as key=value but got '{word}'", where=os.fspath(spec))
+        options[key.replace("-", "_")] = value
+    return build("format", name, **_known_options(name, options, spec)), place
+
+
+def _known_options(name: str, options: dict[str, str], spec: object) -> dict[str, str]:
+    """The options, each of which the format takes."""
+    if options:
+        known = list(inspect.signature(lookup("format", name)).parameters)
+        for key in options:
+            if key not in known:
+                if not known:
+                    raise FineSpotError(f"the format '{name}' takes no options but got '{key}'", where=spec)
+                raise unknown(f"option of the format '{name}'", key, known, where=spec)
+    return options
 
 
 def _parse(spec: str | os.PathLike[str]) -> tuple[str, Path]:

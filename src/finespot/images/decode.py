@@ -87,6 +87,26 @@ def open_image(path: str | os.PathLike[str]) -> Image:
     return Image(size, channels, 16 if sixteen else 8, name, read)
 
 
+def crop(image: Image, window: Window) -> Image:
+    """A window (x1, y1, x2, y2) of a picture as a picture of its own.
+
+    Raises
+    ------
+    FineSpotError
+        The window reaches over the picture's edge or is empty.
+    """
+    left, top, right, bottom = window
+    height, width = image.size
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise FineSpotError(f"expected a window inside {width}x{height} pixels but got {window}", where=image.path)
+
+    def read(inner: Window | None = None) -> Pixels:
+        x1, y1, x2, y2 = inner or (0, 0, right - left, bottom - top)
+        return image.read((left + x1, top + y1, left + x2, top + y2))
+
+    return Image((bottom - top, right - left), image.channels, image.bit_depth, image.path, read)
+
+
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
     """All picture files below a folder (by extension, hidden ones left out), sorted bytewise by path with `/`.
 

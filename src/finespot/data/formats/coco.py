@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import msgspec
 
 from finespot.data.builder import Builder, Corners, bytewise, counted, no_split, number, shown, whole_number
 from finespot.data.dataset import Dataset
+from finespot.data.findings import Findings
 from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Classes
@@ -38,18 +40,18 @@ class Coco:
         _need_folder(place)
         return sorted(path.stem.removeprefix(_PREFIX) for path in (place / "annotations").glob("*.json"))
 
-    def open(self, place: Path, split: str) -> Dataset:
+    def open(self, place: Path, split: str, findings: Findings | None = None) -> Dataset:
         """Read and check one split."""
-        return self._open(place, split, None)
+        return self._open(place, split, None, findings)
 
-    def _open(self, place: Path, split: str, fold: Fold | None) -> Dataset:
+    def _open(self, place: Path, split: str, fold: Fold | None, findings: Findings | None) -> Dataset:
         splits = self.splits(place)
         candidates = [place / "annotations" / f"{prefix}{split}.json" for prefix in ("", _PREFIX)]
         found = next((path for path in candidates if path.is_file()), None)
         if found is None:
             raise no_split(split, splits, place)
         folders = [place / "images" / split, place / split, place / "images", place]
-        return read_coco(found, folders, name=place.resolve().name, split=split, fold=fold)
+        return read_coco(found, folders, name=place.resolve().name, split=split, fold=fold, findings=findings)
 
 
 def read_coco(
@@ -60,6 +62,7 @@ def read_coco(
     split: str,
     names: Sequence[str] | None = None,
     fold: Fold | None = None,
+    findings: Findings | None = None,
 ) -> Dataset:
     """Read a COCO file whose pictures lie in the first of `folders` that has them.
 
@@ -67,14 +70,7 @@ def read_coco(
     annotation records before they are used.
     """
     content = _load(file)
-    images = _by_id(content, "images", file)
     categories = _categories(content, file, names)
-    annotations = _annotations(content, images, categories, file)
-    if fold:
-        annotations = fold(annotations, str(file))
-    grouped: dict[int | str, list[Record]] = {key: [] for key in images}
-    for record in annotations:
-        grouped[record["image_id"]].append(record)
     order = [names.index(category) for category in categories.values()] if names else range(len(categories))
     label_of = dict(zip(categories, order))
     by_label = sorted(categories, key=label_of.__getitem__)
@@ -82,19 +78,34 @@ def read_coco(
         classes = Classes(tuple(categories[i] for i in by_label), tuple(by_label))
     except FineSpotError as error:
         raise FineSpotError(error.what, where=file) from error
-    builder = Builder(name, split, classes)
+    builder = Builder(name, split, classes, findings)
+    images = _by_id(content, "images", file, builder)
+    annotations = _annotations(content, images, categories, file, builder)
+    if fold:
+        annotations = fold(annotations, str(file))
+    grouped: dict[int | str, list[Record]] = {key: [] for key in images}
+    for record in annotations:
+        grouped[record["image_id"]].append(record)
     if "annotations" not in content:
         builder.notes.append(f"{file.name} has no annotations: all pictures are read as background")
-    paths = {key: _find(image, folders, file) for key, image in images.items()}
+    paths: dict[int | str, str] = {}
+    for key, image in images.items():
+        with builder.guard():
+            paths[key] = _find(image, folders, file)
     other_sizes: list[str] = []
-    for key in sorted(images, key=lambda key: bytewise(paths[key])):
-        size = builder.picture(paths[key], key)
-        height, width = (images[key].get(side) for side in ("height", "width"))
-        said = (size[0] if height is None else height, size[1] if width is None else width)
-        if said != size:
-            other_sizes.append(f"{images[key]['file_name']} is {size[1]}x{size[0]}, not {said[1]}x{said[0]}")
-        for record in grouped[key]:
-            _add(builder, record, label_of, file)
+    for key in sorted(paths, key=lambda key: bytewise(paths[key])):
+        with builder.guard(paths[key]):
+            size = builder.picture(paths[key], key)
+            height, width = (images[key].get(side) for side in ("height", "width"))
+            said = (size[0] if height is None else height, size[1] if width is None else width)
+            if said != size:
+                what = f"{images[key]['file_name']} is {size[1]}x{size[0]}, not {said[1]}x{said[0]}"
+                other_sizes.append(what)
+                if findings is not None:
+                    findings.add("size", what, _where(file, "image", key), paths[key])
+            for record in grouped[key]:
+                with builder.guard():
+                    _add(builder, record, label_of, file)
     if builder.counts["ignore"]:
         text = counted(builder.counts["ignore"], "1 annotation", "annotations")
         builder.notes.append(
@@ -164,31 +175,38 @@ def _load(file: Path) -> Record:
     return content
 
 
-def _by_id(content: Record, key: str, file: Path) -> dict[Any, Record]:
-    """Records of a list by their id; what has no usable or a repeated id is refused."""
+def _by_id(content: Record, key: str, file: Path, builder: Builder | None = None) -> dict[Any, Record]:
+    """Records of a list by their id; what has no usable or a repeated id is refused (noted, with a builder)."""
     records = content.get(key, [])
     if not isinstance(records, list):
         raise FineSpotError(f"expected a list of {key}", where=file)
     found: dict[Any, Record] = {}
     one = key.removesuffix("s") if key != "categories" else "category"
     for count, record in enumerate(records, 1):
-        if not isinstance(record, dict) or "id" not in record:
-            raise FineSpotError(f"expected a record with an id as {one} number {count} but got none", where=file)
-        identity = record["id"]
-        if key != "images" or not isinstance(identity, str):
-            identity = whole_number(identity, "id", f"{file}: {one} number {count}")
-        if identity in found:
-            raise FineSpotError(f"the id occurs more than once among the {key}", where=_where(file, one, identity))
-        found[identity] = {**record, "id": identity}
-        if key == "images" and not isinstance(record.get("file_name"), str):
-            raise FineSpotError("expected a file_name", where=_where(file, one, identity))
-        if key == "categories" and not isinstance(record.get("name"), str):
-            raise FineSpotError("expected a name", where=_where(file, one, identity))
-        if key == "images":
-            for side in ("height", "width"):
-                if record.get(side) is not None:
-                    number(record[side], side, _where(file, one, identity))
+        with builder.guard() if builder is not None else nullcontext():
+            identity = _checked_id(record, key, one, count, file)
+            if identity in found:
+                raise FineSpotError(f"the id occurs more than once among the {key}", where=_where(file, one, identity))
+            found[identity] = {**record, "id": identity}
     return found
+
+
+def _checked_id(record: Any, key: str, one: str, count: int, file: Path) -> int | str:
+    """The id of a record that has what every record of its kind must have."""
+    if not isinstance(record, dict) or "id" not in record:
+        raise FineSpotError(f"expected a record with an id as {one} number {count} but got none", where=file)
+    identity: int | str = record["id"]
+    if key != "images" or not isinstance(identity, str):
+        identity = whole_number(identity, "id", f"{file}: {one} number {count}")
+    if key == "images" and not isinstance(record.get("file_name"), str):
+        raise FineSpotError("expected a file_name", where=_where(file, one, identity))
+    if key == "categories" and not isinstance(record.get("name"), str):
+        raise FineSpotError("expected a name", where=_where(file, one, identity))
+    if key == "images":
+        for side in ("height", "width"):
+            if record.get(side) is not None:
+                number(record[side], side, _where(file, one, identity))
+    return identity
 
 
 def _categories(content: Record, file: Path, names: Sequence[str] | None) -> dict[int, str]:
@@ -203,16 +221,20 @@ def _categories(content: Record, file: Path, names: Sequence[str] | None) -> dic
     return found
 
 
-def _annotations(content: Record, images: Record, categories: Mapping[int, str], file: Path) -> list[Record]:
-    records = list(_by_id(content, "annotations", file).values())
-    for record in records:
+def _annotations(
+    content: Record, images: Mapping[Any, Any], categories: Mapping[int, str], file: Path, builder: Builder
+) -> list[Record]:
+    records = []
+    for record in _by_id(content, "annotations", file, builder).values():
         where = _where(file, "annotation", record["id"])
         image, category = record.get("image_id"), record.get("category_id")
-        if not _is_key(image, (int, float, str)) or image not in images:
-            raise FineSpotError(f"no image has the id {shown(image)}", where=where)
-        if not _is_key(category, (int, float)) or category not in categories:
-            known = ", ".join(map(str, list(categories)[:10]))
-            raise FineSpotError(f"no category has the id {shown(category)}", where=where, hint=f"there are {known}")
+        with builder.guard(where):
+            if not _is_key(image, (int, float, str)) or image not in images:
+                raise FineSpotError(f"no image has the id {shown(image)}", where=where)
+            if not _is_key(category, (int, float)) or category not in categories:
+                known = ", ".join(map(str, list(categories)[:10]))
+                raise FineSpotError(f"no category has the id {shown(category)}", where=where, hint=f"there are {known}")
+            records.append(record)
     return records
 
 

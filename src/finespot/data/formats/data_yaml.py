@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from finespot.data.builder import no_split
+from finespot.data.formats.text import read_text
 from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS, find_images
 
@@ -110,16 +111,6 @@ def _listed(data: DataYaml, file: Path) -> list[str]:
     if not found:
         raise FineSpotError("expected a list of pictures but the file is empty", where=file)
     return found
-
-
-def read_text(file: Path) -> str:
-    """A UTF-8 text file, with or without byte order mark."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FineSpotError(f"expected UTF-8 text ({error.reason} at byte {error.start})", where=file) from error
-    except OSError as error:
-        raise FineSpotError(f"cannot be read ({error.strerror})", where=file) from error
 
 
 class _Loader(yaml.BaseLoader):

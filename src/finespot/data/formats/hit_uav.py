@@ -11,6 +11,7 @@ from typing import Any
 
 from finespot.data.builder import shown
 from finespot.data.dataset import Dataset
+from finespot.data.findings import Findings
 from finespot.data.formats.coco import Coco, flag
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -22,9 +23,9 @@ Record = dict[str, Any]
 class HitUav(Coco):
     """COCO layout with class-free regions."""
 
-    def open(self, place: Path, split: str) -> Dataset:
+    def open(self, place: Path, split: str, findings: Findings | None = None) -> Dataset:
         """Read and check one split."""
-        return self._open(place, split, _fold)
+        return self._open(place, split, _fold, findings)
 
 
 def _fold(records: list[Record], file: str) -> list[Record]:

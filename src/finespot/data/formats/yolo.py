@@ -17,8 +17,10 @@ from pathlib import Path
 
 from finespot.data.builder import Builder, Corners, bytewise, counted
 from finespot.data.dataset import Dataset
+from finespot.data.findings import Findings
 from finespot.data.formats.coco import read_coco
-from finespot.data.formats.data_yaml import DataYaml, read_data_yaml, read_text, split_pictures, split_place
+from finespot.data.formats.data_yaml import DataYaml, read_data_yaml, split_pictures, split_place
+from finespot.data.formats.text import read_text
 from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS
 from finespot.registry import register
@@ -45,17 +47,17 @@ class Yolo:
         """The splits that the YAML names."""
         return list(read_data_yaml(_yaml_file(place)).splits)
 
-    def open(self, place: Path, split: str) -> Dataset:
+    def open(self, place: Path, split: str, findings: Findings | None = None) -> Dataset:
         """Read and check one split."""
         data = read_data_yaml(_yaml_file(place))
         notes = list(data.notes)
         places = [split_place(data, value, notes) for value in data.value(split)]
         if len(places) == 1 and places[0].suffix.lower() == ".json":
-            return _open_coco(data, places[0], split, notes)
-        builder = Builder(data.file.stem, split, Classes(data.names))
+            return _open_coco(data, places[0], split, notes, findings)
+        builder = Builder(data.file.stem, split, Classes(data.names), findings)
         builder.notes += notes
         pictures = _pictures(data, places, builder)
-        _refuse_orphans(pictures, [one for one in places if one.is_dir()])
+        _refuse_orphans(pictures, [one for one in places if one.is_dir()], builder)
         _read_all(pictures, builder)
         return builder.build()
 
@@ -70,11 +72,11 @@ def label_path(picture: str) -> str:
     return f"{head}/labels/{tail}.txt" if found else f"{stem}.txt"
 
 
-def _open_coco(data: DataYaml, file: Path, split: str, notes: list[str]) -> Dataset:
+def _open_coco(data: DataYaml, file: Path, split: str, notes: list[str], findings: Findings | None) -> Dataset:
     stem = file.stem.removeprefix("instances_")
     root = data.root
     folders = [root / "images" / stem, root / "images" / split, root / stem, root / "images", root, file.parent]
-    dataset = read_coco(file, folders, name=data.file.stem, split=split, names=data.names)
+    dataset = read_coco(file, folders, name=data.file.stem, split=split, names=data.names, findings=findings)
     dataset.notes[:0] = notes
     return dataset
 
@@ -103,7 +105,7 @@ def _pictures(data: DataYaml, places: Iterable[Path], builder: Builder) -> list[
     return pictures
 
 
-def _refuse_orphans(pictures: list[str], folders: list[Path]) -> None:
+def _refuse_orphans(pictures: list[str], folders: list[Path], builder: Builder) -> None:
     """Refuse a label file without picture: the picture was lost, or the label is named wrongly."""
     places = {os.path.dirname(picture) for picture in pictures}
     for folder in folders:
@@ -120,12 +122,13 @@ def _refuse_orphans(pictures: list[str], folders: list[Path]) -> None:
             if _extension(name) != ".txt" or name.startswith(".") or name in _NO_LABELS:
                 continue
             stem = os.path.splitext(name)[0]
-            if stem not in stems and stem.removesuffix(IGNORE_SUFFIX) not in stems:
-                raise FineSpotError(
-                    f"the label file has no picture in {place}",
-                    where=os.path.join(labels, name),
-                    hint="add the picture or remove the label file",
-                )
+            with builder.guard():
+                if stem not in stems and stem.removesuffix(IGNORE_SUFFIX) not in stems:
+                    raise FineSpotError(
+                        f"the label file has no picture in {place}",
+                        where=os.path.join(labels, name),
+                        hint="add the picture or remove the label file",
+                    )
 
 
 def _picture_folder(labels: str, below: str, folder: str) -> str:
@@ -149,24 +152,23 @@ def _read_all(pictures: list[str], builder: Builder) -> None:
     label_files = {label_path(picture) for picture in pictures}
     absent = 0
     for picture, image_id in zip(pictures, image_ids):
-        size = builder.picture(picture, image_id)
-        label_file = label_path(picture)
-        if os.path.isfile(label_file):
-            for label, corners, number in _read_file(label_file, len(builder.classes)):
-                builder.box(_in_pixels(corners, size), label, where=f"{label_file}:{number}")
-        else:
-            absent += 1
-        side_file = f"{label_file.removesuffix('.txt')}{IGNORE_SUFFIX}.txt"
-        if side_file not in label_files and os.path.isfile(side_file):  # not the labels of a picture a.ignore.jpg
-            for label, corners, number in _read_file(side_file, len(builder.classes), lowest=-1):
-                builder.box(_in_pixels(corners, size), label, where=f"{side_file}:{number}", ignore=True)
-    if absent > MAX_ABSENT * len(pictures):
-        raise FineSpotError(
-            f"{absent} of {len(pictures)} label files do not exist",
-            where=label_path(pictures[0]),
-            hint="labels belong where the last folder 'images' of a picture's path is replaced by 'labels'; "
-            "an empty file says that a picture holds no object",
-        )
+        with builder.guard(picture):
+            size = builder.picture(picture, image_id)
+            label_file = label_path(picture)
+            absent += not os.path.isfile(label_file)
+            if os.path.isfile(label_file):
+                _read_file(label_file, size, builder, ignore=False)
+            side_file = f"{label_file.removesuffix('.txt')}{IGNORE_SUFFIX}.txt"
+            if side_file not in label_files and os.path.isfile(side_file):  # not the labels of a picture a.ignore.jpg
+                _read_file(side_file, size, builder, ignore=True)
+    with builder.guard():
+        if absent > MAX_ABSENT * len(pictures):
+            raise FineSpotError(
+                f"{absent} of {len(pictures)} label files do not exist",
+                where=label_path(pictures[0]),
+                hint="labels belong where the last folder 'images' of a picture's path is replaced by 'labels'; "
+                "an empty file says that a picture holds no object",
+            )
     if absent:
         text = counted(absent, "1 label file absent", "label files absent")
         builder.notes.append(f"{text} (read as background)")
@@ -186,13 +188,14 @@ def _in_pixels(corners: Corners, size: Size) -> Corners:
     return corners[0] * width, corners[1] * height, corners[2] * width, corners[3] * height
 
 
-def _read_file(file: str, classes: int, lowest: int = 0) -> list[tuple[int, Corners, int]]:
-    """Label (from `lowest`), normalized corners and line number of each line that is not blank."""
-    return [
-        (*_read_line(fields, classes, lowest, f"{file}:{number}"), number)
-        for number, line in enumerate(read_text(Path(file)).splitlines(), 1)
-        if (fields := line.rstrip().rstrip(",").split())
-    ]
+def _read_file(file: str, size: Size, builder: Builder, *, ignore: bool) -> None:
+    """Add each line that is not blank; a file of ignore regions knows the class -1."""
+    for number, line in enumerate(read_text(Path(file)).splitlines(), 1):
+        if fields := line.rstrip().rstrip(",").split():
+            where = f"{file}:{number}"
+            with builder.guard(where):
+                label, corners = _read_line(fields, len(builder.classes), -1 if ignore else 0, where)
+                builder.box(_in_pixels(corners, size), label, where=where, ignore=ignore)
 
 
 def _read_line(fields: list[str], classes: int, lowest: int, where: str) -> tuple[int, Corners]:
