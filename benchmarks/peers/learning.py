@@ -3,7 +3,8 @@
     .peers/run -m benchmarks.peers.learning --epochs 60 --seeds 0 1 2 [--minutes 9] [--json FILE]
 
 Both train with their own loop and their own augmentation at the same settings (mosaic closed in the last 10 epochs,
-SGD lr 0.01 to 0.0001, momentum 0.937, decay 5e-4, 3 epochs of warm-up, 64 pictures per step, moving average), then
+SGD lr 0.01 to 0.0001, momentum 0.937, decay 5e-4, 3 epochs of warm-up, `--nominal-batch` pictures per step, moving
+average), then
 the averaged weights of the last epoch of either side are loaded into FineSpot and scored on val with the same
 prediction and the COCO protocol, so that only the training differs. Ignore regions: FineSpot's loader reads them from
 the COCO files and leaves points in them out of the class loss; `--ours-from yolo` reads the label files that the peer
@@ -36,7 +37,8 @@ SGD = {"lr0": 0.01, "lrf": 0.01, "momentum": 0.937, "weight_decay": 5e-4, "warmu
 
 def run_name(options: argparse.Namespace, side: str, seed: int) -> str:
     source = f"-{options.ours_from}" if side == "finespot" else ""
-    return f"learning-{options.model}-{options.imgsz}-{options.epochs}-{options.batch}-{side}{source}-{seed}"
+    size = f"{options.imgsz}-{options.epochs}-{options.batch}-{options.nominal_batch}"
+    return f"learning-{options.model}-{size}-{side}{source}-{seed}"
 
 
 def train_ours(options: argparse.Namespace, seed: int) -> tuple[Any, float]:
@@ -54,6 +56,7 @@ def train_ours(options: argparse.Namespace, seed: int) -> tuple[Any, float]:
             "epochs": options.epochs,
             "imgsz": options.imgsz,
             "batch": options.batch,
+            "nominal_batch": options.nominal_batch,
             "seed": seed,
             "val": {"every": 0},
             "patience": 0,
@@ -81,7 +84,7 @@ def train_theirs(options: argparse.Namespace, seed: int) -> tuple[Any, float]:
         "epochs": options.epochs,
         "optimizer": "SGD",
         **SGD,
-        "nbs": 64,
+        "nbs": options.nominal_batch,
         "close_mosaic": 10,
         "seed": seed,
         "device": "cpu" if options.device == "cpu" else "0",
@@ -132,7 +135,7 @@ def run_one(options: argparse.Namespace, side: str, seed: int) -> dict[str, Any]
 
 
 def key_of(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("model", "imgsz", "epochs", "batch", "ours_from")
+    names = ("model", "imgsz", "epochs", "batch", "nominal_batch", "ours_from")
     return {name: getattr(options, name) for name in names}
 
 
@@ -192,6 +195,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--nominal-batch", type=int, default=64, help="pictures of an optimizer step, both sides")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--ours-from", choices=("coco", "yolo"), default="coco", help="files that FineSpot reads")
