@@ -94,6 +94,11 @@ class Dataset:
         image, window = open_image(self._paths[index]), self.window(index)
         return image if window is None else crop(image, window)
 
+    @property
+    def rows(self) -> Rows:
+        """The annotations of all pictures as flat arrays, for what looks at a whole split at once."""
+        return self._rows
+
     def columns(self, index: int) -> tuple[Boxes, Labels, Flags]:
         """Boxes, labels and ignore flags of `annotations(index)`, without the cost of checking them again."""
         part = slice(int(self._rows.starts[index]), int(self._rows.starts[index + 1]))

@@ -3,13 +3,15 @@
 Keys and rules as the Ultralytics documentation describes them. Differs: `path` is relative to the YAML file first
 and to the working directory second, and which one was used is noted; a `download` script is never run; names are
 read as they are written (`no` and `007` stay text, where YAML 1.1 makes a truth value and a number of them); a key
-that occurs twice is refused, where others keep the last.
+that occurs twice is refused, where others keep the last. Besides train..., val... and test... every key is a split
+whose value is an existing folder or list file, because data sets of other layouts have splits of other names.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from typing import Any
 import yaml
 
 from finespot.data.builder import no_split
+from finespot.data.formats.splits import ordered
 from finespot.data.formats.text import read_text
 from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS, find_images
 
 _KNOWN_SPLITS = ("train", "val", "test")
+_NO_FOLDING = 1 << 30
+_NO_SPLITS = ("path", "names", "nc", "channels", "download", "validation")
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,10 @@ class DataYaml:
         return values
 
 
-def read_data_yaml(file: Path) -> DataYaml:
+def read_data_yaml(file: Path, root: Path | None = None) -> DataYaml:
     """Read a data YAML and check its classes; `notes` say what was found on the way.
+
+    `root` stands in for what the YAML says under `path`.
 
     Raises
     ------
@@ -58,26 +65,59 @@ def read_data_yaml(file: Path) -> DataYaml:
     notes: list[str] = []
     if "download" in content:
         notes.append(f"{file.name} has a download entry; it is never run")
+    root_notes: list[str] = []
+    if root is None:
+        root = _root(str(content.get("path") or ""), file, root_notes)
+    elif path := content.get("path"):
+        root_notes.append(f"path '{path}' does not exist; {root} is used")
     splits = {}
     for key, value in content.items():
         name = "val" if key == "validation" and "val" not in content else key
-        if name.startswith(_KNOWN_SPLITS) and value:
+        if value and (name.startswith(_KNOWN_SPLITS) or _is_split(name, value, root)):
             splits[name] = value
         if name != key:
             notes.append(f"{file.name} says 'validation'; read as 'val'")
-    order = {name: position for position, name in enumerate(_KNOWN_SPLITS)}
-    splits = dict(sorted(splits.items(), key=lambda item: (order.get(item[0], 3), item[0])))
-    root = _root(str(content.get("path") or ""), file, notes)
-    return DataYaml(file, names, splits, root, tuple(notes))
+    splits = {name: splits[name] for name in ordered(splits)}
+    return DataYaml(file, names, splits, root, (*notes, *root_notes))
+
+
+def _is_split(key: str, value: object, root: Path) -> bool:
+    """Whether a key of another name than train..., val... or test... names a split."""
+    if key in _NO_SPLITS or not isinstance(value, str):
+        return False
+    return os.path.isdir(root / value) or (value.endswith(".txt") and os.path.isfile(root / value))
+
+
+def data_yaml_text(names: Sequence[str], places: Mapping[str, str]) -> str:
+    """A data YAML without `path`, so that the folder can be moved; `places` maps splits to folders or lists.
+
+    Names are quoted, so that every reader takes them as text. They form a list, which older readers need too.
+
+    Raises
+    ------
+    FineSpotError
+        A split has the name of another key.
+    """
+    for split in places:
+        if split in _NO_SPLITS:
+            raise FineSpotError(f"a data YAML cannot hold a split named '{split}'", hint="give the split another name")
+    head = yaml.safe_dump(dict(places), sort_keys=False, allow_unicode=True, width=_NO_FOLDING) if places else ""
+    rows = [f"- {_quoted(name)}  # {number}\n" for number, name in enumerate(names)]
+    return f"{head}nc: {len(names)}\nnames:\n{''.join(rows)}"
+
+
+def _quoted(text: str) -> str:
+    quoted: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=_NO_FOLDING)
+    return quoted.rstrip("\n")
 
 
 def split_place(data: DataYaml, value: str, notes: list[str]) -> Path:
     """The existing folder or file that one value of a split means, relative to the root."""
     place = data.root / value
-    if place.exists():
+    if os.path.exists(place):
         return place
     stripped = data.root / value[3:]
-    if value.startswith("../") and stripped.exists():
+    if value.startswith("../") and os.path.exists(stripped):
         notes.append(f"'{value}' does not exist; '{value[3:]}' is used")
         return stripped
     raise FineSpotError(f"'{value}' does not exist", where=data.file, hint=f"expected it below {data.root}")
@@ -103,8 +143,9 @@ def _listed(data: DataYaml, file: Path) -> list[str]:
         if not name:
             continue
         # "./" means the list's own folder; other tools take the rest from the working directory, so that is last.
-        candidates = [file.parent / name, data.root / name, Path(name)]
-        path = next((one for one in candidates if one.is_file()), None)
+        # Annotation tools write "data/" for the folder itself.
+        candidates = [file.parent / name, data.root / name, data.root / name.removeprefix("data/"), Path(name)]
+        path = next((one for one in candidates if os.path.isfile(one)), None)
         if path is None:
             raise FineSpotError(f"the picture {name} does not exist", where=f"{file}:{number}")
         found.append(os.path.abspath(path))
@@ -160,7 +201,7 @@ def _names(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
         names = [by_id[number] for number in range(len(by_id))]
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         raise FineSpotError("expected 'names' as a list of names or as a mapping from id to name", where=file)
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, times in Counter(names).items() if times > 1)
     if doubled:
         raise FineSpotError(f"class names must differ, but {', '.join(doubled)} occurs more than once", where=file)
     count = content.get("nc")
@@ -172,11 +213,11 @@ def _names(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
 def _root(path: str, file: Path, notes: list[str]) -> Path:
     beside = file.parent / path
     if not path or Path(path).is_absolute():
-        if not beside.is_dir():
+        if not os.path.isdir(beside):
             raise FineSpotError(f"the folder under 'path' does not exist: {path}", where=file)
         return beside
     for root, what in ((beside, "the YAML file"), (Path(path), "the working directory")):
-        if root.is_dir():
+        if os.path.isdir(root):
             notes.append(f"path '{path}' is taken relative to {what}: {os.path.abspath(root)}")
             return root
     raise FineSpotError(

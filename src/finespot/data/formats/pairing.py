@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from finespot.data.builder import Builder, bytewise
+from finespot.data.builder import Builder, bytewise, counted
 from finespot.errors import FineSpotError
 from finespot.images import find_images
+
+# More label files missing than this share, and the folder is more likely wrong than the pictures empty.
+MAX_ABSENT = 0.9
 
 
 def by_stem(folder: Path) -> dict[str, str]:
@@ -36,3 +40,24 @@ def refuse_orphans(labels: dict[str, Path], pictures: dict[str, str], folder: Pa
                 where=labels[stem],
                 hint="add the picture or remove the label file",
             )
+
+
+def tell_absent(absent: Sequence[object], pictures: int, hint: str, builder: Builder) -> None:
+    """Note how many of the pictures lack their label file (`absent` holds the paths); refuse it where nearly all do."""
+    with builder.guard():
+        if len(absent) > MAX_ABSENT * pictures:
+            raise FineSpotError(f"{len(absent)} of {pictures} label files do not exist", where=absent[0], hint=hint)
+    if absent:
+        text = counted(len(absent), "1 label file absent", "label files absent")
+        builder.notes.append(f"{text} (read as background)")
+
+
+def label_stems(names: Sequence[str], where: object) -> list[str]:
+    """The stems of picture files that are to be written with a label file each; two equal ones are refused."""
+    found: dict[str, str] = {}
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        if stem in found:
+            raise FineSpotError(f"{name} and {found[stem]} would share a label file", where=where)
+        found[stem] = name
+    return list(found)
