@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from finespot.data.dataset import Dataset
 from finespot.data.findings import Findings
@@ -64,7 +64,9 @@ class Part:
 class Writable(Protocol):
     """A format that also writes."""
 
-    keeps: ClassVar[Keeps]
+    @property
+    def keeps(self) -> Keeps:
+        """What comes back when the data set is read again."""
 
     def picture(self, split: str, name: str) -> str:
         """Where a picture of this file name belongs, below the data set's folder, with `/`."""
