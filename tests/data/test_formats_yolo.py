@@ -9,6 +9,7 @@ import pytest
 from data_factory import MakeYolo, save_picture
 
 from finespot.data import dataset_splits, open_dataset
+from finespot.data.formats.text import real, whole
 from finespot.data.formats.yolo import label_path
 from finespot.errors import FineSpotError
 
@@ -68,6 +69,8 @@ def test_rotated_boxes_of_nine_fields_become_envelopes(make_yolo: MakeYolo) -> N
         ("0 0.5 0.5 0.1 0.1 0.9", "confidence"),
         ("0 0.5 0.5 0.1 0.1 0.9 0.8 0.7", "got 8 fields"),
         ("car 0.5 0.5 0.1 0.1", "expected numbers"),
+        ("0 0_5 0.5 0.1 0.1", "expected numbers but got '0 0_5 0.5 0.1 0.1'"),
+        ("0_1 0.5 0.5 0.1 0.1", "expected numbers"),
     ],
 )
 def test_faulty_lines_name_file_and_line(make_yolo: MakeYolo, line: str, message: str) -> None:
@@ -75,6 +78,15 @@ def test_faulty_lines_name_file_and_line(make_yolo: MakeYolo, line: str, message
     with pytest.raises(FineSpotError, match=message) as caught:
         open_dataset(file, "train")
     assert "labels/train/a.txt:3:" in str(caught.value)
+
+
+def test_an_underscore_makes_no_number_of_a_word() -> None:
+    for text in ("0_5", "1_000", "_1"):
+        with pytest.raises(FineSpotError, match=f"a.txt:1: expected a number as left but got '{text}'"):
+            real(text, "left", "a.txt:1")
+        with pytest.raises(FineSpotError, match=f"expected a number as category but got '{text}'"):
+            whole(text, "category", "a.txt:1")
+    assert (real(" 1e2", "left", ""), whole("12.0", "category", "")) == (100, 12)
 
 
 def test_binary_labels(make_yolo: MakeYolo, tmp_path: Path) -> None:
@@ -90,7 +102,8 @@ def test_clipping_is_counted_and_rounding_is_not(make_yolo: MakeYolo) -> None:
     np.testing.assert_allclose(dataset.annotations(0).boxes, [[188, 45, 200, 55], [190, 45, 200, 55]], atol=1e-3)
     assert dataset.notes == [
         "1 box reached over the edge and was clipped",
-        "2 boxes without area were dropped",
+        "1 box without area was dropped",
+        "1 box outside its picture was dropped",
     ]
 
 
@@ -104,6 +117,18 @@ def test_absent_and_empty_label_files(make_yolo: MakeYolo) -> None:
     dataset = open_dataset(make_yolo({"a": "0 0.5 0.5 0.1 0.1", "b": "", "c": None}), "train")
     assert [len(dataset.annotations(i)) for i in range(3)] == [1, 0, 0]
     assert dataset.notes == ["1 label file absent (read as background)"]
+
+
+def test_label_files_with_their_extension_in_capitals(make_yolo: MakeYolo, tmp_path: Path) -> None:
+    file = make_yolo({"a": None, "b": ""})
+    (tmp_path / "labels/train/a.TXT").write_text("1 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "labels/train/a.ignore.TXT").write_text("-1 0.25 0.5 0.5 1\n")
+    dataset = open_dataset(file, "train")
+    assert dataset.annotations(0).labels.tolist() == [1, -1]
+    assert dataset.notes == []
+    (tmp_path / "labels/train/a.TXT").write_text("7 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(FineSpotError, match=r"a\.TXT:1: expected a class"):
+        open_dataset(file, "train")
 
 
 def test_nearly_all_labels_absent_is_an_error(make_yolo: MakeYolo) -> None:
@@ -162,6 +187,11 @@ def test_order_is_bytewise_and_ids_are_stems(make_yolo: MakeYolo, tmp_path: Path
     save_picture(tmp_path / "images/train/a.png")
     dataset = open_dataset(file, "train")
     assert {"sub/a", "a"} <= {dataset.image_id(i) for i in range(6)}, "paths where stems repeat"
+    save_picture(tmp_path / "images/train/a.jpg")
+    dataset = open_dataset(file, "train")
+    found = [dataset.image_id(i) for i in range(7)]
+    assert found == ["B.png", "a-1.png", "a.jpg", "a.png", "a10.png", "b.png", "sub/a.png"], "extensions where paths do"
+    assert "1 picture shares its label file" in dataset.notes
 
 
 def test_broken_picture_names_it(make_yolo: MakeYolo, tmp_path: Path) -> None:

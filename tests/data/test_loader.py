@@ -9,34 +9,18 @@ import numpy as np
 import pytest
 import torch
 from data_factory import MakeYolo
+from loader_factory import EVERYTHING, ROOT, assert_equal, loader
 
-from finespot.data import Augment, Dataset, TrainLoader, open_dataset
+from finespot.data import Augment, Dataset, open_dataset
 from finespot.data import pictures as pictures_module
 from finespot.data.pictures import Pictures, free_memory
 from finespot.errors import FineSpotError
 from finespot.structures import Batch
 
-ROOT = Path(__file__).parents[2] / "samples" / "hit-uav"
-EVERYTHING = Augment(degrees=5, mixup=0.5, copy_paste=0.5, flip_ud=0.5)
-
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return open_dataset(f"hit-uav:{ROOT}", "train")
-
-
-def loader(dataset: Dataset, **options: object) -> TrainLoader:
-    return TrainLoader(dataset, **{"imgsz": 128, "batch": 3, **options})  # type: ignore[arg-type]
-
-
-def assert_equal(one: list[Batch], other: list[Batch]) -> None:
-    assert len(one) == len(other)
-    for a, b in zip(one, other):
-        assert a.indices == b.indices
-        assert torch.equal(a.images, b.images)
-        for name in ("boxes", "labels", "image", "ignore"):
-            assert torch.equal(getattr(a.targets, name), getattr(b.targets, name)), name
-        assert (a.placements, dict(a.dropped)) == (b.placements, dict(b.dropped))
 
 
 def test_form_of_a_batch(dataset: Dataset) -> None:
@@ -53,15 +37,17 @@ def test_form_of_a_batch(dataset: Dataset) -> None:
     assert sorted(index for batch in batches for index in batch.indices) == list(range(8))
 
 
-def test_same_batches_with_workers_and_cache(dataset: Dataset) -> None:
+def test_same_batches_with_workers_and_cache(dataset: Dataset, tmp_path: Path) -> None:
     options = {"imgsz": 64, "multi_scale": 0.5}  # so small that pictures are reduced before
     plain = loader(dataset, **options)
     with_workers = loader(dataset, workers=2, **options)
     with_cache = loader(dataset, cache="ram", **options)
+    on_disk = loader(dataset, cache="disk", cache_folder=tmp_path, **options)
     for epoch, augment in ((0, EVERYTHING), (1, EVERYTHING.closed())):
         expected = list(plain.epoch(epoch, augment))
         assert_equal(expected, list(with_workers.epoch(epoch, augment)))
         assert_equal(expected, list(with_cache.epoch(epoch, augment)))
+        assert_equal(expected, list(on_disk.epoch(epoch, augment)))
 
 
 def test_cache_is_shared_with_workers(dataset: Dataset) -> None:
@@ -175,6 +161,7 @@ def test_a_picture_that_changes_its_size(make_yolo: MakeYolo, tmp_path: Path) ->
         ({"seed": -1}, "seed: expected 0 or more"),
         ({"rank": 2, "world": 2}, "rank: expected 0 to 1 but got 2"),
         ({"cache": "rom"}, "cache: unknown cache 'rom'; did you mean ram"),
+        ({"cache": "disc"}, "cache: unknown cache 'disc'; did you mean disk"),
         ({"multi_scale": 1.0}, "multi_scale: expected 0 to below 1"),
         ({"drop_small": -1.0}, "drop_small: expected 0 or more pixels"),
     ],

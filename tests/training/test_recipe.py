@@ -10,6 +10,7 @@ from finespot.data import Augment
 from finespot.errors import FineSpotError
 from finespot.training import recipe as recipes
 from finespot.training import settings
+from finespot.training.checkpoint import seed_all
 from finespot.training.recipe import AdamW, Recipe, Sgd, load_recipe
 
 
@@ -46,20 +47,31 @@ def test_order_of_overrides_does_not_matter_for_the_optimizer() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["optimizer=adamw", "momentum=0.9"], "unknown recipe key 'optimizer.momentum'"),
+        (
+            ["optimizer=adamw", "momentum=0.9"],
+            "unknown recipe key 'optimizer.momentum': adamw has none; its keys are lr, betas, weight_decay, warmup",
+        ),
         (["epoch=3"], "unknown recipe key 'epoch'; did you mean epochs?"),
         (["lr0=0.1"], "unknown recipe key 'lr0'; did you mean optimizer.lr?"),
-        (["imgsz=big"], "imgsz=big: expected a whole number of 1 or more but got 'big'"),
+        (["imgsz=big"], "imgsz=big: expected a whole number from 1 to 16384 but got 'big'"),
         (["epochs=0"], "epochs=0: expected a whole number of 1 or more but got '0'"),
         (["patience"], "expected key=value but got 'patience'"),
         (["augment.mosaic=2"], "augment.mosaic"),
-        (["cache=tape"], "cache=tape: expected ram, or null but got 'tape'"),
+        (["imgsz=100000000"], "imgsz=100000000: expected a whole number from 1 to 16384 but got '100000000'"),
+        (["seed=9223372036854775808"], "expected a whole number from 0 to 9223372036854775807 but got"),
+        ([f"seed={10**30}"], "expected a whole number from 0 to 9223372036854775807 but got"),
+        (["cache=tape"], "cache=tape: expected one of ram, disk, or null but got 'tape'"),
     ],
 )
 def test_wrong_overrides(words: list[str], message: str) -> None:
     with pytest.raises(FineSpotError) as caught:
         load_recipe("default", words)
     assert message in str(caught.value)
+
+
+def test_every_seed_that_is_taken_can_be_used() -> None:
+    seed_all(load_recipe("default", [f"seed={2**63 - 1}"]).seed)
+    seed_all(0)
 
 
 def test_python_values() -> None:

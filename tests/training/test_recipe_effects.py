@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from finespot import inference, weights
 from finespot.data import TrainLoader
 from finespot.errors import FineSpotError
+from finespot.structures import Tiling
 from finespot.training import RunResult, load_recipe, settings, train
 from finespot.training import run as running
 from finespot.training import validator as validating
@@ -82,6 +84,11 @@ ELSEWHERE = {
     "channels_last": "test_loop.test_channels_last_reaches_pictures_and_weights",
     "workers": "test_other_keys",
     "cache": "test_other_keys",
+    "cache_folder": "test_workers_and_cache_change_no_number",
+    "tile.size": "test_tiles_while_training",
+    "tile.overlap": "test_tiles_while_training",
+    "tile.min_visible": "test_tiles_while_training",
+    "tile.keep_empty": "test_tiles_while_training",
     "deterministic": "test_deterministic",
     "patience": "test_loop.test_early_stop",
     "val.every": "test_loop.test_validation_every_other_epoch_and_the_last",
@@ -108,6 +115,10 @@ def digest(result: RunResult) -> list[tuple[str, float]]:
 
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    _undraw(monkeypatch)
+
+
+def _undraw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFiles, "draw", lambda self: None)
     monkeypatch.setattr(RunFiles, "first_batches", lambda self, batch: None)
     monkeypatch.setattr(running, "draw_report", lambda *args: [])
@@ -191,15 +202,105 @@ def test_licence_and_own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(FineSpotError, match="the weights name code outside FineSpot") as caught:
         go(tmp_path, f"model={result.best}")
     assert neck in str(caught.value)
-    assert go(tmp_path, f"model={result.best}", neck, "epochs=1").best.is_file()
+    tuned = go(tmp_path, f"model={result.best}", neck, "epochs=1", "data_licence=ODbL 1.0")
+    assert weights.read_card(tuned.best).data_licence == "ODbL 1.0; CC BY 4.0"
     with pytest.raises(FineSpotError, match="unknown yolo11 option 'nek'"):
         go(tmp_path, "options.nek=x")
+
+
+@pytest.mark.parametrize(
+    ("own", "inherited", "joined"),
+    [
+        ("", "", ""),
+        ("CC0", "", "CC0"),
+        ("", "CC BY 4.0", "CC BY 4.0"),
+        ("CC BY 4.0", "CC BY 4.0", "CC BY 4.0"),
+        ("CC0", "CC0; CC BY 4.0", "CC0; CC BY 4.0"),
+    ],
+)
+def test_licences_of_all_training_data_are_joined(own: str, inherited: str, joined: str) -> None:
+    dataset = running.open_dataset(DATA, "val")
+    architecture = weights.read_card("hit-uav-n").architecture
+    card = running.make_card(Recipe(data_licence=own), architecture, dataset, "x.safetensors", inherited)
+    assert card.data_licence == joined
 
 
 @pytest.mark.slow
 def test_workers_and_cache_change_no_number(base: list[tuple[str, float]], tmp_path: Path) -> None:
     assert digest(go(tmp_path, "workers=2")) == base
     assert digest(go(tmp_path, "cache=ram")) == base
+    assert digest(go(tmp_path, "cache=disk", f"cache_folder={tmp_path / 'cache'}")) == base
+    assert len(list((tmp_path / "cache").rglob("*.pixels"))) == 8
+
+
+@pytest.mark.slow
+def test_tiles_while_training(base: list[tuple[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tiled(*words: str) -> RunResult:
+        return go(tmp_path, "epochs=1", "tile.size=320", "batch=16", *words)
+
+    plain = tiled()
+    found = [digest(plain), *(digest(tiled(f"tile.{key}")) for key in ("overlap=0.5", "min_visible=1", "keep_empty=1"))]
+    assert all(one not in (base, *found[:number]) for number, one in enumerate(found))
+    # Validation, in the run and with its weights, and prediction cut pictures alike.
+    asked: list[Any] = []
+    validation = sys.modules["finespot.inference.validate"]
+    walk = validation.walk
+
+    def watched(session: Any, entries: Any, settings: Any, *rest: Any) -> Any:
+        asked.append(settings.scaling.tiling)
+        return walk(session, entries, settings, *rest)
+
+    monkeypatch.setattr(validation, "walk", watched)
+    scored = tiled("val.every=1")
+    assert asked == [Tiling(320, 0.2)] * 2
+    assert weights.read_card(scored.best).tiling == Tiling(320, 0.2)
+    assert weights.read_card(go(tmp_path, "epochs=1").best).tiling is None
+
+
+@pytest.mark.slow
+def test_a_run_on_tiles_goes_on_as_if_it_had_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["tile.size=320", "batch=16", "mixup=0.5"]
+    whole = digest(go(tmp_path, "name=whole", *words))
+    close = Loop.close_epoch
+
+    def stopping(self: Loop, figures: Any) -> None:
+        close(self, figures)
+        if self.progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "close_epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path, "name=cut", *words)
+    monkeypatch.undo()
+    _undraw(monkeypatch)
+    assert digest(train(resume=tmp_path / "cut", quiet=True, cache="disk", cache_folder=tmp_path / "cache")) == whole
+
+
+def far(pred: torch.Tensor, target: torch.Tensor, *, stride: torch.Tensor, image_size: object) -> torch.Tensor:
+    """A box loss of a user's own."""
+    return (pred - target).abs().sum(1) / stride
+
+
+class Far:
+    """One that is made first."""
+
+    def __call__(self, *boxes: torch.Tensor, stride: torch.Tensor, image_size: object) -> torch.Tensor:
+        return far(*boxes, stride=stride, image_size=image_size)
+
+
+def make_far() -> Far:
+    return Far()
+
+
+made = Far()
+
+
+@pytest.mark.parametrize("name", ["far", "Far", "make_far", "made"])
+def test_box_loss_of_ones_own(name: str) -> None:
+    recipe = load_recipe("default", [f"box_loss={__name__}:{name}"])
+    loss = Detect(recipe, running.Classes(("a", "b")), print).model.head.criterion.box_loss
+    boxes = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[5.0, 5, 9, 9]])
+    assert loss(*boxes, stride=torch.tensor([8.0]), image_size=(16, 16)).tolist() == [3.0]
 
 
 def test_losses_by_name() -> None:
@@ -236,7 +337,8 @@ def test_validation_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     validate: Callable[..., Any] = inference.validate
 
     def watched(session: Any, dataset: Any, **keys: Any) -> Any:
-        asked.append(keys)
+        asked.append({key: value for key, value in keys.items() if key != "progress"})
+        assert callable(keys["progress"])
         return validate(session, dataset, **keys)
 
     monkeypatch.setattr(validating.inference, "validate", watched)

@@ -1,12 +1,13 @@
 """The command line: `finespot VERB ...`, one thin module a verb.
 
 This module decides which verb is meant and turns errors into one line and an exit code; it loads neither torch nor
-numpy, and a verb's module only when that verb is called. Exit codes: 0 done, 1 a check or comparison failed, 2 bad
-input, 130 interrupted.
+numpy, and a verb's module only when that verb is called. Exit codes: 0 done, 1 a check or comparison failed or the
+reader of a pipe left, 2 bad input, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """What the overview says of one verb; its module is `finespot.cli.<name>`."""
+    """What the overview says of one verb; its module is `finespot.cli.<name>`, a blank in the name a dot."""
 
     group: str
     summary: str
@@ -27,6 +28,27 @@ VERBS = {
     "val": Verb("Measure", "evaluate weights on a data set", "finespot val hit-uav-n --data hit-uav:DIR"),
     "score": Verb("Measure", "evaluate a file of detections", "finespot score --gt truth.json --dt found.json"),
     "predict": Verb("Run", "find objects in pictures or video", "finespot predict hit-uav-n pictures/"),
+    "data convert": Verb(
+        "Data sets",
+        "write a data set in another layout",
+        "finespot data convert visdrone:DIR yolo:OUT --paint-ignore gray",
+    ),
+    "data split": Verb(
+        "Data sets", "divide pictures into splits", "finespot data split coco:DIR coco:OUT --ratios train=0.8,val=0.2"
+    ),
+    "data check": Verb("Data sets", "find what is wrong before training", "finespot data check pictures.yaml"),
+    "data stats": Verb("Data sets", "sizes, classes, and advice", "finespot data stats pictures.yaml --imgsz 1024"),
+    "data tile": Verb("Data sets", "cut pictures into tiles", "finespot data tile pictures.yaml yolo:OUT --size 640"),
+    "data untile": Verb(
+        "Data sets",
+        "bring detections in tiles back to the pictures",
+        "finespot data untile found.json OUT.json --data yolo:TILES --split val",
+    ),
+    "data results": Verb(
+        "Data sets",
+        "write detections as an official result file",
+        "finespot data results found.json OUT --format visdrone --data visdrone:DIR --split val",
+    ),
     "models": Verb("Look", "list architectures and bundled weights", "finespot models"),
 }
 
@@ -38,11 +60,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = [word for word in words if word != "--debug"]
     # Parts of a user's own (`my_parts:Neck`) are found beside where the command is typed, after everything installed.
     sys.path.append(os.getcwd())
+    _spell_out()
     try:
         code = _dispatch(words)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
+    except BrokenPipeError:
+        # Python flushes once more when it ends; into nothing, so that it has nothing to complain of.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except Exception as error:
         from finespot.errors import FineSpotError
 
@@ -53,15 +81,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _spell_out() -> None:
+    """Where the output takes ASCII only, letters that it lacks are written as escapes instead of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def overview() -> str:
     """The text of `finespot --help`."""
     lines = ["FineSpot finds small objects in large pictures.", "", "Usage: finespot VERB [OPTIONS]", ""]
     for group in dict.fromkeys(verb.group for verb in VERBS.values()):
         lines.append(f"{group}:")
-        for name, verb in VERBS.items():
-            if verb.group == group:
-                lines += [f"  {name:<10}{verb.summary}", f"  {'':<10}  {verb.example}"]
-        lines.append("")
+        lines += [*_lines([name for name, verb in VERBS.items() if verb.group == group]), ""]
     return "\n".join(
         [
             *lines,
@@ -69,6 +101,13 @@ def overview() -> str:
             "finespot --version prints the version; --debug shows a traceback where something fails.",
         ]
     )
+
+
+def _lines(names: Sequence[str]) -> list[str]:
+    """The overview's two lines of each verb: what it does and an example."""
+    return [
+        line for name in names for line in (f"  {name:<14}{VERBS[name].summary}", f"  {'':<16}{VERBS[name].example}")
+    ]
 
 
 def _dispatch(words: list[str]) -> int:
@@ -80,11 +119,16 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"finespot {__version__}")
         return 0
-    if words[0] not in VERBS:
+    group = [name for name in VERBS if name.startswith(f"{words[0]} ")]
+    if group and (len(words) == 1 or words[1] in ("--help", "-h", "help")):
+        print("\n".join(["", *_lines(group)]))
+        return 0
+    name, rest = (" ".join(words[:2]), words[2:]) if group else (words[0], words[1:])
+    if name not in VERBS:
         from finespot.errors import unknown
 
-        raise unknown("verb", words[0], VERBS)
-    module = import_module(f"finespot.cli.{words[0]}")
+        raise unknown("verb", name, VERBS)
+    module = import_module(f"finespot.cli.{name.replace(' ', '.')}")
     from finespot.cli.words import run
 
-    return run(words[0], module.command, words[1:], VERBS[words[0]].example)
+    return run(name, module.command, rest, VERBS[name].example)

@@ -3,5 +3,6 @@
 from finespot.data.augment import Augment
 from finespot.data.dataset import Dataset, dataset_splits, open_dataset
 from finespot.data.loader import TrainLoader
+from finespot.data.tiles import TileSettings
 
-__all__ = ["Augment", "Dataset", "TrainLoader", "dataset_splits", "open_dataset"]
+__all__ = ["Augment", "Dataset", "TileSettings", "TrainLoader", "dataset_splits", "open_dataset"]

@@ -1,7 +1,7 @@
 """Collect a data set picture by picture: what every format's reader has in common.
 
 Boxes are clipped to the picture; what reaches over the edge is counted, what has no area left is dropped and counted.
-No box is dropped for being small.
+No box is dropped for being small. A picture file that breaks off is refused here, before anything is made of the set.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from finespot.data.dataset import Dataset, Rows
 from finespot.data.findings import Findings
 from finespot.errors import FineSpotError
 from finespot.images import crop, open_image
-from finespot.structures import Classes, Size, Window
+from finespot.structures import Classes, Image, Size, Window
 
 # Files round coordinates to 6 decimals of the side or to 0.01 px; so much over the edge is not worth a note.
 EDGE_TOLERANCE_PX = 0.05
 
 # Single precision, in which boxes are kept, no longer tells neighboring pixels apart beyond this.
 FARTHEST_PX = 2.0**24
+# What a whole picture file ends with, by what it begins with, and where that is looked for: some programs append a few
+# bytes of their own.
+_ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+_TAIL_BYTES = 1024
 # Ids are kept as 64-bit integers.
 _LARGEST_ID = 2**62
 
@@ -76,8 +80,11 @@ class Builder:
         `window` (x1, y1, x2, y2): the picture is this part of the file, and so are all coordinates. `group` names the
         video or scene it belongs to.
         """
-        self._path = path
+        before, self._path = self._path, path
         image = open_image(path)
+        # `finespot data check` decodes all pictures itself, and says what is the matter with each.
+        if self.findings is None and path != before:
+            _refuse_truncated(image)
         size = image.size if window is None else crop(image, window).size
         self._paths.append(path)
         self._sizes.append(size)
@@ -107,15 +114,19 @@ class Builder:
         if max(map(abs, corners)) > FARTHEST_PX:
             far = max(corners, key=abs)
             raise FineSpotError(f"expected coordinates of at most {FARTHEST_PX:.0f} px but got {far:g}", where=where)
-        if min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX:
-            self._count("clipped", f"reaches over the edge: {_plain(corners)} in {width}x{height}", where)
+        if x1 < x2 and y1 < y2 and (x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height):
+            self._count("outside", "lies outside the picture", corners, where, finding="empty")
+            return
+        over = min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
         if not (np.float32(x2) > np.float32(x1) and np.float32(y2) > np.float32(y1)):
-            self._count("empty", f"has no area inside the picture: {_plain(corners)} in {width}x{height}", where)
+            self._count("empty", "has no area inside the picture", corners, where)
             return
+        if over:
+            self._count("clipped", "reaches over the edge", corners, where)
         key = (label, (x1, y1, x2, y2))
         if key in self._seen:
-            self._count("twice", f"repeats an equal box of the picture: {_plain(corners)}", where)
+            self._count("twice", "repeats an equal box of the picture", corners, where)
         self._seen.add(key)
         for name in self._attributes.keys() | (attributes or {}).keys():
             column = self._attributes.setdefault(name, [0] * len(self._rows))
@@ -125,10 +136,11 @@ class Builder:
         self._corners.append((x1, y1, x2, y2))
         self._starts[-1] += 1
 
-    def _count(self, kind: str, what: str, where: str) -> None:
+    def _count(self, kind: str, what: str, corners: Corners, where: str, finding: str = "") -> None:
         self.counts[kind] += 1
         if self.findings is not None:
-            self.findings.add(kind, what, where, self._path)
+            height, width = self._sizes[-1]
+            self.findings.add(finding or kind, f"{what}: {_plain(corners)} in {width}x{height}", where, self._path)
 
     def build(self) -> Dataset:
         """The data set, with the counts told in its notes."""
@@ -152,6 +164,7 @@ class Builder:
                     "boxes reached over the edge and were clipped",
                 ),
                 ("empty", "1 box without area was dropped", "boxes without area were dropped"),
+                ("outside", "1 box outside its picture was dropped", "boxes outside their pictures were dropped"),
                 ("twice", "1 box repeats an equal one (kept)", "boxes repeat equal ones (kept)"),
             )
             if (text := counted(self.counts[key], one, many))
@@ -168,6 +181,23 @@ class Builder:
             groups=self._groups,
             windows=self._windows if any(self._windows) else None,
         )
+
+
+def _refuse_truncated(image: Image) -> None:
+    """Refuse a JPEG or PNG file that breaks off. Where no end is near the file's end, its pixels decide."""
+    with open(image.path, "rb", buffering=0) as file:
+        end = _ENDS.get(file.read(2))
+        if end is None:
+            return
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        if end in file.read():
+            return
+    try:
+        image.read(None)
+    except FineSpotError as error:
+        raise FineSpotError(
+            "expected a whole picture but the file is truncated", where=image.path, hint="copy it again from its source"
+        ) from error
 
 
 def _plain(corners: Corners) -> str:
@@ -217,4 +247,6 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python writes out no integer of several thousand digits
         text = "a number of very many digits"
+    except RecursionError:
+        text = "values nested very deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,6 +12,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +24,13 @@ from finespot.data.augment.compose import Composer
 from finespot.data.augment.settings import Augment
 from finespot.data.dataset import Dataset
 from finespot.data.pictures import Pictures
+from finespot.data.tiles.epochs import EpochTiles, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.structures import Batch, Targets
 
 # Separate streams of random numbers, so that one use does not shift another.
 _ORDER, _SIZE, _PICTURE = 1, 2, 3
+CACHES = ("ram", "disk")
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,27 @@ class TrainLoader:
     seed:
         With the epoch and a picture's index it decides everything random.
     cache:
-        "ram" keeps the decoded pictures in memory, None decodes them each time; batches are the same.
+        "ram" keeps the decoded pictures in memory, "disk" in `cache_folder` (see `Pictures`), None decodes them each
+        time; batches are the same.
     multi_scale:
         m draws the side of each batch from (1 - m) to (1 + m) times `imgsz`, rounded to the stride.
     rank, world:
         This process's share: all get equally many pictures, the first ones of the order fill up.
     drop_small:
         Objects whose shorter side is below so many pixels of the picture file become ignore regions; 0 keeps all.
+    tile:
+        Cut the pictures into tiles, anew in each epoch: then a tile is what else a picture is. A batch's `indices`
+        stay those of the pictures; its `placements` are those of the tiles.
+
+    Attributes
+    ----------
+    notes:
+        What was decided, one line each.
 
     Raises
     ------
     FineSpotError
-        A setting is out of range, or the cache does not fit into memory.
+        A setting is out of range, or the cache does not fit into memory or on the disk.
     """
 
     def __init__(
@@ -88,12 +101,18 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         drop_small: float = 0.0,
+        cache_folder: Path | None = None,
+        tile: TileSettings | None = None,
     ) -> None:
         _check(dataset, imgsz, batch, workers, seed, cache, stride, multi_scale, rank, world, drop_small)
         self.dataset, self.imgsz, self.batch, self.seed = dataset, imgsz, batch, seed
         self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
         self._plan = _Plan()
-        self._maker = _Maker(Pictures(dataset, imgsz, cache, world), seed, drop_small)
+        tiles = EpochTiles(dataset, tile, seed) if tile is not None and tile.size is not None else None
+        pictures = Pictures(dataset, imgsz, cache, world, folder=cache_folder, tiled=tiles is not None)
+        self.notes = [*pictures.notes, *(tiles.notes(imgsz) if tiles is not None else [])]
+        self._maker = _Maker(pictures, seed, drop_small, tiles)
+        self._count = len(dataset) if tiles is None else len(tiles)
         self._loader: DataLoader[Batch | _Failure] | None = None
         if workers:
             self._loader = DataLoader(
@@ -106,7 +125,7 @@ class TrainLoader:
             )
 
     def __len__(self) -> int:
-        return math.ceil(math.ceil(len(self.dataset) / self.world) / self.batch)
+        return math.ceil(math.ceil(self._count / self.world) / self.batch)
 
     def epoch(self, epoch: int, augment: Augment) -> Iterator[Batch]:
         """The batches of one epoch; the same epoch gives the same batches.
@@ -135,7 +154,9 @@ class TrainLoader:
 
     def requests(self, epoch: int, augment: Augment) -> list[_Request]:
         """What each batch of an epoch will hold."""
-        order = _rng(self.seed, epoch, _ORDER).permutation(len(self.dataset))
+        # Tiles are numbered in an order that is random already, and in which those of one file are near each other.
+        tiled = self._maker.tiles is not None
+        order = np.arange(self._count) if tiled else _rng(self.seed, epoch, _ORDER).permutation(self._count)
         share = math.ceil(len(order) / self.world)
         own = np.resize(order, share * self.world)[self.rank :: self.world].tolist()
         batches = [tuple(own[start : start + self.batch]) for start in range(0, share, self.batch)]
@@ -162,11 +183,20 @@ class _Plan(Sampler[_Request]):
         return len(self.requests)
 
 
+class _Place(NamedTuple):
+    """Where a training picture comes from: pictures, its number there, and its picture's index in the data set."""
+
+    pictures: Pictures
+    number: int
+    source: int
+
+
 class _Maker(TorchDataset[Batch | _Failure]):
     """Makes batches on request, in this process or a worker."""
 
-    def __init__(self, pictures: Pictures, seed: int, drop_small: float) -> None:
-        self.pictures, self.seed, self.drop_small = pictures, seed, drop_small
+    def __init__(self, pictures: Pictures, seed: int, drop_small: float, tiles: EpochTiles | None) -> None:
+        self.pictures, self.seed, self.drop_small, self.tiles = pictures, seed, drop_small, tiles
+        self._pools: dict[tuple[int, int], Pictures] = {}
 
     def __getitem__(self, request: _Request) -> Batch | _Failure:
         try:
@@ -175,11 +205,13 @@ class _Maker(TorchDataset[Batch | _Failure]):
             return _Failure(error.what, None if error.where is None else str(error.where), error.hint)
 
     def _make(self, request: _Request) -> Batch:
-        composer = Composer(self.pictures, request.augment, request.imgsz, self.drop_small)
         images = torch.empty((len(request.indices), request.imgsz, request.imgsz, 3), dtype=torch.uint8)
+        places = [self._place(request.epoch, index) for index in request.indices]
         made = [
-            composer.compose(index, _rng(self.seed, request.epoch, _PICTURE, index), out)
-            for index, out in zip(request.indices, images.numpy())
+            Composer(place.pictures, request.augment, request.imgsz, self.drop_small).compose(
+                place.number, _rng(self.seed, request.epoch, _PICTURE, index), out
+            )
+            for index, place, out in zip(request.indices, places, images.numpy())
         ]
         dropped: Counter[str] = Counter()
         for sample, _ in made:
@@ -188,9 +220,19 @@ class _Maker(TorchDataset[Batch | _Failure]):
             images=images.permute(0, 3, 1, 2),
             targets=Targets.from_annotations([sample.annotations for sample, _ in made]),
             placements=tuple(placement for _, placement in made),
-            indices=request.indices,
+            indices=tuple(place.source for place in places),
             dropped=dropped,
         )
+
+    def _place(self, epoch: int, index: int) -> _Place:
+        if self.tiles is None:
+            return _Place(self.pictures, index, index)
+        number, place = self.tiles.pool(epoch, index)
+        if (epoch, number) not in self._pools:
+            # A batch may hold tiles of two pools.
+            self._pools = dict(list(self._pools.items())[-1:])
+            self._pools[epoch, number] = self.pictures.of(self.tiles.pool_dataset(epoch, number))
+        return _Place(self._pools[epoch, number], place, self.tiles.picture(epoch, index))
 
 
 def _rng(*key: int) -> np.random.Generator:
@@ -198,8 +240,8 @@ def _rng(*key: int) -> np.random.Generator:
 
 
 def _context(cache: str | None) -> str | None:
-    """Workers must share the cache's memory, which only forked processes do."""
-    if cache is None:
+    """Workers must share a cache in memory, which only forked processes do."""
+    if cache != "ram":
         return None
     if sys.platform == "win32" or "fork" not in multiprocessing.get_all_start_methods():
         raise FineSpotError(
@@ -233,8 +275,8 @@ def _check(
             raise FineSpotError(f"expected {least} or more but got {value}", where=name)
     if not 0 <= rank < world:
         raise FineSpotError(f"expected 0 to {world - 1} but got {rank}", where="rank")
-    if cache not in (None, "ram"):
-        raise unknown("cache", str(cache), ["ram"], where="cache")
+    if cache is not None and cache not in CACHES:
+        raise unknown("cache", str(cache), CACHES, where="cache")
     if not 0 <= multi_scale < 1:
         raise FineSpotError(f"expected 0 to below 1 but got {multi_scale}", where="multi_scale")
     if not (drop_small >= 0 and math.isfinite(drop_small)):

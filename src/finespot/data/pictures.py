@@ -2,12 +2,14 @@
 
 Very large pictures are shrunk by a whole factor first, by the mean of factor x factor pixels, as long as their longer
 side stays at `DETAIL` times the network input or more: augmentation may enlarge by half and still finds real pixels,
-and shrinks from there with antialiasing. The rule is the same with and without the cache, so batches are too.
+and shrinks from there with antialiasing. The rule is the same with and without a cache, so batches are too.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.data.dataset import Dataset
+from finespot.data.decoded import Decoded, File, InMemory, OnDisk, Recent, decode, default_folder, size_changed
 from finespot.errors import FineSpotError
-from finespot.images import reduce, to_uint8
+from finespot.images import PADDING, open_image, reduce
+from finespot.structures import Window
+from finespot.writers import make_folder
 
 DETAIL = 2
 # Share of the free memory that a cache may take: the network and the workers need the rest.
 _SHARE = 0.7
+# Share of the free disk that it may take.
+_DISK_SHARE = 0.9
+# Decoded files that a process remembers where pictures are windows: several come from one file.
+_RECENT_BYTES = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -32,57 +41,153 @@ class Picture:
 
 
 class Pictures:
-    """Decodes pictures by index, or keeps them all in memory (`cache="ram"`), as each of `sharers` processes does.
+    """The pictures of a data set by index.
+
+    Parameters
+    ----------
+    dataset, imgsz:
+        The pictures, and the side of the network input.
+    cache:
+        None decodes a picture each time, "ram" keeps them all in memory, as each of `sharers` processes does, "disk"
+        keeps each on the disk once it was decoded.
+    folder:
+        Where on the disk; by default below the folder that all files lie in, or in the user's cache folder where that
+        cannot be written.
+    tiled:
+        Windows will be cut from the pictures (`of`), so files are kept at full size.
 
     Raises
     ------
     FineSpotError
-        The cache would not fit into the free memory, or a picture cannot be read.
+        The cache would not fit into the free memory or on the disk, or a picture cannot be read.
     """
 
-    def __init__(self, dataset: Dataset, imgsz: int, cache: str | None = None, sharers: int = 1) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        imgsz: int,
+        cache: str | None = None,
+        sharers: int = 1,
+        *,
+        folder: Path | None = None,
+        tiled: bool = False,
+    ) -> None:
         self.dataset = dataset
+        self.notes: list[str] = []
         self._least = DETAIL * imgsz
-        self._kept: list[Picture] | None = None
-        if cache is not None:
-            self._refuse_if_too_large(sharers)
-            self._kept = [self._decode(index) for index in range(len(dataset))]
+        self._tiled = tiled
+        whole = [index for index in range(len(dataset)) if dataset.window(index) is None]
+        # The sizes of files that pictures will be windows of; else the data set knows them.
+        self._sizes = {dataset.path(index): dataset.size(index) for index in whole} if tiled else {}
+        self._decoded = self._store(cache, sharers, folder, windows=tiled or len(whole) < len(dataset))
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Picture:
-        return self._kept[index] if self._kept is not None else self._decode(index)
+        file, window = self._file(index), self.dataset.window(index)
+        pixels = self._decoded(file)
+        if window is None and not self._tiled:
+            return Picture(pixels, file.factor)
+        if window is not None:
+            pixels = _cropped(pixels, window, file.path)
+        size = self.dataset.size(index)
+        factor = self._factor(max(size))
+        return Picture(reduce(_filled(pixels, size), factor), factor)
+
+    def of(self, tiles: Dataset) -> Pictures:
+        """The pictures of a data set that was cut from this one, from the same memory or disk.
+
+        A tile that is smaller than its data set says is filled up with gray at the right or the bottom.
+        """
+        made = copy(self)
+        made.dataset = tiles
+        return made
 
     def nbytes(self) -> int:
-        """What all decoded pictures take in memory, from their headers."""
-        total = 0
-        for index in range(len(self.dataset)):
-            image = self.dataset.image(index)
-            factor = self._factor(max(image.size))
-            total += -(-image.size[0] // factor) * -(-image.size[1] // factor) * image.channels
-        return total
+        """What all decoded files take, from their headers."""
+        return sum(_nbytes(file) for file in self._files())
+
+    def _store(self, cache: str | None, sharers: int, folder: Path | None, windows: bool) -> Decoded:
+        if cache == "ram":
+            self._refuse_if_too_large(sharers)
+            return InMemory(self._files())
+        if cache == "disk":
+            return self._on_disk(folder or default_folder([self.dataset.path(i) for i in range(len(self))]))
+        return Recent(_RECENT_BYTES) if windows else decode
+
+    def _on_disk(self, folder: Path) -> OnDisk:
+        store = OnDisk(make_folder(folder))
+        store.clean()
+        there, lacking = 0, 0
+        for file in self._files():
+            place = store.place(file)
+            if place.exists():
+                there += place.stat().st_size
+            else:
+                lacking += _nbytes(file)
+        free = shutil.disk_usage(folder).free
+        if lacking > _DISK_SHARE * free:
+            raise FineSpotError(
+                f"the decoded pictures need {_gib(lacking)} more, but {_gib(free)} are free on the disk of {folder}",
+                where="cache",
+                hint=f"a cache may take {_DISK_SHARE:.0%} of it; make space, set cache_folder, or train without cache",
+            )
+        self.notes.append(
+            f"cache: {_gib(there + lacking)} of decoded pictures in {folder}, {_gib(there)} of it there already; the "
+            "folder can be deleted at any time"
+        )
+        return store
+
+    def _files(self) -> list[File]:
+        """The files to decode, each once."""
+        return list(dict.fromkeys(self._file(index) for index in range(len(self))))
+
+    def _file(self, index: int) -> File:
+        """The file of a picture; at full size where the picture is a window of it."""
+        path, size = self.dataset.path(index), self.dataset.size(index)
+        if self._tiled or self.dataset.window(index) is not None:
+            return File(path, 1, self._sizes.get(path))
+        return File(path, self._factor(max(size)), size)
 
     def _factor(self, side: int) -> int:
         return max(1, side // self._least)
-
-    def _decode(self, index: int) -> Picture:
-        image = self.dataset.image(index)
-        if image.size != self.dataset.size(index):
-            raise FineSpotError("the picture's size has changed since its data set was opened", where=image.path)
-        factor = self._factor(max(image.size))
-        return Picture(reduce(to_uint8(image.read(None), image.bit_depth), factor), factor)
 
     def _refuse_if_too_large(self, sharers: int) -> None:
         needed, free = self.nbytes() * sharers, free_memory()
         if free is not None and needed > _SHARE * free:
             times = f" in {sharers} processes" if sharers > 1 else ""
             raise FineSpotError(
-                f"the decoded pictures take {needed / 2**30:.1f} GiB{times}, "
-                f"but {free / 2**30:.1f} GiB of memory are free",
+                f"the decoded pictures take {_gib(needed)}{times}, but {_gib(free)} of memory are free",
                 where="cache",
-                hint=f"a cache may take {_SHARE:.0%} of it; train without cache",
+                hint=f"a cache may take {_SHARE:.0%} of it; keep them on the disk (cache=disk) or train without cache",
             )
+
+
+def _cropped(pixels: NDArray[np.uint8], window: Window, path: str) -> NDArray[np.uint8]:
+    x1, y1, x2, y2 = window
+    if y2 > pixels.shape[0] or x2 > pixels.shape[1]:
+        raise size_changed(path)
+    return np.ascontiguousarray(pixels[y1:y2, x1:x2])
+
+
+def _filled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pixels with gray at the right and the bottom up to `size`."""
+    if pixels.shape[:2] == size:
+        return pixels
+    filled = np.full((*size, pixels.shape[2]), PADDING, np.uint8)
+    filled[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return filled
+
+
+def _nbytes(file: File) -> int:
+    image = open_image(file.path)
+    height, width = image.size
+    return -(-height // file.factor) * -(-width // file.factor) * image.channels
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
 
 
 def free_memory(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int | None:

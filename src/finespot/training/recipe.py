@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from finespot.data import Augment
+from finespot.data import Augment, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.training import settings
 from finespot.writers import write_atomic
@@ -28,6 +28,11 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 BelowOne = Annotated[float, Meta(ge=0, lt=1)]
+# Of this side, the first maps of the smallest networks take 4 GiB a picture, and with three channels a picture of twice
+# the side (multi_scale) has more values than kernels with 32-bit indices can count. Larger pictures are for tiles.
+Side = Annotated[int, Meta(ge=1, le=16384)]
+# What the generators of torch take.
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Splits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,12 +113,13 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weights: str | None = None
     name: str = "run"
     epochs: AtLeastOne = 100
-    imgsz: AtLeastOne = 640
+    imgsz: Side = 640
     batch: AtLeastOne = 16
     nominal_batch: AtLeastOne = 64
     optimizer: Sgd | AdamW = Sgd()
     schedule: Schedule = Schedule()
     loss: Loss = Loss()
+    tile: TileSettings = TileSettings()
     augment: Augment = Augment()
     close_mosaic: Count = 10
     multi_scale: BelowOne = 0.0
@@ -123,8 +129,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     workers: Count | Literal["auto"] = "auto"
-    cache: Literal["ram"] | None = None
-    seed: Count = 0
+    cache: Literal["ram", "disk"] | None = None
+    cache_folder: str | None = None
+    seed: Seed = 0
     deterministic: bool = False
     patience: Count = 100
     freeze: list[str] = []

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,19 +33,18 @@ from finespot.runtimes import Session
 from finespot.structures import Architecture, Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
+from finespot.training.choice import choose_recipe, refuse_changes, stored_recipe
 from finespot.training.environment import environment, resume_environment, write_environment
 from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
 from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
-from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, write_recipe
+from finespot.training.recipe import Recipe, write_recipe
 from finespot.training.validator import Validator
 from finespot.weights import Card
 from finespot.writers import new_run, write_atomic
 
 PROJECT = "runs/train"
-# What may change when a run goes on: where and how it computes, not what.
-_FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "save_every", "patience")
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,18 @@ def train(
     FineSpotError
         The recipe, the data set or the checkpoint is not as expected, or a loss is not finite.
     """
-    given = {**({"model": model} if model else {}), **({"data": str(data)} if data else {}), **overrides}
     log = Log(quiet=quiet or _process_number() != 0)
-    if resume is not None:
-        _refuse_beside_resume(recipe=recipe, project=project)
-        stored = _stored_recipe(Path(resume))
-        chosen = _with(stored, given)
-        _refuse_changes(stored, chosen, Path(resume), but=("imgsz",))
-    else:
-        stored = None
-        chosen = _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe or "default", values=given)
+    if resume is not None and project is not None:
+        raise FineSpotError(f"a resumed run has its own project, but {project} was given", where="resume")
+    chosen = choose_recipe(model, data, recipe=recipe, resume=resume, overrides=overrides)
     if not chosen.data:
         raise FineSpotError("no data set is named", where="data", hint="for example data=dataset.yaml")
     fabric = devices.make_fabric(chosen, log.note)
     first = _process_number() == 0 or not isinstance(fabric.strategy, ParallelStrategy)
     # All that a person can get wrong fails here, before there are other processes.
     start = _prepare(chosen, first, log)
-    if stored is not None and resume is not None:
-        _refuse_changes(stored, start.recipe, Path(resume))
     if resume is not None:
+        refuse_changes(stored_recipe(Path(resume)), start.recipe, Path(resume))
         folder: Path | None = Path(resume)
     else:
         folder = new_run(project or PROJECT, chosen.name) if first else None
@@ -142,6 +135,8 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     val = _open_val(recipe, dataset.classes, log) if first else None
     task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note)
     freeze(task.model, recipe.freeze)
+    if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
+        raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
     recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
     return _Start(recipe, dataset, val, task)
 
@@ -161,8 +156,10 @@ def _run(
 def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log: Log) -> RunResult:
     recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
-    card = make_card(recipe, task.model.architecture, dataset, task.source)
-    validator = Validator(recipe, start.val, card, _val_batch(recipe, log)) if start.val is not None else None
+    card = make_card(recipe, task.model.architecture, dataset, task.source, task.source_licence)
+    if card.data_licence != recipe.data_licence:
+        log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
+    validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None
     folder = Path(fabric.broadcast(str(made)))
     with all_or_none(fabric):
         files = RunFiles(folder, card, dataset.classes, recipe.save_every)
@@ -200,8 +197,11 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     return RunResult(folder, files.best, fabric.broadcast(report))
 
 
-def make_card(recipe: Recipe, architecture: Architecture, dataset: Dataset, source: str | None) -> Card:
-    """The card of the weights that a run makes."""
+def make_card(
+    recipe: Recipe, architecture: Architecture, dataset: Dataset, source: str | None, source_licence: str = ""
+) -> Card:
+    """The card of the weights that a run makes; they come from the data of the weights they start from too."""
+    licences = [part for text in (recipe.data_licence, source_licence) for part in text.split("; ") if part]
     provenance: dict[str, Any] = {
         "made_by": f"finespot {finespot.__version__} train",
         "data": dataset.name,
@@ -215,39 +215,10 @@ def make_card(recipe: Recipe, architecture: Architecture, dataset: Dataset, sour
         architecture=architecture,
         classes=dataset.classes,
         imgsz=recipe.imgsz,
-        data_licence=recipe.data_licence,
+        tiling=recipe.tile.tiling,
+        data_licence="; ".join(dict.fromkeys(licences)),
         provenance=provenance,
     )
-
-
-def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    return apply(msgspec.to_builtins(recipe), values)
-
-
-def _refuse_beside_resume(**given: Any) -> None:
-    """A resumed run has its recipe and its folder."""
-    for name, value in given.items():
-        if value is not None:
-            raise FineSpotError(f"a resumed run has its own {name}, but {value} was given", where="resume")
-
-
-def _stored_recipe(folder: Path) -> Recipe:
-    """The recipe of a run folder."""
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise FineSpotError("no run to resume (it holds no recipe.yaml)", where=folder)
-    return read_recipe(path)
-
-
-def _refuse_changes(stored: Recipe, wanted: Recipe, folder: Path, but: tuple[str, ...] = ()) -> None:
-    """Only where and how a resumed run computes may change."""
-    fixed = [key for key in differences(stored, wanted) if key not in _FREE and key not in but]
-    if fixed:
-        raise FineSpotError(
-            f"a resumed run keeps its recipe, but {', '.join(fixed)} would change",
-            where="resume",
-            hint=f"start a new run with weights={folder / 'weights' / 'last.safetensors'}",
-        )
 
 
 def _process_number() -> int:
@@ -276,11 +247,15 @@ def _open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
         log.note("validation: never (val.every is 0); best is the last epoch")
         return None
     dataset = open_dataset(recipe.data, recipe.splits.val)
+    where = f"{recipe.data}, split '{recipe.splits.val}'"
     if dataset.classes.names != classes.names:
         raise FineSpotError(
-            f"expected the classes of '{recipe.splits.train}' but got {', '.join(dataset.classes.names)}",
-            where=f"{recipe.data}, split '{recipe.splits.val}'",
+            f"expected the classes of '{recipe.splits.train}' but got {', '.join(dataset.classes.names)}", where=where
         )
+    ids = Counter(dataset.image_id(index) for index in range(len(dataset)))
+    shared = [one for one, count in ids.items() if count > 1]
+    if shared:  # validation could not tell the pictures apart, and would say so after the first epoch
+        raise FineSpotError(f"expected pictures of different ids but got '{shared[0]}' twice", where=where)
     for note in dataset.notes:
         log.note(f"{recipe.splits.val}: {note}")
     return dataset
@@ -295,7 +270,7 @@ def _val_batch(recipe: Recipe, log: Log) -> int:
 
 def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, log: Log) -> TrainLoader:
     local = getattr(fabric.strategy, "num_processes", 1)  # of this node
-    return TrainLoader(
+    loader = TrainLoader(
         dataset,
         imgsz=recipe.imgsz,
         batch=recipe.batch // fabric.world_size,
@@ -307,7 +282,12 @@ def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, 
         rank=fabric.global_rank,
         world=fabric.world_size,
         drop_small=recipe.drop_small,
+        cache_folder=None if recipe.cache_folder is None else Path(recipe.cache_folder),
+        tile=recipe.tile,
     )
+    for note in loader.notes:
+        log.note(note)
+    return loader
 
 
 def _validate_and_record(validator: Validator, files: RunFiles) -> Validate:
@@ -326,8 +306,24 @@ def _load(loop: Loop, files: RunFiles, log: Log) -> None:
     if loop.finished():
         raise FineSpotError(f"the run is finished ({done} of {epochs} epochs)", where=files.folder)
     if loop.fabric.is_global_zero:
-        files.csv.keep_until(done)
+        _check_kept(loop, files, log)
     log.note(f"resume: epoch {done + 1} of {epochs} is next, iteration {loop.progress.iteration}")
+
+
+def _check_kept(loop: Loop, files: RunFiles, log: Log) -> None:
+    """Look at what the finished epochs left in the folder, which the next ones build upon."""
+    progress = loop.progress
+    if progress.best is not None:
+        if not files.best.is_file():
+            raise FineSpotError(
+                f"the best weights so far (epoch {progress.best_epoch}) are gone, and without them the run cannot end",
+                where=files.best,
+                hint=f"put them back, or go on without them: copy {files.last.name} to this name",
+            )
+        weights.read_card(files.best)
+    lacking = files.csv.keep_until(progress.epoch)
+    if lacking:
+        log.note(f"resume: {files.csv.path} lacks {len(lacking)} of {progress.epoch} rows, which stay lost")
 
 
 def _keep_environment(loop: Loop, folder: Path, resumed: bool, log: Log) -> None:

@@ -1,28 +1,46 @@
-"""Detections out: COCO and YOLO files, drawn pictures, cut-out objects; run folders; safe writing."""
+"""Detections out: COCO, YOLO and official result files, drawn pictures, cut-out objects; run folders; safe writing."""
 
-from finespot.writers.atomic import make_folder, write_atomic
+from finespot.writers.atomic import check_folder, make_folder, regular_file, write_atomic
 from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
+from finespot.writers.dota import write_dota
 from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side
+from finespot.writers.html import Figure, Link, Page, Styled
 from finespot.writers.naming import Names
-from finespot.writers.run_folder import new_run
+from finespot.writers.run_folder import check_run, new_run
+from finespot.writers.tinyperson import write_tinyperson
+from finespot.writers.uavdt import write_uavdt
+from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
 
 __all__ = [
+    "VISDRONE_CLASSES",
     "CocoWriter",
     "CropWriter",
     "DrawingWriter",
+    "Figure",
+    "Link",
     "Names",
+    "Page",
+    "Styled",
     "Writer",
     "YoloWriter",
+    "check_folder",
+    "check_run",
     "coco_results",
     "draw",
     "grid",
     "make_folder",
     "new_run",
     "palette",
+    "regular_file",
     "side_by_side",
     "write_atomic",
     "write_coco",
+    "write_dota",
+    "write_tinyperson",
+    "write_uavdt",
+    "write_visdrone",
+    "write_visdrone_vid",
 ]

@@ -55,7 +55,8 @@ class Dota:
     `version` chooses among the labels where a folder holds those of several, and the classes.
     """
 
-    keeps: ClassVar[Keeps] = Keeps(ignored=True, attributes=frozenset({"difficult"}))
+    # `difficult` says what is ignored, and nothing else: the number of another layout does not come back.
+    keeps: ClassVar[Keeps] = Keeps(ignored=True)
 
     def __init__(self, version: str = "auto") -> None:
         self._version = choice("version", version, ("auto", *CLASSES))

@@ -32,21 +32,10 @@ from finespot.data.formats.text import left_top_width_height, lines, plain, whol
 from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Annotations, Classes
-from finespot.writers import write_atomic
+from finespot.writers import VISDRONE_CLASSES, write_atomic
 
 # In the order of the categories 1 to 10.
-NAMES = (
-    "pedestrian",
-    "people",
-    "bicycle",
-    "car",
-    "van",
-    "truck",
-    "tricycle",
-    "awning-tricycle",
-    "bus",
-    "motor",
-)
+NAMES = VISDRONE_CLASSES
 OTHERS = "others"
 SPLITS = ("train", "val", "test-dev", "test-challenge")
 CHALLENGE = "test-challenge"

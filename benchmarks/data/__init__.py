@@ -1,0 +1,1 @@
+"""Benchmarks of reading, checking and writing data sets."""

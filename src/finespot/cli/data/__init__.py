@@ -1,0 +1,1 @@
+"""`finespot data VERB ...`: read, convert, check, cut and understand data sets."""

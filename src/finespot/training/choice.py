@@ -1,0 +1,73 @@
+"""Which recipe a run follows: that of its arguments, or, where it goes on, the one in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finespot.errors import FineSpotError
+from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe
+
+# What may change when a run goes on: where and how it computes, not what.
+_FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "cache_folder", "save_every", "patience")
+
+
+def choose_recipe(
+    model: str | None = None,
+    data: str | None = None,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    resume: str | Path | None = None,
+    overrides: Mapping[str, Any],
+) -> Recipe:
+    """The recipe that `train` follows when it is called so; `auto` values are settled later.
+
+    Raises
+    ------
+    FineSpotError
+        A key or value is not as expected, or a run that goes on would change what it does.
+    """
+    given = {**({"model": model} if model else {}), **({"data": str(data)} if data else {}), **overrides}
+    if resume is None:
+        return _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe or "default", values=given)
+    if recipe is not None:
+        raise FineSpotError(f"a resumed run has its own recipe, but {recipe} was given", where="resume")
+    stored = stored_recipe(Path(resume))
+    chosen = _with(stored, given)
+    # The image size is compared when it is rounded to the network's stride.
+    refuse_changes(stored, msgspec.structs.replace(chosen, imgsz=stored.imgsz), Path(resume))
+    return chosen
+
+
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder.
+
+    Raises
+    ------
+    FineSpotError
+        The folder is none; where it lies in one, that is said.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        above = [one for one in folder.parents if (one / path.name).is_file()]
+        hint = f"its run folder is {above[0]}" if above else None
+        raise FineSpotError("no run to resume (it holds no recipe.yaml)", where=folder, hint=hint)
+    return read_recipe(path)
+
+
+def refuse_changes(stored: Recipe, wanted: Recipe, folder: Path) -> None:
+    """Refuse to go on with a recipe that differs in more than where and how a run computes."""
+    fixed = [key for key in differences(stored, wanted) if key not in _FREE]
+    if fixed:
+        raise FineSpotError(
+            f"a resumed run keeps its recipe, but {', '.join(fixed)} would change",
+            where="resume",
+            hint=f"start a new run with weights={folder / 'weights' / 'last.safetensors'}",
+        )
+
+
+def _with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    return apply(msgspec.to_builtins(recipe), values)

@@ -1,0 +1,166 @@
+"""A page that explains itself: headings, text, tables and pictures in one HTML file.
+
+Everything is in the file, pictures as base64: it can be sent, kept and opened without a network, and it runs no script.
+All text is escaped; a page of hostile file names is a page of text.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from finespot.errors import FineSpotError
+from finespot.writers.atomic import write_atomic
+
+Pixels = NDArray[np.uint8]
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; margin: 2rem auto; max-width: 76rem;
+  padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin: 2rem 0 .3rem } p { margin: .3rem 0 }
+table { border-collapse: collapse; margin: .8rem 0 } th { text-align: left; border-bottom: 2px solid #c5ccd3 }
+th, td { padding: .2rem .9rem .2rem 0; vertical-align: top } td { border-bottom: 1px solid #e6eaee }
+td.number { text-align: right; font-variant-numeric: tabular-nums } a { color: #0b5cad }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0 }
+figure { margin: 0; max-width: 100% } figure img { display: block; max-width: 100%; border: 1px solid #c5ccd3 }
+figcaption { font-size: .85rem; color: #4a545e; max-width: 30rem; overflow-wrap: anywhere }
+.error { color: #b3261e; font-weight: 600 } .warning { color: #8a5a00; font-weight: 600 } .note { color: #1f5f8b }
+@media print { body { margin: 0; max-width: none } figure { break-inside: avoid } }
+""".strip()
+
+STYLES = ("error", "warning", "note")
+
+
+class Link(NamedTuple):
+    """A table cell that leads to a heading of the page."""
+
+    text: str
+    anchor: str
+
+
+class Styled(NamedTuple):
+    """A table cell in the color of an `error`, `warning` or `note`."""
+
+    text: str
+    style: str
+
+
+class Figure(NamedTuple):
+    """A picture with the line below it: uint8 pixels (H, W, 3), or a finished JPEG or PNG file."""
+
+    picture: Pixels | bytes
+    caption: str
+
+
+Cell = str | int | float | Link | Styled
+
+
+class Page:
+    """Collects the parts of a page in order.
+
+    Parameters
+    ----------
+    title:
+        Of the window and the first heading.
+    quality:
+        Of the JPEGs that pixels become.
+    """
+
+    def __init__(self, title: str, quality: int = 85) -> None:
+        self.title, self.quality = title, quality
+        self._parts: list[str] = []
+        self._anchors: set[str] = set()
+
+    def heading(self, text: str, anchor: str = "") -> None:
+        """A heading, which links with its `anchor` lead to."""
+        if anchor:
+            if anchor in self._anchors:
+                raise ValueError(f"the anchor '{anchor}' is used twice")
+            self._anchors.add(anchor)
+        self._parts.append(f"<h2{_attribute('id', anchor)}>{_escape(text)}</h2>")
+
+    def text(self, text: str, style: str = "") -> None:
+        """A paragraph."""
+        self._parts.append(f"<p{_attribute('class', _checked(style))}>{_escape(text)}</p>")
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+        """A table; numbers stand right."""
+        for row in rows:
+            if len(row) != len(head):
+                raise ValueError(f"expected {len(head)} cells in a row but got {len(row)}")
+        titles = "".join(f"<th>{_escape(title)}</th>" for title in head)
+        lines = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+        self._parts.append(f"<table>\n<tr>{titles}</tr>\n{lines}\n</table>")
+
+    def figures(self, figures: Sequence[Figure]) -> None:
+        """Pictures side by side, as many in a line as fit."""
+        shown = "\n".join(self._figure(figure) for figure in figures)
+        self._parts.append(f'<div class="figures">\n{shown}\n</div>')
+
+    def html(self) -> str:
+        """The page."""
+        title = _escape(self.title)
+        head = f'<meta charset="utf-8">\n<title>{title}</title>\n<style>\n{_STYLE}\n</style>'
+        view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        body = "\n".join([f"<h1>{title}</h1>", *self._parts])
+        return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n{view}\n</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+    def write(self, path: str | Path) -> Path:
+        """Write the page in one step; returns its path."""
+        # File names that are no text have half characters, which UTF-8 cannot hold.
+        return write_atomic(path, self.html().encode("utf-8", "replace"))
+
+    def _figure(self, figure: Figure) -> str:
+        data, kind = (
+            (figure.picture, _kind(figure.picture)) if isinstance(figure.picture, bytes) else self._jpeg(figure)
+        )
+        source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        caption = _escape(figure.caption)
+        return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+
+    def _jpeg(self, figure: Figure) -> tuple[bytes, str]:
+        stream = io.BytesIO()
+        pixels = np.ascontiguousarray(figure.picture)
+        # Full color resolution: halved, the frames of boxes lose their color.
+        Pillow.fromarray(pixels).save(stream, "JPEG", quality=self.quality, subsampling=0, optimize=True)
+        return stream.getvalue(), "jpeg"
+
+
+def _kind(data: bytes) -> str:
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    raise FineSpotError("expected a JPEG or PNG for a figure but got neither")
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Link):
+        return f'<td><a href="#{_escape(cell.anchor)}">{_escape(cell.text)}</a></td>'
+    if isinstance(cell, Styled):
+        return f"<td{_attribute('class', _checked(cell.style))}>{_escape(cell.text)}</td>"
+    if isinstance(cell, str):
+        return f"<td>{_escape(cell)}</td>"
+    return f'<td class="number">{cell:,}</td>'
+
+
+def _checked(style: str) -> str:
+    if style and style not in STYLES:
+        raise ValueError(f"expected a style of {', '.join(STYLES)} but got '{style}'")
+    return style
+
+
+def _attribute(name: str, value: str) -> str:
+    return f' {name}="{_escape(value)}"' if value else ""
+
+
+def _escape(text: str) -> str:
+    return html.escape(text, quote=True)
