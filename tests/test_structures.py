@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
@@ -59,6 +60,38 @@ def test_annotations_defaults_and_select() -> None:
     assert len(Annotations.empty((4, 4))) == 0
 
 
+def test_classes_by_name_and_label() -> None:
+    assert CLASSES.labels(["car", 0]) == (1, 0)
+    for wanted in (["cat"], [2], [-1]):
+        with pytest.raises(FineSpotError):
+            CLASSES.labels(wanted)
+
+
+def test_a_hundred_thousand_classes() -> None:
+    """Looking for doubled names must not compare all with all."""
+    names = tuple(f"class {number}" for number in range(100_000))
+    assert len(Classes(names)) == 100_000
+    with pytest.raises(FineSpotError, match="class 7 occurs"):
+        Classes((*names, "class 7"))
+
+
+def test_detections_are_equal_where_all_values_are() -> None:
+    assert found() == found()
+    assert found() in [found()]
+    for other in (found().select([1, 0]), replace(found(), source="b.jpg"), found().filter(conf=0.3), None, 3):
+        assert found() != other
+
+
+def test_annotations_are_equal_where_all_values_are() -> None:
+    def truth(crowd: int = 1, **changed: object) -> Annotations:
+        given = {"ignore": [False], "attributes": {"crowd": np.array([crowd])}, **changed}
+        return Annotations([[0, 0, 2, 3]], [0], (4, 4), **given)
+
+    assert truth() == truth()
+    for other in (truth(crowd=0), truth(attributes={}), truth(ignore=[True]), truth(source="a.jpg"), found()):
+        assert truth() != other
+
+
 def test_detections_filter_and_coco() -> None:
     assert len(found().filter(conf=0.3)) == 1
     assert found().filter(classes=["person"]).labels.tolist() == [0]
@@ -68,6 +101,7 @@ def test_detections_filter_and_coco() -> None:
     assert len(Detections.empty((3, 3), CLASSES)) == 0
 
 
+@settings(deadline=None)
 @given(st.floats(0.05, 20), st.floats(0.05, 20), st.floats(-50, 50), st.floats(-50, 50), st.integers(0, 500))
 def test_placement_there_and_back(sy: float, sx: float, top: float, left: float, origin: int) -> None:
     placement = Placement((sy, sx), (top, left), (100, 100), (origin, 2 * origin))

@@ -7,8 +7,9 @@ forms exist only in readers and writers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Classes:
         names = tuple(str(name) for name in self.names)
         if not names:
             raise FineSpotError("expected at least one class name but got none")
-        doubled = sorted({name for name in names if names.count(name) > 1})
+        doubled = sorted(name for name, count in Counter(names).items() if count > 1)
         if doubled:
             raise FineSpotError(f"class names must differ, but {', '.join(doubled)} occurs more than once")
         ids = tuple(int(i) for i in self.original_ids) or tuple(range(len(names)))
@@ -65,6 +66,14 @@ class Classes:
             raise unknown("class", name, self.names)
         return self.names.index(name)
 
+    def labels(self, wanted: Sequence[str | int]) -> tuple[int, ...]:
+        """The labels of classes given by name or label."""
+        found = tuple(self.index(one) if isinstance(one, str) else int(one) for one in wanted)
+        strange = [label for label in found if not 0 <= label < len(self)]
+        if strange:
+            raise FineSpotError(f"expected labels from 0 to {len(self) - 1} but got {strange[0]}", where="classes")
+        return found
+
 
 @dataclass(frozen=True)
 class Image:
@@ -81,9 +90,9 @@ class Image:
     read: Callable[[Window | None], NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Annotations:
-    """The truth of one picture.
+    """The truth of one picture; equal to another where all values are.
 
     `labels` may be -1 (any class) where `ignore` is set: an ignore region without a class. `area` is what the file
     says (of a mask, maybe), else the box area. `attributes` holds one array per name, as long as the boxes.
@@ -121,6 +130,9 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __eq__(self, other: object) -> bool:
+        return _same_values(self, other)
+
     @classmethod
     def empty(cls, size: Size, source: str = "") -> Annotations:
         """The truth of a picture without objects."""
@@ -140,9 +152,9 @@ class Annotations:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
-    """What a detector found in one picture, best score first is not required."""
+    """What a detector found in one picture, best score first is not required; equal where all values are."""
 
     boxes: Boxes
     scores: NDArray[np.float32]
@@ -160,6 +172,9 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __eq__(self, other: object) -> bool:
+        return _same_values(self, other)
 
     @classmethod
     def empty(cls, size: Size, classes: Classes, source: str = "") -> Detections:
@@ -182,8 +197,7 @@ class Detections:
         """Those of score `conf` or more, of the named classes (names or labels) only where given."""
         keep = self.scores >= conf
         if classes is not None:
-            wanted = [self.classes.index(c) if isinstance(c, str) else int(c) for c in classes]
-            keep &= np.isin(self.labels, wanted)
+            keep &= np.isin(self.labels, self.classes.labels(classes))
         return self.select(keep)
 
     def to_coco(self, image_id: int | str | None = None) -> list[dict[str, Any]]:
@@ -406,6 +420,20 @@ class Architecture:
     classes: int
     options: Mapping[str, Any] = field(default_factory=dict)
     channels: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+def _same_values(one: Any, other: Any) -> bool:
+    """Whether two structures are of one kind and hold equal values, arrays and tables of arrays included."""
+    if type(one) is not type(other):
+        return False
+    return all(_equal(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+    arrays = isinstance(one, np.ndarray) or isinstance(other, np.ndarray)
+    return bool(np.array_equal(one, other)) if arrays else bool(one == other)
 
 
 def _as_boxes(boxes: ArrayLike, source: str) -> Boxes:

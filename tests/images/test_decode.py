@@ -11,7 +11,7 @@ import PIL.ImageOps
 import pytest
 
 from finespot.errors import FineSpotError
-from finespot.images import find_images, open_image
+from finespot.images import find_images, from_pillow, open_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (11, 17, 3), dtype=np.uint8)
@@ -164,5 +164,35 @@ def test_find_images_is_recursive_and_bytewise(tmp_path: Path) -> None:
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     names = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert names == ["B/2.png", "a-1.tif", "a/1.jpg", "b/1.JPG", "é.jpg"]
+    assert find_images(tmp_path, {".txt"}) == [tmp_path / "a.txt"]
     with pytest.raises(FineSpotError, match="no_folder"):
         find_images(tmp_path / "no_folder")
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "RGB", "RGBA", "P", "CMYK", "I;16"])
+def test_pictures_in_memory_are_read_like_files(tmp_path: Path, mode: str) -> None:
+    picture = PIL.Image.fromarray(SMOOTH if mode == "I;16" else RGB)
+    picture = PIL.Image.fromarray(SMOOTH.astype(np.uint16) * 200) if mode == "I;16" else picture.convert(mode)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    picture.save(path)
+    np.testing.assert_array_equal(from_pillow(picture, "x"), open_image(path).read(None))
+    with PIL.Image.open(path) as opened:
+        np.testing.assert_array_equal(from_pillow(opened, "x"), open_image(path).read(None))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pictures_of_32_bits_are_refused_in_memory_too(tmp_path: Path, mode: str) -> None:
+    """Converted to 8 bits, all values above 255 would become white."""
+    picture = PIL.Image.fromarray(SMOOTH.astype(np.int32) * 500).convert(mode)
+    with pytest.raises(FineSpotError, match=rf"x: expected samples of 8 or 16 bits but got 32 \(mode {mode}\)"):
+        from_pillow(picture, "x")
+    picture.save(tmp_path / "a.tif")
+    with pytest.raises(FineSpotError, match="8 or 16 bits but got 32"):
+        open_image(tmp_path / "a.tif")
+
+
+def test_a_damaged_picture_in_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", RGB)
+    path.write_bytes(path.read_bytes()[:-300])
+    with PIL.Image.open(path) as opened, pytest.raises(FineSpotError, match="damaged"):
+        from_pillow(opened, "a.png")

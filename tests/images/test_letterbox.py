@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
@@ -58,6 +58,7 @@ def test_fill_and_enlarge_have_an_effect() -> None:
     assert (large == 200).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 70), st.integers(1, 70))
 def test_boxes_go_and_come_back(height: int, width: int, rows: int, columns: int) -> None:
     placed, placement = letterbox(np.full((height, width, 1), 200, np.uint8), (rows, columns))

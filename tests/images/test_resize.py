@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
@@ -44,6 +44,7 @@ def test_other_types_are_refused() -> None:
         to_rgb8(np.zeros((4, 5, 3), np.float32))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
 def test_resize_gives_the_size_and_keeps_flat_pictures(height: int, width: int, channels: int) -> None:
     flat = np.full((13, 21, channels), 77, np.uint8)

@@ -13,11 +13,10 @@ import torch
 from PIL import Image as Pillow
 
 from finespot import images, inference, weights
-from finespot.boxes import clip, nms
 from finespot.errors import FineSpotError
 from finespot.inference import Model, open_source
 from finespot.runtimes import Session
-from finespot.structures import Tiling
+from finespot.structures import Placement, Tiling
 from finespot.tiling import Part, merge
 
 CONF = 0.3
@@ -109,9 +108,28 @@ class TestSources:
         with Pillow.open(tmp_path / "turned.png") as opened:
             same(list(model.predict(opened, conf=CONF)), whole)
 
+    def test_what_is_left_out_of_a_folder_is_listed(self, model, folder, tmp_path) -> None:
+        shutil.copy(next(folder.iterdir()), tmp_path / "a.jpg")
+        for name in ("anim.GIF", "clip.mp4", "notes.md"):
+            (tmp_path / name).write_text("")
+        for source in (tmp_path, str(tmp_path / "*"), [tmp_path]):
+            assert len(list(model.predict(source))) == 1
+            assert [name for name, _ in model.skipped] == [str(tmp_path / "anim.GIF"), str(tmp_path / "clip.mp4")]
+            assert "where it is named" in model.skipped[0][1]
+        (tmp_path / "a.jpg").unlink()
+        with pytest.raises(FineSpotError, match=r"found none in it or below; .*anim\.GIF: a GIF is read only where"):
+            open_source(tmp_path)
+
+    def test_a_gif_that_is_named_is_read(self, model, picture, tmp_path) -> None:
+        Pillow.open(picture).save(tmp_path / "a.gif")
+        assert len(list(model.predict([tmp_path / "a.gif"]))) == 1
+
     @pytest.mark.parametrize(
         ("source", "words"),
         [
+            ("", "empty text"),
+            ([" "], "item 0: expected a path but got an empty text"),
+            (Pillow.new("I", (8, 8)), "32"),
             ("no/such.jpg", "there is none"),
             ("no/such/*.jpg", "none does"),
             ([], "empty list"),
@@ -183,6 +201,24 @@ class TestOptions:
         list(model.predict(picture, tiling=Tiling(None)))
         assert model.timing.windows == 1
 
+    def test_classes(self, model, picture, whole) -> None:
+        """Others are left out before the best are counted, or the few best would all be of another class."""
+        (found,) = whole
+        assert set(found.labels[:3]) != {2}
+        for classes in (["Bicycle"], [2]):
+            (only,) = model.predict(picture, conf=CONF, classes=classes, max_det=3)
+            same([only], [found.filter(classes=[2]).select(np.arange(3))])
+        with pytest.raises(FineSpotError, match="did you mean Bicycle"):
+            model.predict(picture, classes=["Bicyle"])
+
+    def test_tiles_that_are_scaled_and_pictures_that_are_not_cut(self, model, picture) -> None:
+        list(model.predict(picture, tiling=Tiling(400)))
+        assert model.notes == ["tiles of 400 px are scaled to 160 px"]
+        list(model.predict(picture, tiling=Tiling(1000)))
+        assert model.notes[1].startswith("1 of 1 pictures were not cut")
+        with pytest.raises(FineSpotError, match=r"give tiling=Tiling\(640\)"):
+            model.predict(picture, tiling=640)
+
     def test_imgsz(self, model, picture, whole) -> None:
         large = next(model.predict(picture, conf=CONF, imgsz=320))
         assert len(large) != len(whole[0])
@@ -218,20 +254,19 @@ class TestSliced:
         same(list(model.predict(picture, conf=CONF, imgsz=320, tiling=Tiling(640))), whole)
 
     def test_windows_equal_crops_run_alone(self, session, model, picture) -> None:
-        """At tile size = imgsz pixels are not resampled: each window is the crop itself, boxes are only moved."""
+        """At tile size = imgsz pixels are not resampled: each window is the crop itself."""
         pixels = images.to_rgb8(images.open_image(picture).read(None), 8)
-        sliced = next(model.predict(pixels, conf=CONF, imgsz=320, tiling=Tiling(320, 0.0), max_det=1000))
+        sliced = next(model.predict(pixels, conf=CONF, imgsz=320, tiling=Tiling(320, 0.0), max_det=10_000))
         assert model.timing.windows == 4
-        found = []
+        parts = []
         for y, x in itertools.product((0, 192), (0, 320)):
             crop = torch.from_numpy(pixels[y : y + 320, x : x + 320].copy()).permute(2, 0, 1)[None]
             ((boxes, scores, labels),) = session.head.select(session(crop), CONF)
-            found.append((boxes + np.array([x, y, x, y], np.float32), scores, labels))
-        boxes, scores, labels = (np.concatenate(column) for column in zip(*found))
-        boxes = clip(boxes, (512, 640))
-        keep = nms(boxes, scores, labels, 0.7, 1000)
-        np.testing.assert_array_equal(sliced.boxes, boxes[keep])
-        np.testing.assert_array_equal(sliced.labels, labels[keep])
+            window = (x, y, x + 320, y + 320)
+            parts.append(Part(Placement((1, 1), (0, 0), (512, 640), (x, y)), boxes, scores, labels, window))
+        same([merge(parts, size=(512, 640), classes=model.classes, max_det=10_000)], [sliced])
+        untold = [replace(part, window=None) for part in parts]
+        assert len(merge(untold, size=(512, 640), classes=model.classes, max_det=10_000)) > len(sliced)
 
     def test_batched_windows_change_nothing(self, session, model, folder) -> None:
         """Batches reach over the edge from one picture to the next."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot import images
 from finespot.errors import FineSpotError
-from finespot.inference.prepare import Scaling, place, scaling
+from finespot.inference.prepare import Scaling, place, scaling, uncut
 from finespot.structures import Tile, Tiling
 
 
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([160, 320, 640]), st.sampled_from([8, 32]))
 def test_whole_pictures_get_the_size_that_training_gives_them(height, width, imgsz, stride) -> None:
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -34,6 +35,7 @@ def test_a_fitting_picture_is_not_touched() -> None:
     assert placement.scale == (1, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(32, 300), st.integers(32, 300))
 def test_boxes_come_back(height, width, tile, imgsz) -> None:
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -65,5 +67,20 @@ def test_rounding_is_said() -> None:
     rule, notes = scaling(650, 32, Tiling(650))
     assert rule == Scaling(650, 32, Tiling(650))
     assert "padded to 672" in notes[0]
+    assert scaling(640, 32, Tiling(640))[1] == []
+    assert scaling(640, 32, Tiling(256))[1] == ["tiles of 256 px are scaled to 640 px"]
+    assert [note[:8] for note in scaling(650, 32, Tiling(256))[1]] == ["tiles of", "imgsz 65"]
+    assert scaling(640, 32, Tiling(None))[1] == []
     with pytest.raises(FineSpotError, match="imgsz"):
         scaling(0, 32, None)
+
+
+def test_a_number_is_no_tiling() -> None:
+    with pytest.raises(FineSpotError, match=r"tiling: expected a Tiling but got 640; give tiling=Tiling\(640\)"):
+        scaling(640, 32, 640)  # type: ignore[arg-type]
+
+
+def test_pictures_that_fit_in_a_tile_are_counted() -> None:
+    sizes = [(100, 640), (640, 641), (700, 20)]
+    assert uncut(sizes, Tiling(640)) == ["1 of 3 pictures were not cut: they are no larger than a tile of 640 px"]
+    assert uncut(sizes, Tiling(64)) == uncut(sizes, Tiling(None)) == uncut(sizes, None) == []

@@ -46,6 +46,9 @@ def test_pr_curves_without_objects_and_with_many_classes(tables, tmp_path) -> No
 def test_confusion(tables, tmp_path) -> None:
     truth, results = tables
     assert colorful(plots.confusion(confusion_matrix(truth, results), truth.classes, tmp_path / "confusion.png"))
+    path = plots.confusion(confusion_matrix(truth, results), truth.classes, tmp_path / "x.svg", conf=0.4, iou=0.6)
+    assert "score 0.4 or more" in path.read_text()
+    assert "0.6 or more" in path.read_text()
     with pytest.raises(FineSpotError, match="expected a matrix of 3 x 3"):
         plots.confusion(np.zeros((5, 5), np.int64), Classes(("a", "b")), tmp_path / "x.png")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from rich.console import Console
 
 from finespot.metrics import PROTOCOLS, Report, Results, Truth, evaluate
@@ -17,8 +20,8 @@ def report(rules="coco", folder="coco") -> Report:
     return evaluate(truth, Results.read(DATA / folder / "dt.json", truth), rules)
 
 
-def printed(one: Report) -> str:
-    console = Console(width=150)
+def printed(one: Report, **options: Any) -> str:
+    console = Console(**{"width": 150, "soft_wrap": True, **options})
     with console.capture() as capture:
         console.print(one.table())
     return capture.get()
@@ -26,8 +29,9 @@ def printed(one: Report) -> str:
 
 def test_json_is_plain() -> None:
     made = report().to_json("val")
-    assert list(made) == ["protocol", "split", "images", "values", "per_class"]
+    assert list(made) == ["protocol", "split", "images", "values", "per_class", "settings"]
     assert json.loads(json.dumps(made)) == made
+    assert made["settings"] == {}
     assert made["split"] == "val"
     assert made["protocol"] == "coco"
     assert any(values["AP"] is None for values in made["per_class"].values())
@@ -74,3 +78,57 @@ def test_counts() -> None:
     assert (one.truths, one.ignored) == (len(truth["annotations"]) - crowds, crowds)
     assert sum(one.objects.values()) == one.truths
     assert one.detections == len(json.loads((DATA / "coco/dt.json").read_text())) - 42
+
+
+SETTINGS = {"conf": 0.001, "imgsz": 640, "tiling": {"size": 512, "overlap": 0.2}, "max_det": None}
+
+
+def test_settings_are_told() -> None:
+    one = replace(report(), settings=SETTINGS)
+    assert "made with conf 0.001, imgsz 640, tiling (size 512, overlap 0.2), max_det none" in printed(one)
+    assert one.to_json("val")["settings"] == SETTINGS
+    assert "made with" not in printed(report())
+
+
+def renamed(name: str) -> Report:
+    """A report whose first class is called `name`."""
+    one = report()
+    first = one.classes[0]
+    called = {key: name if key == first else key for key in one.classes}
+    return replace(
+        one,
+        classes=tuple(called.values()),
+        objects={called[key]: value for key, value in one.objects.items()},
+        per_class={called[key]: value for key, value in one.per_class.items()},
+    )
+
+
+def numbers(one: Report, name: str) -> list[str]:
+    shown = [one.per_class[name][label] for label in ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")]
+    return [str(one.objects[name]), *("-" if value is None else f"{value:.3f}" for value in shown)]
+
+
+def test_a_narrow_terminal_folds_names_and_no_number() -> None:
+    name = "a-class-name-that-is-much-too-long-for-a-table-of-eighty-columns"
+    one = renamed(name)
+    for width in (80, 50):
+        lines = printed(one, width=width, force_terminal=True, color_system=None).splitlines()
+        (first,) = (line for line in lines if line.startswith(name[:8]))
+        assert first.split()[1:] == numbers(one, name)
+        assert "…" not in "".join(lines)
+        column = "".join(line[: first.index(" ")].strip() for line in lines[1:12])
+        assert name in column
+
+
+def test_what_is_no_terminal_gets_whole_lines() -> None:
+    name = "a-class-name-that-is-much-too-long-for-a-table-of-eighty-columns"
+    one = renamed(name)
+    (line,) = (line for line in printed(one, width=80).splitlines() if line.startswith(name))
+    assert line.split() == [name, *numbers(one, name)]
+
+
+@pytest.mark.parametrize("name", ["[/red] car", "[class] 3", "[bold]", ":car: x"])
+def test_class_names_are_no_markup(name: str) -> None:
+    one = renamed(name)
+    (line,) = (line for line in printed(one, markup=True).splitlines() if line.startswith(name))
+    assert line.removeprefix(name).split() == numbers(one, name)

@@ -57,6 +57,27 @@ def test_class_free_region_spares_every_class() -> None:
     assert evaluate(truth, Results.from_detections([found], truth)).values["AP"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("boxes", "labels", "regions"),
+    [
+        ([], [], 0),
+        ([[0, 0, 4, 4]], [-1], 1),
+        ([[0, 0, 4, 4], [5, 5, 9, 9]], [-1, -1], 2),
+        ([[0, 0, 4, 4], [0, 0, 4, 4]], [-1, -1], 2),
+        ([[0, 0, 4, 4], [5, 5, 9, 9], [5, 5, 9, 9]], [-1, 1, 1], 3),
+        ([[0, 0, 4, 4], [0, 0, 4, 4]], [-1, 0], 2),
+        ([[0, 0, 4, 4], [5, 5, 9, 9]], [0, 1], 2),
+    ],
+)
+def test_regions_are_counted_as_the_data_set_has_them(boxes, labels, regions) -> None:
+    one = annotations(np.reshape(boxes, (-1, 4)), np.array(labels, np.int64), ignore=[True] * len(labels))
+    truth = Truth.from_annotations([one, Annotations.empty(SIZE), one], CLASSES, [1, 2, 3])
+    assert truth.regions == 2 * regions
+    assert (
+        evaluate(truth, Results.from_detections([Detections.empty(SIZE, CLASSES)] * 3, truth)).ignored == truth.regions
+    )
+
+
 def test_classes_are_matched_by_name() -> None:
     truth = Truth.from_annotations([annotations([[0, 0, 10, 10]], [1])], CLASSES, [1])
     other = Classes(("ship", "boat"))

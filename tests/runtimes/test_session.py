@@ -168,6 +168,8 @@ def test_warm_up_runs_the_shape(detector, card) -> None:
         ({"runtime": "onnxx"}, "unknown runtime 'onnxx'"),
         ({"precision": "fp61"}, "did you mean fp16"),
         ({"threads": 0}, "threads"),
+        ({"threads": 100_000}, "4 for each core"),
+        ({"device": "cpu:7"}, "only GPUs are numbered"),
         ({"device": "qpu"}, "unknown device"),
         ({"device": "cuda:63"}, "there is no"),
     ],

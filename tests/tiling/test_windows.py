@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
@@ -34,6 +34,7 @@ def test_counts_and_last_window(size, tiling, count, last) -> None:
     assert found[-1].window == last
 
 
+@settings(deadline=None)
 @given(SIZES, TILINGS)
 def test_one_shape_inside_and_covering(size, tiling) -> None:
     height, width = size
@@ -49,6 +50,7 @@ def test_one_shape_inside_and_covering(size, tiling) -> None:
     assert covered.all()
 
 
+@settings(deadline=None)
 @given(SIZES, TILINGS, st.data())
 def test_an_object_no_larger_than_the_overlap_lies_whole_in_a_window(size, tiling, data) -> None:
     height, width = size

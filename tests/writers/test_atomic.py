@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from finespot.errors import FineSpotError
-from finespot.writers import make_folder, new_run, write_atomic
+from finespot.writers import check_run, make_folder, new_run, write_atomic
 
 
 def test_text_bytes_and_new_folders(tmp_path) -> None:
@@ -79,3 +83,67 @@ def test_runs_started_at_once_differ(tmp_path) -> None:
 def test_bad_run_names(tmp_path, name) -> None:
     with pytest.raises(FineSpotError, match="name"):
         new_run(tmp_path, name)
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path) -> None:
+    (tmp_path / "there").mkdir()
+    target = write_atomic(tmp_path / "there" / "a.txt", "old")
+    link, dangling = tmp_path / "link.txt", tmp_path / "new.txt"
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "there" / "b.txt")
+    assert write_atomic(link, "new") == link
+    write_atomic(dangling, "made")
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(os.listdir(tmp_path / "there")) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path) -> None:
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_atomic(pipe, "text")
+    reader.join()
+    assert got == ["text"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux devices")
+def test_a_full_device_is_said(tmp_path) -> None:
+    with pytest.raises(FineSpotError, match=r"/dev/full: cannot be written \(No space"):
+        write_atomic("/dev/full", "x" * 100_000)
+    assert write_atomic("/dev/null", "x") == Path("/dev/null")
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_in_a_file_is_neither_cut_nor_replaced(tmp_path, name) -> None:
+    code = f"""
+from finespot.writers import write_atomic
+print("before", flush=True)
+write_atomic({name!r}, "between\\n")
+print("after", flush=True)
+"""
+    with (tmp_path / "out.txt").open("w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out.txt").read_text() == "before\nbetween\nafter\n"
+
+
+def test_runs_that_cannot_be_made_are_known_before(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    check_run(tmp_path / "new" / "runs", "run")
+    check_run(tmp_path, "file")  # file2 can be made
+    for project, name, options in (
+        (tmp_path / "file" / "runs", "run", {}),
+        (tmp_path, "a/b", {}),
+        (tmp_path, "x" * 300, {}),
+        (tmp_path, "file", {"overwrite": True}),
+    ):
+        for call in (check_run, new_run):
+            with pytest.raises(FineSpotError):
+                call(project, name, **options)
+    assert os.listdir(tmp_path) == ["file"]

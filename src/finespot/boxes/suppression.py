@@ -74,7 +74,7 @@ def nms(boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, iou: float, max_
     if count == 0 or max_det == 0:
         return np.zeros(0, np.int64)
     order = np.argsort(-values, kind="stable")
-    table = _Table.build(corners.reshape(-1, 4)[order], _dense_labels(classes[order]), iou)
+    table = BoxTable.build(corners.reshape(-1, 4)[order], _dense_labels(classes[order]), iou)
     kept = _settle(table, count if max_det is None else max_det)
     return order[kept]
 
@@ -88,7 +88,7 @@ def _dense_labels(labels: NDArray[Any]) -> Rows:
 
 
 @dataclass(frozen=True)
-class _Table:
+class BoxTable:
     """Boxes by falling score, as columns, with how far the center of a partner can lie (`reach_x`, `reach_y`)."""
 
     corners: tuple[NDArray[np.float32], ...]
@@ -101,7 +101,7 @@ class _Table:
     threshold: np.float32
 
     @classmethod
-    def build(cls, boxes: NDArray[np.float32], labels: Rows, iou: float) -> _Table:
+    def build(cls, boxes: NDArray[np.float32], labels: Rows, iou: float) -> BoxTable:
         columns = np.ascontiguousarray(boxes.T)
         wide = columns.astype(np.float64)
         center, side = (wide[:2] + wide[2:]) / 2, wide[2:] - wide[:2]
@@ -131,7 +131,7 @@ class _Table:
         return np.asarray(share > self.threshold)
 
 
-def _settle(table: _Table, wanted: int) -> Rows:
+def _settle(table: BoxTable, wanted: int) -> Rows:
     """Kept rows of the table, ascending, at most `wanted`: settle the best boxes, delete their piles, go on."""
     alive = np.arange(len(table.area))
     kept: list[Rows] = []
@@ -144,7 +144,7 @@ def _settle(table: _Table, wanted: int) -> Rows:
             if size <= _DENSE:
                 pairs = _matrix_pairs(table, head)
                 break
-            search = _Search.build(table, head)
+            search = CenterSearch.build(table, head)
             near = search.inside()
             if near.total <= _PAIR_BUDGET or size <= _SMALLEST_HEAD:
                 pairs = _conflicts(table, search, near)
@@ -159,7 +159,7 @@ def _settle(table: _Table, wanted: int) -> Rows:
     return np.concatenate(kept)[:wanted]
 
 
-def _beaten(pairs: Pairs, table: _Table, head: Rows) -> NDArray[np.bool_]:
+def _beaten(pairs: Pairs, table: BoxTable, head: Rows) -> NDArray[np.bool_]:
     """Which rows of `head` the greedy choice deletes, given all conflicting pairs (better row, worse row)."""
     better, worse = pairs
     dead = np.zeros(len(table.area), bool)
@@ -182,7 +182,7 @@ def _beaten(pairs: Pairs, table: _Table, head: Rows) -> NDArray[np.bool_]:
     return dead[head]
 
 
-def _matrix_pairs(table: _Table, head: Rows) -> Pairs:
+def _matrix_pairs(table: BoxTable, head: Rows) -> Pairs:
     """All conflicting pairs among a few rows."""
     first, second = np.triu_indices(len(head), 1)
     first, second = head[first], head[second]
@@ -216,10 +216,10 @@ class _Near:
 
 
 @dataclass(frozen=True)
-class _Search:
+class CenterSearch:
     """Rows of a table sorted by class, horizontal strip and x, to find those whose center is near."""
 
-    table: _Table
+    table: BoxTable
     rows: Rows
     key: NDArray[np.float64]
     strip: Rows
@@ -229,7 +229,7 @@ class _Search:
     span: float
 
     @classmethod
-    def build(cls, table: _Table, rows: Rows) -> _Search:
+    def build(cls, table: BoxTable, rows: Rows) -> CenterSearch:
         cx, cy = table.cx[rows], table.cy[rows]
         x0, y0 = float(cx.min()), float(cy.min())
         tall = float(cy.max()) - y0
@@ -293,7 +293,7 @@ def _ranges(row: Rows, start: Rows, end: Rows) -> _Near:
     return _Near(row, start, end, int((end - start).sum()))
 
 
-def _conflicts(table: _Table, search: _Search, near: _Near) -> Pairs:
+def _conflicts(table: BoxTable, search: CenterSearch, near: _Near) -> Pairs:
     """The near pairs that conflict, as (better row, worse row)."""
     first: list[Rows] = []
     second: list[Rows] = []
@@ -309,9 +309,9 @@ def _conflicts(table: _Table, search: _Search, near: _Near) -> Pairs:
     return np.minimum(one, two), np.maximum(one, two)
 
 
-def _outside(table: _Table, winners: Rows, rest: Rows) -> Rows:
+def _outside(table: BoxTable, winners: Rows, rest: Rows) -> Rows:
     """The rows of `rest` that no winner deletes."""
-    search = _Search.build(table, rest)
+    search = CenterSearch.build(table, rest)
     dead = np.zeros(len(table.area), bool)
     cy = table.cy[search.rows]
     for row, position in search.around(winners).chunks():

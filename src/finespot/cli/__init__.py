@@ -82,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _spell_out() -> None:
-    """Where the output takes ASCII only, letters that it lacks are written as escapes instead of ending the run."""
+    """Letters that the output cannot take (in ASCII: most) are written as escapes instead of ending the run."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -17,42 +17,41 @@ def command(
         int, typer.Option("--classes", min=1, help="class count to count parameters for", rich_help_panel=options.RUN)
     ] = 80,
     json: options.Json = None,
+    overwrite: options.OverwriteFiles = False,
 ) -> None:
     """List the architectures with their parameters, and the bundled weights with what they reach."""
     import torch
-    from rich.console import Console
-    from rich.table import Table
 
     from finespot import weights, zoo
+    from finespot.cli.terminal import console
+    from finespot.writers.table import ResultTable
 
+    options.check_outputs(json, overwrite=overwrite)
     counts = {}
     for name in zoo.names():
         with torch.device("meta"):
             counts[name] = zoo.count_parameters(zoo.build(zoo.architecture(name, classes)))
-    console = Console(highlight=False)
-    table = Table(title=f"architectures, {classes} classes")
-    table.add_column("name")
-    table.add_column("parameters", justify="right")
+    out = console()
+    table = ResultTable(("name",), ("parameters",), title=f"architectures, {classes} classes")
     for name, count in counts.items():
-        table.add_row(name, f"{count:,}")
-    console.print(table)
+        table.row(name, f"{count:,}")
+    out.print(table)
     bundled = {name: weights.read_card(weights.resolve(name)) for name in weights.bundled()}
-    table = Table(title="weights in the package")
-    for title in ("name", "architecture", "classes", "input", "measured", "licence of the training data"):
-        table.add_column(title)
+    texts = ("name", "architecture", "classes", "measured", "licence of the training data")
+    table = ResultTable(texts, ("input",), title="weights in the package")
     for name, card in bundled.items():
-        table.add_row(
+        table.row(
             name,
             f"{card.architecture.family}{card.architecture.size}",
             ", ".join(card.classes.names),
-            str(card.imgsz),
             "; ".join(_figures(measured) for measured in card.metrics),
             card.data_licence,
+            str(card.imgsz),
         )
-    console.print(table)
+    out.print(table)
     if json is not None:
         options.write_report(json, {"architectures": counts, "weights": sorted(bundled)})
-        console.print(f"wrote {json}")
+        out.print(f"wrote {json}")
 
 
 def _figures(measured: MetricRecord) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +20,14 @@ Data = Annotated[
 Protocol = Annotated[str, typer.Option("--protocol", help="evaluation protocol: coco, ai-tod", rich_help_panel=RUN)]
 ImageSize = Annotated[
     int | None,
-    typer.Option("--imgsz", help="long side of the network input in pixels [weights' own]", rich_help_panel=RUN),
+    typer.Option(
+        "--imgsz", help="long side of the network input in pixels (default: the weights' own)", rich_help_panel=RUN
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, 0, ...", rich_help_panel=SPEED)]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads [those this process may use]", rich_help_panel=SPEED)
+    int | None,
+    typer.Option("--threads", help="CPU threads (default: one a core of this process)", rich_help_panel=SPEED),
 ]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or bf16", rich_help_panel=SPEED)]
 BatchSize = Annotated[int, typer.Option("--batch", help="pictures or tiles in one pass", rich_help_panel=SPEED)]
@@ -34,13 +39,25 @@ Slice = Annotated[
 ]
 Overlap = Annotated[
     float | None,
-    typer.Option("--overlap", help="share of a tile's side that its neighbor repeats [0.2]", rich_help_panel=SLICE),
+    typer.Option(
+        "--overlap", help="share of a tile's side that its neighbor repeats (default: 0.2)", rich_help_panel=SLICE
+    ),
+]
+OwnParts = Annotated[
+    bool,
+    typer.Option(
+        "--own-parts",
+        help="import the code of your own that the weight file names, which runs it",
+        rich_help_panel=RUN,
+    ),
 ]
 Project = Annotated[Path | None, typer.Option("--project", help="folder of runs", rich_help_panel=OUT)]
 Name = Annotated[str, typer.Option("--name", help="run folder; a number is added when it exists", rich_help_panel=OUT)]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="use the folder NAME itself though it exists", rich_help_panel=OUT)
+    bool,
+    typer.Option("--overwrite", help="write into the folder NAME and over files that exist", rich_help_panel=OUT),
 ]
+OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="write over a file that exists", rich_help_panel=OUT)]
 Json = Annotated[Path | None, typer.Option("--json", help="write the numbers to this file", rich_help_panel=OUT)]
 
 
@@ -63,6 +80,50 @@ def tiling(size: int | None, overlap: float | None, own: Tiling | None) -> Tilin
     if overlap is None:
         overlap = own.overlap if own is not None else Tiling().overlap
     return Tiling(side, overlap)
+
+
+def check_outputs(*files: Path | None, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse, before the work whose results they hold, files that must not or cannot be written.
+
+    A file that exists is kept without `overwrite`; one that the command reads (`inputs`, of a folder all in it) is
+    kept in any case. What is no regular file, such as /dev/stdout, holds nothing to keep.
+
+    Raises
+    ------
+    FineSpotError
+        One of the files is kept, is named twice or is a folder, or its folder cannot be made or written.
+    """
+    from finespot.errors import FineSpotError
+    from finespot.writers import check_folder, regular_file
+
+    some = any(os.path.exists(one) for one in files if one is not None)
+    read = set(map(_identity, inputs)) - {None} if some else set()
+    written: set[Path] = set()
+    for file in filter(None, files):
+        target = regular_file(file)
+        if target is None:
+            continue
+        target = Path(os.path.abspath(target))
+        there = os.path.exists(target)
+        if there and read.intersection(map(_identity, (target, *target.parents))):
+            raise FineSpotError("is input of this command and is not written over", where=file)
+        if target in written:
+            raise FineSpotError("expected a file of its own for each output but got it twice", where=file)
+        if os.path.isdir(target):
+            raise FineSpotError("expected a file but got a folder", where=file)
+        if there and not overwrite:
+            raise FineSpotError("there is such a file already", where=file, hint="--overwrite replaces it")
+        check_folder(target.parent)
+        written.add(target)
+
+
+def _identity(path: str | Path) -> tuple[int, int] | None:
+    """What two names of one file have in common; None for a file that does not exist."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def write_report(path: Path, report: dict[str, Any]) -> Path:

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from finespot.writers import Writer
 
 PROJECT = Path("runs/predict")
+FORMATS = ("jpg", "png")
 
 
 def command(
@@ -30,21 +32,30 @@ def command(
     source: Annotated[str, typer.Argument(help="a picture, folder, 'glob', .txt list of pictures, or video")],
     conf: Annotated[
         float | None,
-        typer.Option("--conf", min=0, max=1, help="least score [weights' own, 0.25]", rich_help_panel=options.RUN),
+        typer.Option(
+            "--conf", min=0, max=1, help="least score (default: the weights' own, 0.25)", rich_help_panel=options.RUN
+        ),
     ] = None,
     iou: Annotated[
         float | None,
         typer.Option(
-            "--iou", min=0, max=1, help="overlap that removes the weaker box [0.7]", rich_help_panel=options.RUN
+            "--iou",
+            min=0,
+            max=1,
+            help="overlap that removes the weaker box (default: 0.7)",
+            rich_help_panel=options.RUN,
         ),
     ] = None,
     max_det: Annotated[
         int | None,
-        typer.Option("--max-det", min=1, help="most detections in a picture [300]", rich_help_panel=options.RUN),
+        typer.Option(
+            "--max-det", min=1, help="most detections in a picture (default: 300)", rich_help_panel=options.RUN
+        ),
     ] = None,
     classes: Annotated[
         str | None, typer.Option("--classes", help="only these, comma-separated", rich_help_panel=options.RUN)
     ] = None,
+    own_parts: options.OwnParts = False,
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
     overlap: options.Overlap = None,
@@ -55,13 +66,27 @@ def command(
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="draw the pictures", rich_help_panel=options.OUT)
     ] = True,
-    image_format: Annotated[str, typer.Option("--format", help="jpg or png", rich_help_panel=options.OUT)] = "jpg",
+    image_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="of drawn pictures and crops: jpg or png (default: jpg)", rich_help_panel=options.OUT
+        ),
+    ] = None,
     line_width: Annotated[
-        int | None, typer.Option("--line-width", min=1, help="of drawn boxes, in pixels", rich_help_panel=options.OUT)
+        int | None,
+        typer.Option(
+            "--line-width",
+            min=1,
+            help="of drawn boxes, in pixels (default: fitted to the object)",
+            rich_help_panel=options.OUT,
+        ),
     ] = None,
     labels: Annotated[
-        bool, typer.Option("--labels/--no-labels", help="write class and score", rich_help_panel=options.OUT)
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--labels/--no-labels", help="write class and score (default: labels)", rich_help_panel=options.OUT
+        ),
+    ] = None,
     save_txt: Annotated[
         bool, typer.Option("--save-txt", help="YOLO text files too", rich_help_panel=options.OUT)
     ] = False,
@@ -73,51 +98,98 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Find objects in pictures or video; draws them and writes predictions.json into a new run folder."""
-    from rich.console import Console
-
+    from finespot.cli.terminal import console
     from finespot.inference import load, open_source
-    from finespot.writers import new_run
+    from finespot.writers import check_run, new_run
 
-    console = Console(highlight=False, soft_wrap=True)
-    model = load(weights, threads=threads, device=device, precision=precision)
-    only = [part.strip() for part in classes.split(",")] if classes else None
-    for wanted in only or []:
-        model.classes.index(wanted)
     pictures = open_source(source)
+    products = Products(images, image_format, line_width, labels, save_txt, save_crops)
+    writers = products.writers(Path(source).stem, pictures)
+    check_run(project or PROJECT, name, overwrite)
+    model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
+    tiling = options.tiling(slice_size, overlap, model.card.tiling)
     outcomes = model.outcomes(
         pictures,
         conf=conf,
         iou=iou,
         max_det=max_det,
+        classes=[part.strip() for part in classes.split(",")] if classes else None,
         imgsz=imgsz,
-        tiling=options.tiling(slice_size, overlap, model.card.tiling),
+        tiling=tiling,
         batch=batch,
         pixels=images or save_crops,
     )
-    for note in [model.session.reason, *model.notes]:
-        console.print(note)
+    out = console()
+    decided = list(model.notes)
+    for note in [model.session.reason, *decided]:
+        out.print(note)
     # A named picture that cannot be read ends the run here, before there is a folder.
     first = next(outcomes, None)
     outcomes = outcomes if first is None else chain([first], outcomes)
     folder = new_run(project or PROJECT, name, overwrite)
-    writers: list[Writer]
-    if pictures.fps is not None:
-        writers = [_recorder(Path(source).stem, pictures, images, line_width, labels)]
-    else:
-        writers = _picture_writers(images, image_format, line_width, labels)
-    writers += _extra_writers(save_txt, save_crops)
     tally = Tally(model.classes)
-    paths = write_all(_watch(outcomes, pictures, console), folder, writers, tally, only)
-    _report(console, model, tally, paths)
+    paths = write_all(_watch(outcomes, pictures, out), folder, writers, tally)
+    _report(out, model, tally, paths, model.notes[len(decided) :])
     if tally.pictures == 0:
         raise typer.Exit(2)
     used = model.card.imgsz if imgsz is None else imgsz
-    if slice_size is None and tally.largest > 1.5 * used:
-        more = f"--slice {used}"
-        console.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")
-    else:
-        more = "--save-txt --save-crops"
-    console.print(f"next: {shlex.join([sys.argv[0], 'predict', weights, source])} {more}", markup=False)
+    more = [word for word, given in (("--save-txt", save_txt), ("--save-crops", save_crops)) if not given]
+    if slice_size is None and not (tiling or model.card.tiling) and tally.largest > 1.5 * used:
+        out.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")
+        more = ["--slice", str(used)]
+    if more:
+        out.print(f"next: {shlex.join([sys.argv[0], 'predict', weights, source, *more])}")
+
+
+@dataclass(frozen=True)
+class Products:
+    """What is written of each picture, as the options of that name say; None where one was left out."""
+
+    images: bool
+    format: str | None
+    line_width: int | None
+    labels: bool | None
+    save_txt: bool
+    save_crops: bool
+
+    def writers(self, name: str, pictures: Source) -> list[Writer]:
+        """Drawings and records of the pictures (of a video: under its `name`), then what is asked for beside them.
+
+        Raises
+        ------
+        FineSpotError
+            The format is unknown, or an option of drawing is given where nothing is drawn.
+        """
+        from finespot.inference import VideoRecorder
+        from finespot.writers import CocoWriter, CropWriter, DrawingWriter, YoloWriter
+
+        self._check(video=pictures.fps is not None)
+        kind, labels = self.format or FORMATS[0], self.labels is not False
+        made: list[Writer]
+        if pictures.fps is not None:
+            rate = pictures.fps or 1.0
+            made = [
+                VideoRecorder(
+                    name, rate, times=pictures.times, drawn=self.images, line_width=self.line_width, labels=labels
+                )
+            ]
+        else:
+            made = [*([DrawingWriter(self.line_width, labels, kind)] if self.images else []), CocoWriter()]
+        return [*made, *([YoloWriter()] if self.save_txt else []), *([CropWriter(0, kind)] if self.save_crops else [])]
+
+    def _check(self, video: bool) -> None:
+        from finespot.errors import FineSpotError, unknown
+
+        if self.format is not None and self.format not in FORMATS:
+            raise unknown("picture format", self.format, FORMATS, where="format")
+        idle = {
+            "line-width": self.line_width is not None and not self.images,
+            "labels": self.labels is not None and not self.images,
+            "format": self.format is not None and not self.save_crops and (video or not self.images),
+        }
+        for option, given in idle.items():
+            if given:
+                raise FineSpotError("has no effect where no picture is drawn", where=option)
 
 
 class Tally:
@@ -138,21 +210,16 @@ class Tally:
 
     def table(self) -> Any:
         """A rich table of the counts."""
-        from rich.table import Table
+        from finespot.writers.table import ResultTable
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("class")
-        table.add_column("objects", justify="right")
-        table.add_column("pictures", justify="right")
+        table = ResultTable(("class",), ("objects", "pictures"), box=None, pad_edge=False)
         for label, name in enumerate(self.classes):
-            table.add_row(name, str(self.objects[label]), str(self.seen_in[label]))
-        table.add_row("all", str(self.objects.total()), str(self.pictures), style="bold")
+            table.row(name, str(self.objects[label]), str(self.seen_in[label]))
+        table.row("all", str(self.objects.total()), str(self.pictures), style="bold")
         return table
 
 
-def write_all(
-    outcomes: Iterator[Outcome], folder: Path, writers: list[Writer], tally: Tally, only: list[str] | None
-) -> list[Path]:
+def write_all(outcomes: Iterator[Outcome], folder: Path, writers: list[Writer], tally: Tally) -> list[Path]:
     """Give every picture that could be read to every writer; what was written stays when the run is interrupted."""
     from finespot.writers import Names
 
@@ -166,34 +233,14 @@ def write_all(
         for outcome in outcomes:
             if outcome.error is not None:
                 continue
-            found = outcome.detections if only is None else outcome.detections.filter(classes=only)
-            tally.add(found)
+            tally.add(outcome.detections)
             for writer in writers:
-                writer.write(found, outcome.pixels)
+                writer.write(outcome.detections, outcome.pixels)
     return paths
 
 
 def _close(writer: Writer, paths: list[Path]) -> None:
     paths.insert(0, writer.close())
-
-
-def _picture_writers(images: bool, image_format: str, line_width: int | None, labels: bool) -> list[Writer]:
-    from finespot.writers import CocoWriter, DrawingWriter
-
-    drawing: list[Writer] = [DrawingWriter(line_width, labels, image_format)] if images else []
-    return [*drawing, CocoWriter()]
-
-
-def _recorder(name: str, video: Source, images: bool, line_width: int | None, labels: bool) -> Writer:
-    from finespot.inference import VideoRecorder
-
-    return VideoRecorder(name, video.fps or 1.0, times=video.times, drawn=images, line_width=line_width, labels=labels)
-
-
-def _extra_writers(save_txt: bool, save_crops: bool) -> list[Writer]:
-    from finespot.writers import CropWriter, YoloWriter
-
-    return [*([YoloWriter()] if save_txt else []), *([CropWriter()] if save_crops else [])]
 
 
 def _watch(outcomes: Iterator[Outcome], pictures: Source, console: Console) -> Iterator[Outcome]:
@@ -206,11 +253,11 @@ def _watch(outcomes: Iterator[Outcome], pictures: Source, console: Console) -> I
             advance()
 
 
-def _report(console: Console, model: Model, tally: Tally, paths: list[Path]) -> None:
-    console.print(tally.table())
-    for path in paths:
-        console.print(f"wrote {path}", markup=False)
+def _report(out: Console, model: Model, tally: Tally, paths: list[Path], notes: list[str]) -> None:
+    out.print(tally.table())
+    for line in [*notes, *(f"wrote {path}" for path in paths)]:
+        out.print(line)
     if tally.pictures:
-        console.print(model.timing.summary())
+        out.print(model.timing.summary())
     for name, reason in model.skipped:
-        console.print(f"skipped {name}: {reason}", markup=False)
+        out.print(f"skipped {name}: {reason}")

@@ -24,15 +24,16 @@ def command(
     ] = False,
     split: Annotated[str, typer.Option("--split", help="split name for the report", rich_help_panel=options.OUT)] = "",
     json: options.Json = None,
+    overwrite: options.OverwriteFiles = False,
 ) -> None:
     """Evaluate detections in a file: AP and AR by size and class, as the official tools compute them."""
-    from rich.console import Console
-
     from finespot import metrics
+    from finespot.cli.terminal import console
 
+    options.check_outputs(json, overwrite=overwrite, inputs=(gt, dt))
     report = metrics.score(gt, dt, protocol, fix_id0=fix_id0)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(report.table())
+    out = console()
+    out.print(report.table())
     if json is not None:
         options.write_report(json, report.to_json(split or gt.stem))
-        console.print(f"wrote {json}")
+        out.print(f"wrote {json}")

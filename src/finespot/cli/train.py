@@ -9,10 +9,13 @@ import typer
 
 from finespot.cli import options
 
+_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent.parent / "recipes").glob("*.yaml")))
+
 
 def command(
     model: Annotated[
-        str | None, typer.Argument(help="an architecture from `finespot models`, or a weight file to go on from")
+        str | None,
+        typer.Argument(help="an architecture from `finespot models`, or weights (.safetensors) to go on from"),
     ] = None,
     data: Annotated[
         str | None,
@@ -20,8 +23,12 @@ def command(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="a recipe's name or YAML file", rich_help_panel=options.RUN),
+        typer.Option("--recipe", help=f"{_RECIPES}, or a YAML file", rich_help_panel=options.RUN),
     ] = None,
+    show_recipe: Annotated[
+        bool,
+        typer.Option("--show-recipe", help="print all keys of the recipe and stop", rich_help_panel=options.RUN),
+    ] = False,
     epochs: Annotated[int | None, typer.Option("--epochs", help="passes", rich_help_panel=options.RUN)] = None,
     imgsz: Annotated[int | None, typer.Option("--imgsz", help="input side in px", rich_help_panel=options.RUN)] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="pictures a step", rich_help_panel=options.RUN)] = None,
@@ -36,7 +43,9 @@ def command(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="any recipe key, for example optimizer.lr=0.02", rich_help_panel=options.RUN),
+        typer.Option(
+            "--set", help="a key of the recipe (--show-recipe), as optimizer.lr=0.02", rich_help_panel=options.RUN
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, 0", rich_help_panel=options.SPEED)] = None,
     workers: Annotated[
@@ -47,7 +56,9 @@ def command(
 ) -> None:
     """Train a detector; weights, metrics.csv and plots go into a new folder under runs/train."""
     from finespot.training import train
+    from finespot.training.choice import choose_recipe
     from finespot.training.recipe import parse_words
+    from finespot.training.recipe_text import annotated
 
     given = {
         "epochs": epochs,
@@ -60,4 +71,7 @@ def command(
     }
     words = [*(set_ or []), *([f"workers={workers}"] if workers is not None else [])]
     values = {**parse_words(words), **{key: value for key, value in given.items() if value is not None}}
-    train(model, data, recipe=recipe, resume=resume, project=project, **values)
+    if show_recipe:
+        print(annotated(choose_recipe(model, data, recipe=recipe, resume=resume, overrides=values)), end="")
+    else:
+        train(model, data, recipe=recipe, resume=resume, project=project, **values)

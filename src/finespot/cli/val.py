@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finespot.cli import options
+
+if TYPE_CHECKING:
+    from finespot.data import Dataset
 
 PROJECT = Path("runs/val")
 
@@ -25,8 +28,14 @@ def command(
     ] = 0.7,
     max_det: Annotated[
         int | None,
-        typer.Option("--max-det", min=1, help="most detections in a picture [protocol's]", rich_help_panel=options.RUN),
+        typer.Option(
+            "--max-det",
+            min=1,
+            help="most detections in a picture (default: the protocol's, 300 or more)",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
+    own_parts: options.OwnParts = False,
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
     overlap: options.Overlap = None,
@@ -47,21 +56,22 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Evaluate weights on a data set: AP and AR by size and class, with curves and pictures beside the truth."""
-    from rich.console import Console
-
     from finespot import metrics
     from finespot.cli.progress import bar
+    from finespot.cli.terminal import console
     from finespot.data import open_dataset
     from finespot.inference import draw_predictions, draw_report, validate
     from finespot.runtimes import Session
-    from finespot.writers import new_run
+    from finespot.writers import check_run, new_run
 
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     rules = metrics.protocol(protocol)
-    session = Session(weights, threads=threads, device=device, precision=precision)
+    check_run(project or PROJECT, name, overwrite)
+    session = Session(weights, own_parts=own_parts, threads=threads, device=device, precision=precision)
     dataset = open_dataset(data, split)
-    console.print(session.reason)
-    with bar(console, "val", len(dataset)) as advance:
+    options.check_outputs(json, save_json, overwrite=overwrite, inputs=_inputs(weights, data, dataset))
+    out.print(session.reason)
+    with bar(out, "val", len(dataset)) as advance:
         validation = validate(
             session,
             dataset,
@@ -75,19 +85,32 @@ def command(
             progress=lambda done, total: advance(),
         )
     for note in validation.notes:
-        console.print(note, markup=False)
-    console.print(validation.report.table())
-    console.print(validation.timing.summary())
-    written = []
+        out.print(note)
+    out.print(validation.report.table())
+    out.print(validation.timing.summary())
+    report = validation.report.to_json(split)
+    folder = new_run(project or PROJECT, name, overwrite)
+    written = [options.write_report(folder / "report.json", report)]
     if json is not None:
-        written.append(options.write_report(json, validation.report.to_json(split)))
+        written.append(options.write_report(json, report))
     if save_json is not None:
         written.append(validation.to_coco(save_json))
     if plots:
-        folder = new_run(project or PROJECT, name, overwrite)
-        written.append(options.write_report(folder / "report.json", validation.report.to_json(split)))
         written += draw_report(validation, dataset.classes, folder, session.card.conf)
         draw_predictions(dataset, validation.detections, folder / "predictions", session.card.conf)
         written.append(folder / "predictions")
     for path in written:
-        console.print(f"wrote {path}", markup=False)
+        out.print(f"wrote {path}")
+
+
+def _inputs(weights: str, data: str, dataset: Dataset) -> list[str | Path]:
+    """The files that are read: weights, labels (all in a data set's folder; the files that a YAML names), pictures."""
+    from finespot.data.dataset import find_format
+    from finespot.data.formats.data_yaml import read_data_yaml
+
+    place = find_format(data)[1]
+    named = []
+    if place.is_file() and place.suffix.lower() in (".yaml", ".yml"):
+        read = read_data_yaml(place)
+        named = [read.root / one for one in read.value(dataset.split)]
+    return [weights, place, *named, *(dataset.path(i) for i in range(len(dataset)))]

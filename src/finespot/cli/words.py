@@ -12,6 +12,9 @@ from typer.main import get_command
 
 from finespot.errors import unknown
 
+# What a shell says of a command that was stopped by hand.
+INTERRUPTED = 130
+
 _KEY_VALUE = re.compile(r"^([A-Za-z_][\w.-]*)=(.*)$", re.DOTALL)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -20,6 +23,7 @@ def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: 
     """Parse `words` for `function`, call it and return the exit code.
 
     Usage errors print typer's message and give code 2; the function's own int result is the code, None means 0.
+    An interrupt goes up as one: the parser would turn it into a code without a word.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     # Alone, a verb that needs something shows its help; one that needs nothing (`models`) runs.
@@ -30,6 +34,8 @@ def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: 
         result = command.main(
             args=expand(words, command.params, verb), prog_name=f"finespot {verb}", standalone_mode=False
         )
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     except Exception as error:
         # Usage errors of the parser know how to print themselves; everything else goes up.
         show = getattr(error, "show", None)
@@ -37,6 +43,8 @@ def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: 
             raise
         show()
         return int(getattr(error, "exit_code", 2))
+    if result == INTERRUPTED:
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

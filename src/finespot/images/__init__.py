@@ -1,6 +1,6 @@
 """Pictures and video frames: open, decode, bring to eight bits and three channels, resize, place in a network input."""
 
-from finespot.images.decode import EXTENSIONS, crop, find_images, open_image
+from finespot.images.decode import EXTENSIONS, crop, find_images, from_pillow, open_image
 from finespot.images.letterbox import PADDING, fit_size, letterbox
 from finespot.images.resize import reduce, resample, resize, to_rgb8, to_uint8
 from finespot.images.video import Video, VideoWriter, open_video
@@ -13,6 +13,7 @@ __all__ = [
     "crop",
     "find_images",
     "fit_size",
+    "from_pillow",
     "letterbox",
     "open_image",
     "open_video",

@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import simplejpeg
 from numpy.typing import NDArray
 
@@ -73,10 +74,7 @@ def open_image(path: str | os.PathLike[str]) -> Image:
     width, height = width_height
     if width < 1 or height < 1:
         raise FineSpotError(f"expected a picture but its size is {width}x{height}", where=name)
-    sixteen = mode in _SIXTEEN_BIT or (mode == "I" and kind == "PNG")
-    if mode in ("I", "F") and not sixteen:
-        raise FineSpotError(f"expected samples of 8 or 16 bits but got 32 ({kind}, mode {mode})", where=name)
-    channels = 1 if sixteen or mode in _GRAY else 3
+    channels, sixteen = _samples(mode, kind, name)
     size = (width, height) if orientation in _TRANSPOSED else (height, width)
     jpeg = kind in ("JPEG", "MPO") and mode in ("L", "RGB")
     decode: Callable[[str], Pixels] = _jpeg(mode) if jpeg else _pillow(channels, sixteen)
@@ -85,6 +83,22 @@ def open_image(path: str | os.PathLike[str]) -> Image:
         return _read(name, size, orientation, decode, window)
 
     return Image(size, channels, 16 if sixteen else 8, name, read)
+
+
+def from_pillow(picture: PIL.Image.Image, name: str) -> Pixels:
+    """All pixels (height, width, 1 or 3) of a Pillow picture in memory: upright, in the form that files are read in.
+
+    Raises
+    ------
+    FineSpotError
+        Its samples have 32 bits (modes I and F; their range says nothing of what is black and white), or the file
+        that it was opened from is damaged.
+    """
+    channels, sixteen = _samples(picture.mode, picture.format, name)
+    try:
+        return _converted(PIL.ImageOps.exif_transpose(picture), channels, sixteen)
+    except _UNREADABLE as error:
+        raise _damaged(name, error) from error
 
 
 def crop(image: Image, window: Window) -> Image:
@@ -107,8 +121,10 @@ def crop(image: Image, window: Window) -> Image:
     return Image((bottom - top, right - left), image.channels, image.bit_depth, image.path, read)
 
 
-def find_images(folder: str | os.PathLike[str]) -> list[Path]:
+def find_images(folder: str | os.PathLike[str], extensions: Collection[str] = EXTENSIONS) -> list[Path]:
     """All picture files below a folder (by extension, hidden ones left out), sorted bytewise by path with `/`.
+
+    `extensions` (lower case, with the dot) may ask for files of other kinds.
 
     Raises
     ------
@@ -130,9 +146,18 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
         found += [
             os.path.join(place, file)
             for file in files
-            if os.path.splitext(file)[1].lower() in EXTENSIONS and not file.startswith(".")
+            if os.path.splitext(file)[1].lower() in extensions and not file.startswith(".")
         ]
     return sorted((Path(one) for one in found), key=lambda path: os.fsencode(path.as_posix()))
+
+
+def _samples(mode: str, kind: str | None, name: str) -> tuple[int, bool]:
+    """Channels of what is handed out for a Pillow mode, and whether its samples have 16 bits."""
+    sixteen = mode in _SIXTEEN_BIT or (mode == "I" and kind == "PNG")
+    if mode in ("I", "F") and not sixteen:
+        what = f"{kind}, mode {mode}" if kind else f"mode {mode}"
+        raise FineSpotError(f"expected samples of 8 or 16 bits but got 32 ({what})", where=name)
+    return 1 if sixteen or mode in _GRAY else 3, sixteen
 
 
 def _orientation(header: PIL.Image.Image) -> int:
@@ -181,13 +206,17 @@ def _jpeg(mode: str) -> Callable[[str], Pixels]:
 def _pillow(channels: int, sixteen: bool) -> Callable[[str], Pixels]:
     def decode(name: str) -> Pixels:
         with PIL.Image.open(name) as picture:
-            if sixteen:
-                return np.asarray(picture).astype(np.uint16)[..., None]
-            if channels == 1:
-                return np.asarray(picture.convert("L"))[..., None]
-            return np.asarray(picture.convert("RGB"))
+            return _converted(picture, channels, sixteen)
 
     return decode
+
+
+def _converted(picture: PIL.Image.Image, channels: int, sixteen: bool) -> Pixels:
+    if sixteen:
+        return np.asarray(picture).astype(np.uint16)[..., None]
+    if channels == 1:
+        return np.asarray(picture.convert("L"))[..., None]
+    return np.asarray(picture.convert("RGB"))
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from finespot import zoo
 from finespot.inference.pipeline import Outcome, Settings, walk
-from finespot.inference.prepare import scaling
+from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -49,7 +49,8 @@ class Model:
     session, card:
         What runs the network; what its weight file says.
     skipped:
-        (name, reason) of each picture that the last prediction left out because it could not be read.
+        (name, reason) of each file that the last prediction left out: a picture that could not be read, a GIF or
+        video among the pictures of a folder.
     notes:
         What the last prediction decided by itself, one line each.
     timing:
@@ -79,6 +80,7 @@ class Model:
         conf: float | None = None,
         iou: float | None = None,
         max_det: int | None = None,
+        classes: Sequence[str | int] | None = None,
         tiling: Tiling | None = None,
         imgsz: int | None = None,
         batch: int = 1,
@@ -108,7 +110,15 @@ class Model:
             cannot be read is left out: see `skipped`.
         """
         outcomes = self.outcomes(
-            source, conf=conf, iou=iou, max_det=max_det, tiling=tiling, imgsz=imgsz, batch=batch, pixels=False
+            source,
+            conf=conf,
+            iou=iou,
+            max_det=max_det,
+            classes=classes,
+            tiling=tiling,
+            imgsz=imgsz,
+            batch=batch,
+            pixels=False,
         )
         return (one.detections for one in outcomes if one.error is None)
 
@@ -119,6 +129,7 @@ class Model:
         conf: float | None = None,
         iou: float | None = None,
         max_det: int | None = None,
+        classes: Sequence[str | int] | None = None,
         tiling: Tiling | None = None,
         imgsz: int | None = None,
         batch: int = 1,
@@ -135,18 +146,13 @@ class Model:
             conf=card.conf if conf is None else conf,
             iou=card.iou if iou is None else iou,
             max_det=card.max_det if max_det is None else max_det,
+            classes=None if classes is None else card.classes.labels(classes),
             batch=batch,
             keep_pixels=pixels,
             skip_unreadable=not opened.single,
         )
-        self.skipped, self.notes, self.timing = [], notes, Timing()
-        return self._walk(walk(self.session, opened.entries, settings, self.timing), self.skipped)
-
-    def _walk(self, outcomes: Iterator[Outcome], skipped: list[tuple[str, str]]) -> Iterator[Outcome]:
-        for outcome in outcomes:
-            if outcome.error is not None:
-                skipped.append((outcome.detections.source, outcome.error.what))
-            yield outcome
+        self.skipped, self.notes, self.timing = list(opened.left_out), notes, Timing()
+        return _watched(walk(self.session, opened.entries, settings, self.timing), rule.tiling, self.skipped, notes)
 
     def info(self) -> dict[str, Any]:
         """What this detector is, as plain values: architecture, cost, input, thresholds, origin, runtime."""
@@ -173,3 +179,17 @@ class Model:
             "provenance": card.provenance,
             "runtime": session.reason,
         }
+
+
+def _watched(
+    outcomes: Iterator[Outcome], tiling: Tiling | None, skipped: list[tuple[str, str]], notes: list[str]
+) -> Iterator[Outcome]:
+    """The outcomes; what is to be said of the pictures is added to the lists."""
+    sizes = []
+    for outcome in outcomes:
+        if outcome.error is None:
+            sizes.append(outcome.detections.size)
+        else:
+            skipped.append((outcome.detections.source, outcome.error.what))
+        yield outcome
+    notes += uncut(sizes, tiling)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
 from finespot.inference.prefetch import Prefetch
-from finespot.inference.prepare import Scaling, cut, read_rgb
+from finespot.inference.prepare import Scaling, place, read_rgb
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
-from finespot.structures import Classes, Detections, Placement, Size
+from finespot.structures import Classes, Detections, Placement, Size, Window
 from finespot.tiling import Part, merge, windows
 
 # Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
@@ -39,6 +39,8 @@ class Settings:
         How windows are cut and scaled (see `prepare.scaling`).
     conf, iou, max_det:
         Least score, IoU above which the lesser of two boxes falls, most detections in a picture.
+    classes:
+        Labels that are looked for; None for all. The others are left out before detections are counted.
     batch:
         Windows that run together at most.
     multi_label:
@@ -53,6 +55,7 @@ class Settings:
     conf: float = 0.25
     iou: float = 0.7
     max_det: int = 300
+    classes: tuple[int, ...] | None = None
     batch: int = 1
     multi_label: bool = False
     keep_pixels: bool = False
@@ -101,6 +104,7 @@ class _Piece:
     picture: _Picture
     pixels: NDArray[np.uint8] | None = None
     placement: Placement | None = None
+    window: Window | None = None
 
 
 def walk(
@@ -151,14 +155,13 @@ def _pieces(entries: Iterable[Entry], settings: Settings, timing: Timing) -> Ite
         if failed is not None:
             yield _Piece(_Picture(index, entry.name, (0, 0), 0, 0, error=failed))
         else:
-            count = len(windows(image.size, settings.scaling.tiling))
+            tiles = windows(image.size, settings.scaling.tiling)
             kept = pixels if settings.keep_pixels else None
-            picture = _Picture(index, entry.name, image.size, count, count, kept)
-            inputs = cut(image, pixels, settings.scaling)
-            for _ in range(count):
+            picture = _Picture(index, entry.name, image.size, len(tiles), len(tiles), kept)
+            for tile in tiles:
                 with timing.stage("prepare"):
-                    window, placement = next(inputs)
-                yield _Piece(picture, window, placement)
+                    window, placement = place(pixels, tile, settings.scaling)
+                yield _Piece(picture, window, placement, tile.window)
         index += 1
 
 
@@ -208,7 +211,8 @@ def _run(
         selected = session.head.select(raw, settings.conf, multi_label=settings.multi_label)
         for piece, (boxes, scores, labels) in zip(group, selected, strict=True):
             assert piece.placement is not None
-            piece.picture.parts.append(Part(piece.placement, boxes, scores, labels))
+            part = Part(piece.placement, boxes, scores, labels, piece.window)
+            piece.picture.parts.append(part if settings.classes is None else part.of_classes(settings.classes))
             piece.picture.open_windows -= 1
     timing.windows += len(group)
 

@@ -7,7 +7,7 @@ of 640 x 512 enters as 640 x 512.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from finespot import images
 from finespot.errors import FineSpotError
 from finespot.structures import Image, Placement, Size, Tile, Tiling
-from finespot.tiling import windows
 
 
 @dataclass(frozen=True)
@@ -41,24 +40,32 @@ class Scaling:
 
 
 def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
-    """The scaling for an asked input size, with a note where that had to be rounded up to the stride."""
+    """The scaling for an asked input size, with notes where that changes the size of pixels or was rounded up."""
     if imgsz < 1:
         raise FineSpotError(f"expected 1 or more but got {imgsz}", where="imgsz")
-    rule = Scaling(imgsz, stride, tiling)
+    if tiling is not None and not isinstance(tiling, Tiling):
+        hint = f"give tiling=Tiling({tiling})" if isinstance(tiling, int) else None
+        raise FineSpotError(f"expected a Tiling but got {tiling!r}", where="tiling", hint=hint)
+    rule, notes = Scaling(imgsz, stride, tiling), []
+    if tiling is not None and tiling.size is not None and tiling.size != imgsz:
+        notes.append(f"tiles of {tiling.size} px are scaled to {imgsz} px")
     rounded = -(-imgsz // stride) * stride
     if rounded == imgsz:
-        return rule, []
+        return rule, notes
     if rule.tiled:
         # Tiles keep their scale: a tile of 500 px at imgsz 500 stays at its own pixels.
-        return rule, [f"imgsz {imgsz} is no multiple of the stride {stride}: tiles are padded to {rounded}"]
+        return rule, [*notes, f"imgsz {imgsz} is no multiple of the stride {stride}: tiles are padded to {rounded}"]
     note = f"imgsz {imgsz} is no multiple of the stride {stride}: rounded up to {rounded}"
     return replace(rule, imgsz=rounded), [note]
 
 
-def cut(image: Image, pixels: NDArray[np.uint8], rule: Scaling) -> Iterator[tuple[NDArray[np.uint8], Placement]]:
-    """The network inputs of a picture, uint8 (h, w, 3) contiguous, each with its placement in the picture."""
-    for tile in windows(image.size, rule.tiling):
-        yield place(pixels, tile, rule)
+def uncut(sizes: Iterable[Size], tiling: Tiling | None) -> list[str]:
+    """A note on pictures that were to be cut and fit in one tile."""
+    if tiling is None or tiling.size is None:
+        return []
+    whole = [max(size) <= tiling.size for size in sizes]
+    note = f"{sum(whole)} of {len(whole)} pictures were not cut: they are no larger than a tile of {tiling.size} px"
+    return [note] if any(whole) else []
 
 
 def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray[np.uint8], Placement]:

@@ -10,12 +10,11 @@ import glob
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from finespot import images
 from finespot.errors import FineSpotError
@@ -23,6 +22,11 @@ from finespot.structures import Image
 
 VIDEO_EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _MAGIC = ("*", "?", "[")
+# Not looked for in folders, because a person who keeps them beside pictures seldom means them; but said.
+_LEFT_OUT = {
+    ".gif": "a GIF is read only where it is named itself",
+    **dict.fromkeys(VIDEO_EXTENSIONS, "a video is read only where it is named on its own"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Source:
 
     `count` is None where nobody knows it (some videos). `single`: the picture or video was named on its own, so an
     error in it ends the run. `fps` is set for videos, and `times` then holds the seconds of each frame read so far.
+    `left_out` are (name, reason) of GIFs and videos found in folders beside the pictures.
     """
 
     entries: Iterable[Entry]
@@ -46,6 +51,7 @@ class Source:
     single: bool
     fps: float | None = None
     times: list[float] = field(default_factory=list)
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         if self.count is None:
@@ -71,10 +77,7 @@ def open_source(source: Any) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, (list, tuple)):
-        entries = [entry for place, item in enumerate(source) for entry in _of_item(item, place)]
-        if not entries:
-            raise FineSpotError("expected at least one picture but got an empty list", where="source")
-        return Source(entries, len(entries), single=False)
+        return _of_list(source)
     if isinstance(source, (np.ndarray, Pillow.Image)):
         return Source([_in_memory(source, 0)], 1, single=True)
     if not isinstance(source, (str, Path)):
@@ -82,29 +85,48 @@ def open_source(source: Any) -> Source:
             f"expected a path, an array, a Pillow picture or a list of these but got {type(source).__name__}",
             where="source",
         )
-    path = Path(source).expanduser()
+    path = _path(source, "source")
     if path.suffix.lower() in VIDEO_EXTENSIONS and not path.is_dir() and not _is_glob(path):
         return _video(path)
-    paths, single = _paths(path)
-    return Source([_file(one) for one in paths], len(paths), single)
+    found = _files(path)
+    return Source([_file(one) for one in found.paths], len(found.paths), found.single, left_out=found.left_out)
 
 
-def _paths(path: Path) -> tuple[list[Path], bool]:
-    """Picture files that a path stands for, and whether it is one file."""
+class _Files(NamedTuple):
+    """Picture files that a path stands for, whether it is one file, and what lies beside them."""
+
+    paths: list[Path]
+    single: bool
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def _path(source: str | Path, where: str) -> Path:
+    # An empty text would mean the working folder, which nobody types so.
+    if isinstance(source, str) and not source.strip():
+        raise FineSpotError("expected a path but got an empty text", where=where)
+    return Path(source).expanduser()
+
+
+def _files(path: Path) -> _Files:
     if path.is_dir():
-        found = images.find_images(path)
-        if not found:
-            raise FineSpotError("expected a folder with pictures but found none in it or below", where=path)
-        return found, False
+        return _sorted_out(images.find_images(path, {*images.EXTENSIONS, *_LEFT_OUT}), path)
     if path.is_file():
-        return (_listed(path), False) if path.suffix.lower() == ".txt" else ([path], True)
+        return _Files(_listed(path), False) if path.suffix.lower() == ".txt" else _Files([path], True)
     if _is_glob(path):
-        names = sorted(glob.glob(str(path), recursive=True))
-        found = [Path(name) for name in names if Path(name).suffix.lower() in images.EXTENSIONS]
-        if not found:
-            raise FineSpotError("expected a pattern that pictures match but none does", where=path)
-        return found, False
+        return _sorted_out([Path(name) for name in sorted(glob.glob(str(path), recursive=True))], path)
     raise FineSpotError("expected a file or folder but there is none", where=path)
+
+
+def _sorted_out(found: list[Path], place: Path) -> _Files:
+    """Pictures among the files that a folder or a pattern gave."""
+    paths = [one for one in found if one.suffix.lower() in images.EXTENSIONS]
+    reasons = [(str(one), _LEFT_OUT[one.suffix.lower()]) for one in found if one.suffix.lower() in _LEFT_OUT]
+    if not paths:
+        what = "a folder with pictures but found none in it or below"
+        if not place.is_dir():
+            what = "a pattern that pictures match but none does"
+        raise FineSpotError(f"expected {what}", where=place, hint=": ".join(reasons[0]) if reasons else None)
+    return _Files(paths, False, tuple(reasons))
 
 
 def _listed(path: Path) -> list[Path]:
@@ -121,18 +143,25 @@ def _listed(path: Path) -> list[Path]:
     return found
 
 
-def _of_item(item: Any, place: int) -> list[Entry]:
-    if isinstance(item, (np.ndarray, Pillow.Image)):
-        return [_in_memory(item, place)]
-    if not isinstance(item, (str, Path)):
-        raise FineSpotError(
-            f"expected a path, an array or a Pillow picture but got {type(item).__name__}",
-            where=f"source, item {place}",
-        )
-    path = Path(item).expanduser()
-    if path.is_dir() or (_is_glob(path) and not path.exists()):
-        return [_file(one) for one in _paths(path)[0]]
-    return [_file(path)]
+def _of_list(items: Iterable[Any]) -> Source:
+    entries: list[Entry] = []
+    left_out: list[tuple[str, str]] = []
+    for place, item in enumerate(items):
+        if isinstance(item, (np.ndarray, Pillow.Image)):
+            entries.append(_in_memory(item, place))
+            continue
+        where = f"source, item {place}"
+        if not isinstance(item, (str, Path)):
+            raise FineSpotError(
+                f"expected a path, an array or a Pillow picture but got {type(item).__name__}", where=where
+            )
+        path = _path(item, where)
+        found = _files(path) if path.is_dir() or _is_glob(path) else _Files([path], True)
+        entries += [_file(one) for one in found.paths]
+        left_out += found.left_out
+    if not entries:
+        raise FineSpotError("expected at least one picture but got an empty list", where="source")
+    return Source(entries, len(entries), single=False, left_out=tuple(left_out))
 
 
 def _is_glob(path: Path) -> bool:
@@ -152,7 +181,7 @@ def _in_memory(picture: NDArray[Any] | Pillow.Image, place: int) -> Entry:
 
 def as_image(picture: NDArray[Any] | Pillow.Image, name: str) -> Image:
     """A picture in memory: an array in RGB order, or a Pillow picture (turned upright as its EXIF entry says)."""
-    pixels = _pillow_pixels(picture) if isinstance(picture, Pillow.Image) else np.asarray(picture)
+    pixels = images.from_pillow(picture, name) if isinstance(picture, Pillow.Image) else np.asarray(picture)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
@@ -168,13 +197,6 @@ def as_image(picture: NDArray[Any] | Pillow.Image, name: str) -> Image:
         return pixels[y1:y2, x1:x2]
 
     return Image((pixels.shape[0], pixels.shape[1]), pixels.shape[2], 8 * pixels.dtype.itemsize, name, read)
-
-
-def _pillow_pixels(picture: Pillow.Image) -> NDArray[Any]:
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I;16"):
-        return np.asarray(upright).astype(np.uint16)
-    return np.asarray(upright if upright.mode in ("L", "RGB") else upright.convert("RGB"))
 
 
 def _video(path: Path) -> Source:

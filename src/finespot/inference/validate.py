@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finespot import metrics
 from finespot.errors import FineSpotError
 from finespot.inference.pipeline import Settings, walk
-from finespot.inference.prepare import scaling
+from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -127,7 +127,9 @@ def validate(
     truth = metrics.Truth.from_annotations([dataset.annotations(i) for i in range(len(dataset))], dataset.classes, ids)
     results = metrics.Results.from_detections(detections, truth)
     report = metrics.evaluate(truth, results, rules)
-    return Validation(report, detections, ids, truth, results, timing, [*dataset.notes, *notes, *class_notes])
+    report = replace(report, settings=_told(settings), notes=(*report.notes, *_limit_notes(settings, rules)))
+    notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
+    return Validation(report, detections, ids, truth, results, timing, [*dataset.notes, *notes])
 
 
 def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
@@ -137,7 +139,8 @@ def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
     """
     if own.names == tuple(str(i) for i in range(len(wanted))):
         return np.arange(len(wanted)), []
-    labels = np.array([wanted.index(name) if name in wanted.names else -1 for name in own], np.int64)
+    place = {name: label for label, name in enumerate(wanted)}
+    labels = np.array([place.get(name, -1) for name in own], np.int64)
     if (labels < 0).all():
         raise FineSpotError(
             f"expected a class of the data set ({_some(wanted.names)}) but the weights know {_some(own.names)}",
@@ -147,10 +150,34 @@ def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
     lost = [name for name, label in zip(own, labels) if label < 0]
     if lost:
         notes.append(f"detections of classes that the data set does not have are left out: {_some(lost)}")
-    unseen = [name for name in wanted if name not in own.names]
+    known = set(own)
+    unseen = [name for name in wanted if name not in known]
     if unseen:
         notes.append(f"classes that the weights do not know count as never found: {_some(unseen)}")
     return labels, notes
+
+
+def _told(settings: Settings) -> dict[str, Any]:
+    """What a report says of how its detections were made."""
+    tiling = settings.scaling.tiling
+    cut = None if tiling is None or tiling.size is None else {"size": tiling.size, "overlap": tiling.overlap}
+    return {
+        "conf": settings.conf,
+        "iou": settings.iou,
+        "imgsz": settings.scaling.imgsz,
+        "tiling": cut,
+        "max_det": settings.max_det,
+    }
+
+
+def _limit_notes(settings: Settings, rules: metrics.Protocol) -> list[str]:
+    """A note where fewer detections were kept than the protocol looks at."""
+    looked_at = rules.max_dets[-1]
+    if settings.max_det >= looked_at:
+        return []
+    return [
+        f"at most {settings.max_det} detections of a picture were kept; {rules.name} looks at {looked_at} of each class"
+    ]
 
 
 def _entries(dataset: Dataset) -> Iterator[Entry]:

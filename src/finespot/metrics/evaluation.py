@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = 
         objects={name: int(averages.objects[k, 0]) for k, name in enumerate(names)},
         images=len(truth.image_ids),
         truths=int((~truth.crowd).sum()),
-        ignored=int(truth.crowd.sum()),
+        ignored=truth.regions,
         detections=len(data.group),
         curves=_curves(data, outcome, averages, rules, names),
         averages=averages,
@@ -65,7 +66,8 @@ def score(
     """
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
     truth = Truth.read(gt, fix_id0=fix_id0)
-    return evaluate(truth, Results.read(dt, truth), rules)
+    report = evaluate(truth, Results.read(dt, truth), rules)
+    return replace(report, settings={"fix_id0": True}) if fix_id0 else report
 
 
 def _slice(averages: Accumulated, rules: Protocol, row: Row) -> Floats:

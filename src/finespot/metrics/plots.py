@@ -7,6 +7,7 @@ missing display matter. The file's suffix chooses the format (png, svg, pdf).
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,10 @@ def pr_curves(report: Report, path: str | Path) -> Path:
     return _save(figure, path)
 
 
-def confusion(matrix: NDArray[np.int64], classes: Classes, path: str | Path) -> Path:
-    """Draw a confusion matrix (`metrics.confusion_matrix`); returns the path.
+def confusion(
+    matrix: NDArray[np.int64], classes: Classes, path: str | Path, *, conf: float = 0.25, iou: float = 0.5
+) -> Path:
+    """Draw a confusion matrix (`metrics.confusion_matrix`, made with `conf` and `iou`); returns the path.
 
     Colors are shares of each true class (row), numbers are counts. The background row has no share to speak of; its
     color is its share of all false positives on background.
@@ -79,7 +82,8 @@ def confusion(matrix: NDArray[np.int64], classes: Classes, path: str | Path) -> 
     figure.colorbar(picture, ax=axes, label="share of the row", shrink=0.8)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
+    title = f"detections of score {conf:g} or more, overlap (IoU) {iou:g} or more"
+    axes.set(xlabel="predicted", ylabel="true", title="\n".join(textwrap.wrap(title, 40)))
     if len(names) <= _WRITTEN:
         for (row, column), count in np.ndenumerate(matrix):
             if count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +67,9 @@ class Curve:
 class Report:
     """Numbers by the protocol's labels, 0 to 1, None where there is nothing to average (no objects).
 
-    `images`, `truths` (ordinary objects), `ignored` (crowds and ignore regions) and `detections` (within the limits)
-    count what was compared; `objects` counts ordinary objects by class. `notes` are one-line findings.
+    `images`, `truths` (ordinary objects), `ignored` (crowds and ignore regions as the data set has them: one without a
+    class is one) and `detections` (within the limits) count what was compared; `objects` counts ordinary objects by
+    class. `settings` say how the detections were made, where that is known. `notes` are one-line findings.
     """
 
     protocol: Protocol
@@ -82,6 +84,7 @@ class Report:
     curves: dict[str, Curve] = field(repr=False)
     averages: Accumulated = field(repr=False)
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self, split: str) -> dict[str, Any]:
         """A dictionary of plain values for a file or a weight card."""
@@ -91,23 +94,22 @@ class Report:
             "images": self.images,
             "values": dict(self.values),
             "per_class": {name: dict(values) for name, values in self.per_class.items()},
+            "settings": dict(self.settings),
         }
 
     def table(self) -> Any:
-        """A `rich` table of AP by class, with the recalls, limits, counts and notes below it."""
+        """A `rich` table of AP by class, with the recalls, settings, limits, counts and notes below it."""
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
+        from finespot.writers.table import ResultTable
+
         shown = self._labels("AP")
-        table = Table(box=None, pad_edge=False, title_justify="left", header_style="bold")
-        table.add_column("class", no_wrap=True)
-        for label in ("objects", *shown):
-            table.add_column(label, justify="right", no_wrap=True)
+        table = ResultTable(("class",), ("objects", *shown), box=None, pad_edge=False)
         if len(self.classes) > 1:
             for name in self.classes:
-                table.add_row(name, *self._cells(self.objects[name], self.per_class[name], shown))
-        table.add_row("all", *self._cells(self.truths, self.values, shown), style="bold")
+                table.row(name, *self._cells(self.objects[name], self.per_class[name], shown))
+        table.row("all", *self._cells(self.truths, self.values, shown), style="bold")
         return Group(table, *(Text(line) for line in self._lines()))
 
     def _cells(self, objects: int, values: dict[str, float | None], shown: list[str]) -> list[str]:
@@ -122,6 +124,8 @@ class Report:
             f"{self.protocol.name}: {self.images} images, {self.truths} objects, {self.ignored} ignore regions, "
             f"{self.detections} detections"
         )
+        if self.settings:
+            lines.append("made with " + ", ".join(_setting(name, value) for name, value in self.settings.items()))
         lines.append(
             f"at most {self.protocol.max_dets[-1]} detections per image and class; "
             "what lies on an ignore region of its class is neither right nor wrong"
@@ -134,6 +138,13 @@ class Report:
     def _labels(self, kind: str) -> list[str]:
         rows = [row for row in self.protocol.rows if row.kind == kind and self.protocol.covers(row)]
         return [self.protocol.label(row) for row in rows]
+
+
+def _setting(name: str, value: Any) -> str:
+    """`conf 0.25`; a setting of several values is `tiling (size 640, overlap 0.2)`."""
+    if isinstance(value, Mapping):
+        return f"{name} ({', '.join(_setting(*item) for item in value.items())})"
+    return f"{name} {'none' if value is None else value}"
 
 
 def _number(value: float | None) -> str:

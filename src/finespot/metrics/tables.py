@@ -47,6 +47,18 @@ class Truth:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def regions(self) -> int:
+        """Ignore regions: crowds, where those of one box for every class are one region without a class."""
+        rows, classes = np.flatnonzero(self.crowd), len(self.classes)
+        if not len(rows):
+            return 0
+        place = np.unique(np.column_stack([self.image[rows], self.boxes[rows]]), axis=0, return_inverse=True)[1]
+        pairs, times = np.unique(place.reshape(-1) * classes + self.label[rows], return_counts=True)
+        starts = np.flatnonzero(np.diff(pairs // classes, prepend=-1))
+        free = np.where(np.bincount(pairs // classes) == classes, np.minimum.reduceat(times, starts), 0)
+        return int(len(rows) - (classes - 1) * free.sum())
+
     @classmethod
     def read(cls, path: str | Path, *, fix_id0: bool = False) -> Truth:
         """Read a COCO file.

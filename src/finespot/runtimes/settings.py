@@ -9,6 +9,9 @@ import torch
 
 from finespot.errors import FineSpotError, unknown
 
+# More threads than cores only wait for each other; a hundred thousand end the process without a word.
+_THREADS_PER_CORE = 4
+
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -27,11 +30,19 @@ def allowed_cores() -> int:
 
 
 def choose_threads(threads: int | None) -> int:
-    """Threads of a CPU network: as asked, else one for each core that this process may use."""
+    """Threads of a CPU network: as asked, else one for each core that this process may use.
+
+    Raises
+    ------
+    FineSpotError
+        Fewer than one, or more than four for each core of the machine (and than this process has already).
+    """
     if threads is None:
         return allowed_cores()
-    if threads < 1:
-        raise FineSpotError(f"expected 1 or more but got {threads}", where="threads")
+    most = max(_THREADS_PER_CORE * (os.cpu_count() or 1), torch.get_num_threads())
+    if not 1 <= threads <= most:
+        hint = None if threads < 1 else f"more than {_THREADS_PER_CORE} for each core of this machine are of no use"
+        raise FineSpotError(f"expected 1 to {most} but got {threads}", where="threads", hint=hint)
     return threads
 
 
@@ -74,6 +85,8 @@ def _checked_device(name: str) -> str:
         raise unknown_name from error
     if device.type not in ("cpu", "cuda", "mps"):
         raise unknown_name
+    if device.type != "cuda" and device.index:
+        raise FineSpotError(f"there is no '{name}': only GPUs are numbered", where="device")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise FineSpotError("there is no 'mps' on this machine", where="device")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -7,24 +7,34 @@ show is judged once, against all its boxes. A whole picture is the case of one w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finespot.boxes import clip, nms
-from finespot.structures import Boxes, Classes, Detections, Labels, Placement, Size
+from finespot.structures import Boxes, Classes, Detections, Flags, Labels, Placement, Size, Window
+from finespot.tiling.cut_off import at_cut, shown_whole
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a head found in one window: boxes (n, 4) in pixels of the network input, scores (n,), labels (n,)."""
+    """What a head found in one window: boxes (n, 4) in pixels of the network input, scores (n,), labels (n,).
+
+    `window` is where it lies in the picture; without one no edge of it counts as a cut.
+    """
 
     placement: Placement
     boxes: Boxes
     scores: NDArray[np.float32]
     labels: Labels
+    window: Window | None = None
+
+    def of_classes(self, labels: Sequence[int]) -> Part:
+        """What of it is of these classes."""
+        keep = np.isin(self.labels, labels)
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep])
 
 
 def merge(
@@ -40,19 +50,32 @@ def merge(
     """Join the parts of a picture of `size` (height, width) into detections by falling score.
 
     Boxes are moved into the picture and clipped to it; those without area left (found in the padding) go. Where
-    `suppress` is set, a box falls when its IoU with a better one of its class exceeds `iou`. At most `max_det` stay.
+    `suppress` is set, first a box falls that may be cut off at an edge of its window inside the picture and that a box
+    of its class from another window, not cut itself, covers for the most part (`cut_off`, exactly); then one whose IoU
+    with a better one of its class exceeds `iou`. At most `max_det` stay.
     """
     found = [part for part in parts if len(part.boxes)]
     if not found:
         return Detections.empty(size, classes, source)
-    boxes = np.concatenate([clip(part.placement.to_picture(part.boxes), size) for part in found])
+    moved = [clip(part.placement.to_picture(part.boxes), size) for part in found]
+    boxes = np.concatenate(moved)
     scores = _join([part.scores for part in found])
     labels = _join([part.labels for part in found])
-    solid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    if not solid.all():
-        boxes, scores, labels = boxes[solid], scores[solid], labels[solid]
+    good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if suppress and len(found) > 1:
+        cut = np.concatenate([_at_cut(part, own, size) for part, own in zip(found, moved)])
+        number = np.repeat(np.arange(len(found)), [len(own) for own in moved])
+        good &= ~shown_whole(boxes, labels, number, cut)
+    if not good.all():
+        boxes, scores, labels = boxes[good], scores[good], labels[good]
     keep = nms(boxes, scores, labels, iou, max_det) if suppress else np.argsort(-scores, kind="stable")[:max_det]
     return Detections(boxes[keep], scores[keep], labels[keep], size, classes, source)
+
+
+def _at_cut(part: Part, boxes: Boxes, size: Size) -> Flags:
+    if part.window is None:
+        return np.zeros(len(boxes), bool)
+    return at_cut(boxes, part.window, size, part.placement.scale)
 
 
 def _join(arrays: list[NDArray[Any]]) -> NDArray[Any]:

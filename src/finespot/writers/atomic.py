@@ -1,15 +1,21 @@
 """Writing a file so that a full disk, an interrupt or a power cut leaves the old one or the new one, never half.
 
-The bytes go to a temporary name in the same folder, are flushed to the disk, and take the name in one step.
+The bytes go to a temporary name in the same folder, are flushed to the disk, and take the name in one step. A symbolic
+link stays one: the file that it leads to is replaced. What is no regular file (a device, a pipe, /dev/stdout) has no
+old content to keep and must not be replaced by a file: it is written to as it stands.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from finespot.errors import FineSpotError
+
+# Names of files that this process has open. Opened anew by name, a file behind one would be cut and written over.
+_DESCRIPTOR = re.compile(r"/dev/(?:(stdout)|(stderr)|fd/(\d+))|/proc/self/fd/(\d+)")
 
 
 def write_atomic(path: str | Path, data: bytes | str, sync: bool = True) -> Path:
@@ -23,22 +29,34 @@ def write_atomic(path: str | Path, data: bytes | str, sync: bool = True) -> Path
     FineSpotError
         The folder or the file cannot be written; what stood at `path` is then unchanged.
     """
-    target = Path(path)
+    named, content = Path(path), data.encode() if isinstance(data, str) else data
+    target = regular_file(named)
+    if target is None:
+        _write_straight(named, content)
+        return named
     make_folder(target.parent)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(content)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise _cannot_write(named, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return target
+    return named
+
+
+def regular_file(path: str | Path) -> Path | None:
+    """The file that writing to `path` makes or replaces, at the end of all links; None for a device or a pipe."""
+    named = Path(path)
+    target = Path(os.path.realpath(named)) if os.path.islink(named) else named
+    special = os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target)
+    return None if special or _descriptor(named) is not None else target
 
 
 def make_folder(path: str | Path) -> Path:
@@ -51,6 +69,34 @@ def make_folder(path: str | Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise FineSpotError("expected a folder that can be written but got one without write permission", where=folder)
     return folder
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise `FineSpotError` where `make_folder` would, as far as that can be known without making anything."""
+    folder = Path(path)
+    there = next((one for one in (folder, *folder.parents) if os.path.exists(one)), Path())
+    if not os.path.isdir(there):
+        raise FineSpotError("expected a folder but got a file", where=there)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise FineSpotError("expected a folder that can be written but got one without write permission", where=there)
+
+
+def _write_straight(path: Path, content: bytes) -> None:
+    own = _descriptor(path)
+    try:
+        with open(path if own is None else own, "wb", closefd=own is None) as file:
+            file.write(content)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of an open file that a path is another name of."""
+    found = _DESCRIPTOR.fullmatch(os.path.abspath(path))
+    if found is None:
+        return None
+    output, errors, *numbers = found.groups()
+    return 1 if output else 2 if errors else int(next(filter(None, numbers)))
 
 
 def _cannot_write(path: Path, error: OSError) -> FineSpotError:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from finespot.errors import FineSpotError
-from finespot.writers.atomic import make_folder
+from finespot.writers.atomic import check_folder, make_folder
+
+# File systems take 255 bytes; a number may follow.
+_LONGEST = 240
 
 
 def new_run(project: str | Path, name: str, overwrite: bool = False) -> Path:
@@ -17,10 +21,9 @@ def new_run(project: str | Path, name: str, overwrite: bool = False) -> Path:
     Raises
     ------
     FineSpotError
-        The name is empty or holds a path separator, or the folder cannot be written.
+        The name is empty, too long or holds a path separator, or the folder cannot be written.
     """
-    if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", ".."):
-        raise FineSpotError(f"expected a plain folder name but got '{name}'", where="name")
+    _check_name(name)
     parent = make_folder(project)
     if overwrite:
         return make_folder(parent / name)
@@ -35,3 +38,16 @@ def new_run(project: str | Path, name: str, overwrite: bool = False) -> Path:
             raise FineSpotError(f"cannot be made ({error.strerror or error})", where=folder) from error
         else:
             return folder
+
+
+def check_run(project: str | Path, name: str, overwrite: bool = False) -> None:
+    """Raise `FineSpotError` where `new_run` would, before the work whose results it holds, and make nothing."""
+    _check_name(name)
+    check_folder(Path(project) / name if overwrite else project)
+
+
+def _check_name(name: str) -> None:
+    if len(os.fsencode(name)) > _LONGEST:
+        raise FineSpotError(f"expected a name of {_LONGEST} bytes at most but got '{name[:20]}...'", where="name")
+    if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", ".."):
+        raise FineSpotError(f"expected a plain folder name but got '{name}'", where="name")

@@ -1,0 +1,168 @@
+"""Boxes cut off at a window's edge: which they are, which of them go, and that nothing else does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finespot.structures import Classes, Placement, Tiling
+from finespot.tiling import Part, merge, windows
+from finespot.tiling.cut_off import COVERED, EDGE_PX, at_cut, shown_whole
+from finespot.tiling.plan import overlap_pixels
+
+CLASSES = Classes(("person", "car"))
+SIZE = (200, 300)
+# Two windows that share x from 80 to 120.
+LEFT, RIGHT = (0, 0, 120, 200), (80, 0, 300, 200)
+WHOLE = [90, 50, 140, 70]
+PIECE = [90, 50, 119, 70]
+
+
+def part(window, boxes, scores=None, labels=None, scale=1.0) -> Part:
+    """Detections in a window, boxes in pixels of the picture."""
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    scores = np.full(len(boxes), 0.5, np.float32) if scores is None else np.asarray(scores, np.float32)
+    labels = np.zeros(len(boxes), np.int64) if labels is None else np.asarray(labels, np.int64)
+    placement = Placement((scale, scale), (0.0, 0.0), SIZE, (float(window[0]), float(window[1])))
+    return Part(placement, placement.to_input(boxes), scores, labels, window)
+
+
+def found(*parts: Part, **options) -> list[list[float]]:
+    return merge(parts, size=SIZE, classes=CLASSES, **options).boxes.tolist()
+
+
+@pytest.mark.parametrize(
+    ("window", "box", "cut"),
+    [
+        (LEFT, [100, 50, 120, 70], True),
+        (LEFT, [100, 50, 120 - EDGE_PX, 70], True),
+        (LEFT, [100, 50, 119 - EDGE_PX, 70], False),
+        (LEFT, [100, 50, 140, 70], True),  # reaches over the edge
+        (LEFT, [0, 0, 20, 200], False),  # touches edges of the picture only
+        (RIGHT, [80, 50, 100, 70], True),
+        (RIGHT, [280, 50, 300, 70], False),
+        ((0, 40, 300, 160), [10, 42, 20, 60], True),
+        ((0, 40, 300, 160), [10, 60, 20, 158], True),
+        ((0, 40, 300, 160), [10, 60, 20, 150], False),
+    ],
+)
+def test_what_may_be_cut(window, box, cut) -> None:
+    assert at_cut(np.array([box], np.float32), window, SIZE, (1.0, 1.0)).tolist() == [cut]
+
+
+def test_near_means_pixels_of_the_network_input() -> None:
+    box = np.array([[100, 50, 117, 70]], np.float32)
+    assert at_cut(box, LEFT, SIZE, (1.0, 1.0))[0]
+    assert not at_cut(box, LEFT, SIZE, (1.0, 2.0))[0]
+    assert at_cut(box, LEFT, SIZE, (2.0, 1.0))[0]
+
+
+@pytest.mark.parametrize("score", [0.1, 0.9])
+def test_a_cut_box_loses_to_the_whole_one_whatever_the_scores(score) -> None:
+    assert found(part(LEFT, [PIECE], [score]), part(RIGHT, [WHOLE], [0.5])) == [WHOLE]
+
+
+def test_what_stays() -> None:
+    both = 2
+    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [WHOLE], labels=[1]))) == both  # another class
+    assert len(found(part(LEFT, [PIECE, [70, 50, 112, 70]]))) == both  # the same window
+    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[81, 50, 130, 70]], scale=2.0))) == both  # cut itself
+    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[100, 50, 130, 70]]))) == both  # covers 0.66 of it
+    assert len(found(part(LEFT, [[90, 50, 110, 70]]), part(RIGHT, [WHOLE]))) == both  # not at the edge
+    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [WHOLE]), suppress=False)) == both
+
+
+def test_a_box_just_covered_goes() -> None:
+    wide = PIECE[2] - PIECE[0]
+    for share, left in ((COVERED + 0.01, 1), (COVERED - 0.01, 2)):
+        x1 = PIECE[2] - share * wide
+        assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[x1, 50, 140, 70]]))) == left
+
+
+def test_the_whole_one_is_no_victim_of_the_piece() -> None:
+    """IoU above the threshold and the better score: suppression alone would keep the piece."""
+    piece, whole = part(LEFT, [[88, 50, 119, 70]], [0.9]), part(RIGHT, [[88, 50, 126, 70]], [0.4])
+    assert found(piece, whole) == [[88, 50, 126, 70]]
+
+
+def test_parts_without_a_window_are_joined_as_before() -> None:
+    placement = Placement((1.0, 1.0), (0.0, 0.0), SIZE)
+    parts = [Part(placement, np.array([box], np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
+             for box in (PIECE, WHOLE)]  # fmt: skip
+    assert len(found(*parts)) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_equals_a_slow_loop(seed) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 120))
+    corners = rng.uniform(0, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(0, 30, (count, 2))], 1).astype(np.float32)
+    labels, window, cut = rng.integers(0, 2, count), rng.integers(0, 3, count), rng.random(count) < 0.5
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    expected = np.zeros(count, bool)
+    for one in np.flatnonzero(cut):
+        for other in np.flatnonzero(~cut & (labels == labels[one]) & (window != window[one])):
+            wide = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
+            high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
+            expected[one] |= area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
+    shown = shown_whole(boxes, labels, window, cut)
+    np.testing.assert_array_equal(shown[area > 0], expected[area > 0])
+    order = rng.permutation(count)
+    np.testing.assert_array_equal(shown_whole(boxes[order], labels[order], window[order], cut[order]), shown[order])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(200, 900), st.integers(200, 900), st.sampled_from([160, 320]))
+def test_an_oracle_that_sees_pieces_gives_the_truth_back(seed, height, width, tile) -> None:
+    """Every window reports what it shows of every object: merged, every object is there once, and whole."""
+    rng = np.random.default_rng(seed)
+    tiling = Tiling(tile, 0.3)
+    side = overlap_pixels(tiling) - 2 * EDGE_PX - 2
+    xs, ys = np.arange(0, width - side, side + 1), np.arange(0, height - side, side + 1)
+    corners = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)
+    wh = rng.uniform(2, side, corners.shape).astype(np.float32)
+    truth = np.concatenate([corners, corners + wh], 1)
+    labels, parts = rng.integers(0, 2, len(truth)), []
+    for one in windows((height, width), tiling):
+        x1, y1, x2, y2 = one.window
+        shown = np.concatenate([np.maximum(truth[:, :2], (x1, y1)), np.minimum(truth[:, 2:], (x2, y2))], 1)
+        seen = (shown[:, 2:] > shown[:, :2]).all(1)
+        placement = Placement((1.0, 1.0), (0.0, 0.0), (height, width), (float(x1), float(y1)))
+        scores = rng.uniform(0.3, 1, len(truth)).astype(np.float32)
+        boxes = placement.to_input(shown[seen].astype(np.float32))
+        parts.append(Part(placement, boxes, scores[seen], labels[seen], one.window))
+    merged = merge(parts, size=(height, width), classes=CLASSES)
+    assert len(merged) == len(truth)
+    # Corners are whole pixels, all different.
+    here, there = (np.lexsort(boxes[:, :2].round().T) for boxes in (merged.boxes, truth))
+    np.testing.assert_allclose(merged.boxes[here], truth[there], atol=1e-2)
+
+
+def test_one_window_is_never_cut() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-20, 300, (3000, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 60, (3000, 2))], 1).astype(np.float32)
+    scores, labels = rng.random(3000, np.float32), rng.integers(0, 2, 3000)
+    one = part((0, 0, 300, 200), boxes, scores, labels)
+    untold = Part(one.placement, one.boxes, one.scores, one.labels)
+    assert merge([one], size=SIZE, classes=CLASSES) == merge([untold], size=SIZE, classes=CLASSES)
+
+
+def test_fifty_thousand_boxes_in_one_pile() -> None:
+    """All pairs would be 600 million."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 5, (50_000, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(20, 30, (50_000, 2))], 1).astype(np.float32)
+    cut = rng.random(50_000) < 0.5
+    shown = shown_whole(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), cut)
+    assert 0.9 * cut.sum() < shown.sum() <= cut.sum()
+
+
+def test_nothing_is_cut_or_all_is() -> None:
+    boxes = np.array([PIECE, WHOLE], np.float32)
+    for cut in (np.zeros(2, bool), np.ones(2, bool)):
+        assert not shown_whole(boxes, np.zeros(2, np.int64), np.arange(2), cut).any()
