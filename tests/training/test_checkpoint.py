@@ -7,6 +7,7 @@ import pickle
 import random
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,9 +58,14 @@ def test_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FineSpotError, match=r"No space left on device.*the last good one is kept"):
-        checkpoint.save_checkpoint({**WHOLE, "epoch": 2}, path)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda folder: SimpleNamespace(free=3 << 19))
+    with pytest.raises(FineSpotError) as caught:
+        checkpoint.save_checkpoint({**WHOLE, "epoch": 2, "more": [torch.zeros(1 << 20)]}, path)
     monkeypatch.undo()
+    assert str(caught.value) == (
+        f"{path}: the checkpoint could not be written (the disk is full: it takes 4.0 MiB, and 1.5 MiB are free); "
+        "the last good one is kept"
+    )
     assert checkpoint.load_checkpoint(path)["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
 
@@ -67,8 +73,19 @@ def test_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_torch_on_a_full_device_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "resume.pt.part").symlink_to("/dev/full")
-    with pytest.raises(FineSpotError, match=r"could not be written.*there was none before it"):
+    with pytest.raises(FineSpotError, match=r"resume.pt: .*\(the disk is full: it takes .*there was none before it"):
         checkpoint.save_checkpoint({"x": torch.zeros(10**6)}, tmp_path / "resume.pt")
+
+
+def test_other_failures_keep_their_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def over(descriptor: int) -> None:
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", over)
+    with pytest.raises(
+        FineSpotError, match=r"could not be written \(\[Errno 122\] Disk quota exceeded\); there was none"
+    ):
+        checkpoint.save_checkpoint(WHOLE, tmp_path / "resume.pt")
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from finespot.data import Augment
 from finespot.errors import FineSpotError
+from finespot.training.checkpoint import random_states, set_random_states
 from finespot.training.log import Log
 from finespot.training.loop import Loop
 from finespot.training.recipe import AdamW, Ema, Schedule, Sgd, Val
@@ -147,7 +148,7 @@ def test_close_mosaic_and_augment_reach_the_loader(make_loop: Make) -> None:
 
 
 def test_row_of_an_epoch(make_loop: Make) -> None:
-    loop = make_loop(freeze=["2"], optimizer=Sgd(lr=0.1, momentum=0.9))
+    loop = make_loop(freeze=["2"], optimizer=Sgd(lr=0.1, momentum=0.9), multi_scale=0.25, drop_small=3.0)
     loop.fit()
     row = loop.keeper.rows[1]
     assert row["epoch"] == 2
@@ -155,6 +156,7 @@ def test_row_of_an_epoch(make_loop: Make) -> None:
     assert (row["targets"], row["boxes_dropped"], row["dropped_reasons"]) == (8, 4, "too small:4")
     assert row["lr/weight"] == pytest.approx(0.1 * (2 / 3 * 0.99 + 0.01))
     assert (row["momentum"], row["accumulate"], row["frozen"]) == (0.9, 1, "2")
+    assert (row["multi_scale"], row["drop_small"]) == (0.25, 3.0)
     assert row["pictures_per_s"] == pytest.approx(8 / row["seconds"])
     assert row["memory_mb"] > 10
 
@@ -231,9 +233,80 @@ def test_checkpoint_that_does_not_fit(make_loop: Make, toys: type) -> None:
     state = loop.keeper.states[0]
     with pytest.raises(FineSpotError, match=r"resume: the run had 4 batches an epoch, but .* now give 8"):
         make_loop(loader=toys.Loader(pictures=16)).load_state(state)
-    with pytest.raises(FineSpotError, match="resume: the checkpoint does not fit this model") as caught:
+    message = (
+        r"resume: the checkpoint does not fit this model \(tensors that it lacks: 5 of 9, first '1.weight'\); did "
+    )
+    with pytest.raises(FineSpotError, match=message) as caught:
         make_loop(toys.Task(norm=True)).load_state(state)
     assert "\n" not in str(caught.value)
+    normed = make_loop(toys.Task(norm=True), epochs=1)
+    normed.fit()
+    with pytest.raises(FineSpotError, match=r"\(tensors without a place: 5 of 9, first '1.weight'\)"):
+        make_loop().load_state(normed.keeper.states[0])
+    state["ema"]["model"]["2.bias"] = torch.zeros(7)
+    with pytest.raises(FineSpotError, match=r"\(tensors of another shape: 1 of 4, first '2.bias'\)"):
+        make_loop().load_state(state)
+    with pytest.raises(FineSpotError, match=r"what no run writes \(the optimizer keeps exp_avg, exp_avg_sq, step but"):
+        make_loop(optimizer=AdamW()).load_state(loop_state(make_loop, optimizer=Sgd(lr=0.1)))
+
+
+def loop_state(make_loop: Make, **keys: Any) -> dict[str, Any]:
+    loop = make_loop(epochs=1, **keys)
+    loop.fit()
+    return loop.keeper.states[0]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("progress", "epoch"), "x"),
+        (("progress", "epoch"), -1),
+        (("progress", "iteration"), 1.5),
+        (("progress", "best"), [1]),
+        (("model", "0.weight"), 3),
+        (("ema", "model"), 3),
+        (("ema", "steps"), "three"),
+        (("order", "per_epoch"), None),
+        (("optimizer", "param_groups"), 7),
+        (("optimizer", "param_groups"), []),
+        (("optimizer", "state"), {0: 3}),
+        (("optimizer", "state"), {0: {"momentum_buffer": "x"}}),
+        (("optimizer", "state"), {0: {"momentum_buffer": torch.zeros(3)}}),
+        (("random",), 3),
+        (("random",), [3]),
+        (("random", 0, "python"), None),
+        (("random", 0, "numpy"), ["x"]),
+        (("random", 0, "torch"), "x"),
+        (("random", 0, "torch"), torch.zeros(3, dtype=torch.uint8)),
+    ],
+    ids=str,
+)
+def test_odd_values_in_a_checkpoint_are_one_line(make_loop: Make, place: tuple[Any, ...], value: object) -> None:
+    before = random_states()
+    state = loop_state(make_loop, optimizer=Sgd(lr=0.1))
+    inner: Any = state
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(FineSpotError) as caught:
+        make_loop(optimizer=Sgd(lr=0.1)).load_state(state)
+    set_random_states(before)
+    assert str(caught.value).startswith("resume: the ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_odd_settings_in_a_checkpoint_do_not_count(make_loop: Make, weights_of: Weights) -> None:
+    whole = make_loop(epochs=2, optimizer=Sgd(lr=0.1))
+    whole.fit()
+    state = whole.keeper.states[0]
+    for group in state["optimizer"]["param_groups"]:
+        del group["kind"]
+        group.update({"nesterov": "x", "weight_decay": None})
+    resumed = make_loop(epochs=2, optimizer=Sgd(lr=0.1))
+    resumed.load_state(state)
+    resumed.fit()
+    assert torch.equal(weights_of(whole), weights_of(resumed))
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -281,14 +354,21 @@ def test_fp16_scales_and_leaves_an_overflowing_step_out(make_loop: Make, weights
     assert other.scaler.get_scale() == scaler.get_scale()
 
 
-def test_close_mosaic_of_all_epochs_is_said(make_loop: Make) -> None:
-    def notes(**keys: Any) -> str:
-        loop = make_loop(**keys)
-        loop.log = Log(console=Console(file=io.StringIO(), width=200))
-        loop.fit()
-        return loop.log.console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+def notes(loop: Loop) -> str:
+    """What is said while a loop trains."""
+    loop.log = Log(console=Console(file=io.StringIO(), width=200))
+    loop.fit()
+    return loop.log.console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
+
+def test_dropped_boxes_are_said_after_the_first_epoch(make_loop: Make) -> None:
+    said = notes(make_loop(epochs=3))
+    assert said.count("dropped") == 1
+    assert said.index("boxes dropped as targets in epoch 1: 4 (too small:4); metrics.csv") < said.index("epoch 1/3")
+
+
+def test_close_mosaic_of_all_epochs_is_said(make_loop: Make) -> None:
     said = "close_mosaic: 3, so none of the 3 epochs joins pictures"
-    assert notes(epochs=3, close_mosaic=3).count(said) == 1
-    assert "close_mosaic" not in notes(epochs=3, close_mosaic=2)
-    assert "close_mosaic" not in notes(epochs=3, close_mosaic=3, augment=Augment.off())
+    assert notes(make_loop(epochs=3, close_mosaic=3)).count(said) == 1
+    assert "close_mosaic" not in notes(make_loop(epochs=3, close_mosaic=2))
+    assert "close_mosaic" not in notes(make_loop(epochs=3, close_mosaic=3, augment=Augment.off()))

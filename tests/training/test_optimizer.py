@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from finespot import zoo
-from finespot.training.optimizer import build_optimizer, parameter_groups, scaled_decay
+from finespot.training.optimizer import build_optimizer, load_optimizer, parameter_groups, scaled_decay
 from finespot.training.recipe import AdamW, Sgd
 
 
@@ -59,3 +59,40 @@ def test_the_recipe_says_which_optimizer() -> None:
 
 def test_momentum_zero_needs_no_nesterov() -> None:
     assert not build_optimizer(nn.Conv2d(3, 4, 1), Sgd(momentum=0.0), weight_decay=0.0).defaults["nesterov"]
+
+
+def stepped(settings: Sgd | AdamW, weight_decay: float = 0.0) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Conv2d(3, 4, 1)
+    optimizer = build_optimizer(model, settings, weight_decay=weight_decay)
+    model(torch.ones(1, 3, 2, 2)).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+@pytest.mark.parametrize("settings", [Sgd(), AdamW(), Sgd(momentum=0.0)], ids=["sgd", "adamw", "no momentum"])
+def test_moments_are_taken_over_and_settings_are_not(settings: Sgd | AdamW) -> None:
+    saved = stepped(settings, 0.5)[1].state_dict()
+    for group in saved["param_groups"]:
+        group.update({"kind": 3, "weight_decay": "x", "lr": 7.0})
+    _, optimizer = stepped(settings)
+    optimizer.state.clear()
+    load_optimizer(optimizer, saved)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0, 0]
+    assert {group["kind"] for group in optimizer.param_groups} == {"bias", "weight"}
+    for own, other in zip(optimizer.state_dict()["state"].values(), saved["state"].values()):
+        assert own.keys() == other.keys()
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(own.values(), other.values()))
+
+
+@pytest.mark.parametrize(("own", "other"), [(Sgd(), AdamW()), (AdamW(), Sgd())])
+def test_moments_of_another_optimizer_are_refused(own: Sgd | AdamW, other: Sgd | AdamW) -> None:
+    with pytest.raises(ValueError, match=r"the optimizer keeps .* but got "):
+        load_optimizer(stepped(own)[1], stepped(other)[1].state_dict())
+
+
+def test_moments_of_other_shapes_are_refused() -> None:
+    saved = stepped(Sgd())[1].state_dict()
+    saved["state"][0]["momentum_buffer"] = torch.zeros(9)
+    with pytest.raises(ValueError, match=r"momentum_buffer does not fit a parameter of shape \(4,\)"):
+        load_optimizer(stepped(Sgd())[1], saved)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from finespot import data, inference, weights
+from finespot.data.builder import Builder
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
+from finespot.structures import Classes
 from finespot.training import RunResult, train
 from finespot.training import run as running
 from finespot.training.checkpoint import load_checkpoint
@@ -189,7 +194,36 @@ def test_resume_that_does_not_fit(done: RunResult, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+class Doubled:
+    """A format that gives two pictures one id."""
+
+    def open(self, place: Path, split: str, findings: None = None) -> data.Dataset:
+        builder = Builder("doubled", split, Classes(("car",)))
+        for path in sorted(place.iterdir())[:2]:
+            builder.picture(str(path), "same")
+        return builder.build()
+
+
+def test_a_broken_data_set_makes_no_run_folder(tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    shutil.copytree(ROOT / "samples" / "hit-uav", sample)
+    with pytest.raises(FineSpotError, match="expected pictures of different ids but got 'same' twice"):
+        small(tmp_path, data=f"{__name__}:Doubled:{sample / 'images' / 'val'}")
+    for split in ("train", "val"):
+        picture = next((sample / "images" / split).iterdir())
+        whole = picture.read_bytes()
+        picture.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(FineSpotError, match=f"{picture.name}: expected a whole picture but the file is truncated"):
+            small(tmp_path, data=str(sample / "hit-uav.yaml"))
+        picture.write_bytes(whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["sample"]
+
+
 def test_early_mistakes_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "foreign.pt").write_bytes(b"PK\3\4")
+    card = weights.read_card("hit-uav-n")
+    card.architecture = replace(card.architecture, family="yolo12")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors", {"finespot": card.to_json()})
     for keys, message in [
         ({"data": None}, "data: no data set is named"),
         ({"model": "yolo99"}, "yolo99"),
@@ -197,6 +231,13 @@ def test_early_mistakes_are_one_line(tmp_path: Path) -> None:
         ({"precision": "fp16", "device": "cpu"}, "precision: fp16 needs a GPU"),
         ({"device": "tpu"}, "device: expected auto, cpu"),
         ({"freeze": ["backbon"]}, "did you mean backbone"),
+        ({"freeze": ["backbone", "neck", "head"]}, "freeze: nothing is left to train where backbone, neck, head are"),
+        ({"seed": 10**30}, "seed=1000.*: expected a whole number from 0 to 9223372036854775807"),
+        ({"imgsz": 100_000_000}, "imgsz=100000000: expected a whole number from 1 to 16384"),
+        ({"model": "yolo11n.pt"}, "yolo11n.pt: expected a weight file .*; 'yolo11n' is the architecture"),
+        ({"model": "x.pt"}, "x.pt: expected a weight file but there is none"),
+        ({"model": str(tmp_path / "foreign.pt")}, "foreign.pt: not a readable safetensors file .* of another toolkit"),
+        ({"model": str(tmp_path / "other.safetensors")}, "other.safetensors: unknown family 'yolo12'"),
         ({"val.protocol": "cocoa"}, "cocoa"),
         ({"splits.val": "test"}, "test"),
         ({"loss.box_loss": "ciuo"}, "ciuo.*did you mean.*ciou"),
@@ -243,11 +284,13 @@ def test_frozen_backbone_is_bit_identical(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_started_from_a_weight_file(tmp_path: Path) -> None:
     start = small(tmp_path, epochs=1)
+    start.best.rename(start.best.with_name("BEST.SAFETENSORS"))
+    start = replace(start, best=start.best.with_name("BEST.SAFETENSORS"))
     run = small(tmp_path, model=str(start.best), epochs=1, lr=1e-9, warmup_epochs=0)
     before, after = tensors(start.best), tensors(run.best)
     moved = max(float((before[n] - after[n]).abs().max()) for n in before if n.endswith("conv.weight"))
     assert moved < 1e-4
-    assert weights.read_card(run.best).provenance["started_from"] == "best.safetensors"
+    assert weights.read_card(run.best).provenance["started_from"] == "BEST.SAFETENSORS"
 
 
 @pytest.mark.slow

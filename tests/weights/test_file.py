@@ -160,11 +160,12 @@ class TestRefusedToLoad:
         with pytest.raises(FineSpotError) as error:
             weights.load(path)
         assert "not a readable safetensors file" in one_line(error)
+        assert "from_yolo" in one_line(error)
         assert str(path) in one_line(error)
 
     def test_safetensors_without_our_description(self, tmp_path) -> None:
         save_file({"a": torch.zeros(3)}, tmp_path / "w.safetensors", {"format": "pt"})
-        with pytest.raises(FineSpotError, match="weights import"):
+        with pytest.raises(FineSpotError, match=r"converted in Python, by finespot\.weights\.foreign\.yolo\.from_yolo"):
             weights.load(tmp_path / "w.safetensors")
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format_version": 1}', '{"format_version": "x"}'])
@@ -184,7 +185,15 @@ class TestRefusedToLoad:
         save_file(load_file(saved), saved, {"finespot": text})
         with pytest.raises(FineSpotError) as error:
             weights.load(saved)
-        assert "yolov8" in one_line(error)
+        assert one_line(error).startswith(f"{saved}: unknown family 'yolov88'; did you mean yolov8")
+
+    def test_channel_table_that_this_version_cannot_build(self, saved, card) -> None:
+        pruned = replace(card.architecture, channels={"backbone.stem": (3, 8, 1)})
+        text = msgspec.structs.replace(card, architecture=pruned).to_json()
+        save_file(load_file(saved), saved, {"finespot": text})
+        with pytest.raises(FineSpotError) as error:
+            weights.load(saved)
+        assert one_line(error).startswith(f"{saved}: yolov8: this version cannot build networks from a channel table")
 
     @pytest.mark.parametrize(
         "change",
@@ -200,7 +209,7 @@ class TestRefusedToLoad:
         with pytest.raises(FineSpotError) as error:
             weights.load(saved)
         assert "unheard_of:Neck" in one_line(error)
-        assert "own_parts=True" in one_line(error)
+        assert "--own-parts (in Python own_parts=True)" in one_line(error)
         assert "unheard_of" not in sys.modules
         assert weights.read_card(saved).own_parts() == ["unheard_of:Neck"]
 

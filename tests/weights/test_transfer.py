@@ -114,6 +114,12 @@ class _Renamed(torch.nn.Module):
         return ["layer.weight"]
 
 
+def test_the_licence_of_the_data_is_handed_on(detector, card, tmp_path) -> None:
+    card.data_licence = "CC BY 4.0"
+    path = weights.save(tmp_path / "w.safetensors", detector, card)
+    assert weights.transfer(build("yolov8n", 3), card.classes, path).data_licence == "CC BY 4.0"
+
+
 def test_summary_shortens_long_lists(saved) -> None:
     names = ("car", *(f"kind{i}" for i in range(30)))
     assert "and 22 more" in weights.transfer(build("yolov8n", 31), Classes(names), saved).summary()

@@ -7,17 +7,20 @@ gradient scaler, position, early-stop state and the random states of every proce
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from finespot.errors import FineSpotError
 
@@ -59,17 +62,48 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         The file cannot be written, as when the disk is full.
     """
     temporary = path.with_name(f"{path.name}.part")
+    failures: list[OSError] = []
     try:
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
+            torch.save({"format": FORMAT, **state}, _Stream(file, failures))  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        # torch reports a failing stream as RuntimeError.
         temporary.unlink(missing_ok=True)
         kept = "the last good one is kept" if path.exists() else "there was none before it"
-        raise FineSpotError(f"the checkpoint could not be written ({error}); {kept}", where=path) from error
+        reason = _reason(failures[0] if failures else error, state, path.parent)
+        raise FineSpotError(f"the checkpoint could not be written ({reason}); {kept}", where=path) from error
+
+
+class _Stream:
+    """A file for torch, whose own RuntimeError about a failing one does not say why: `failures` does."""
+
+    def __init__(self, file: BinaryIO, failures: list[OSError]) -> None:
+        self.flush = file.flush
+        self._file, self._failures = file, failures
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._failures.append(error)
+            raise
+
+
+def _reason(cause: Exception, state: Mapping[str, Any], folder: Path) -> str:
+    if not (isinstance(cause, OSError) and cause.errno == errno.ENOSPC):
+        return str(cause)
+    needed, free = _nbytes(state) / 2**20, shutil.disk_usage(folder).free / 2**20
+    return f"the disk is full: it takes {needed:.1f} MiB, and {free:.1f} MiB are free"
+
+
+def _nbytes(value: Any) -> int:
+    """Bytes of all tensors in a value, which are nearly all of its file."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sum(_nbytes(part) for part in parts)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -98,6 +132,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _has(value: Any, parts: tuple[str, ...]) -> bool:
     return isinstance(value, dict) and all(part in value for part in parts)
+
+
+def refuse_misfit(saved: Any, own: Mapping[str, Tensor]) -> None:
+    """Refuse the tensors of another model than the one whose state is `own`.
+
+    Raises
+    ------
+    FineSpotError
+        Says how many do not fit, and the first of them.
+    """
+    found = saved if isinstance(saved, dict) else {}
+    absent, extra = [name for name in own if name not in found], [name for name in found if name not in own]
+    other = [name for name in own if name in found and getattr(found[name], "shape", None) != own[name].shape]
+    for names, count, what in (
+        (absent, len(own), "that it lacks"),
+        (extra, len(found), "without a place"),
+        (other, len(own), "of another shape"),
+    ):
+        if names:
+            raise FineSpotError(
+                f"the checkpoint does not fit this model (tensors {what}: {len(names)} of {count}, first '{names[0]}')",
+                where="resume",
+                hint="did the model in recipe.yaml change, or its code?",
+            )
 
 
 def random_states() -> dict[str, Any]:

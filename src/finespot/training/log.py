@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,8 +32,19 @@ class Log:
     @contextmanager
     def epoch(self, epoch: int, epochs: int, batches: int) -> Iterator[Bar]:
         """A bar over the batches of an epoch (counted from 0)."""
-        with Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+        with self._progress() as progress:
+            yield Bar(progress, progress.add_task(f"epoch {epoch + 1}/{epochs}", total=batches, figures=""))
+
+    @contextmanager
+    def validation(self, pictures: int) -> Iterator[Callable[[int, int], None]]:
+        """A bar over the pictures of a validation; the function that it gives takes (pictures done, all)."""
+        with self._progress() as progress:
+            task = progress.add_task("validation", total=pictures, figures="")
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total}"),
             TimeRemainingColumn(compact=True),
@@ -41,8 +52,7 @@ class Log:
             console=self.console,
             transient=True,
             disable=not self.live,
-        ) as progress:
-            yield Bar(progress, progress.add_task("", total=batches, epoch=f"{epoch + 1}/{epochs}", figures=""))
+        )
 
     def epoch_line(self, row: Mapping[str, Any], epochs: int, best: bool) -> None:
         """One line about a finished epoch."""

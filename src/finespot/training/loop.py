@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import msgspec
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -22,16 +23,18 @@ from torch import Tensor, nn
 from finespot.data import Augment
 from finespot.errors import FineSpotError
 from finespot.structures import Batch, LossTerms
-from finespot.training.checkpoint import random_states, set_random_states, uninterrupted
+from finespot.training.checkpoint import random_states, refuse_misfit, set_random_states, uninterrupted
 from finespot.training.ema import Ema
 from finespot.training.figures import Figures
 from finespot.training.freeze import freeze, set_training
 from finespot.training.log import Log
-from finespot.training.optimizer import build_optimizer, scaled_decay
-from finespot.training.recipe import Recipe
+from finespot.training.optimizer import build_optimizer, load_optimizer, scaled_decay
+from finespot.training.recipe import Count, Recipe
 from finespot.training.schedule import Schedule, full_accumulation
 from finespot.training.task import Task
 
+# What odd values in a checkpoint raise where they are taken over.
+_ODD = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError)
 # Losses and gradient norms that a GPU run reads at once, which is every ten iterations where each makes a step.
 _READ_EVERY = 20
 
@@ -54,11 +57,11 @@ class Keeper(Protocol):
 class Progress:
     """Where a run stands: finished epochs, iterations, optimizer steps, best score and when it came."""
 
-    epoch: int = 0
-    iteration: int = 0
-    steps: int = 0
+    epoch: Count = 0
+    iteration: Count = 0
+    steps: Count = 0
     best: float | None = None
-    best_epoch: int = 0
+    best_epoch: Count = 0
 
 
 # Validates the averaged model after an epoch and returns the scores by name; "fitness" decides what is best.
@@ -200,6 +203,11 @@ class Loop:
         """Validate, keep weights, figures and checkpoint. The other processes wait for the first."""
         self.read_checks()
         row = {"epoch": self.progress.epoch, **figures.row(self.fabric), **self.settings_in_force()}
+        if self.progress.epoch == 1 and row["boxes_dropped"]:
+            self.log.note(
+                f"boxes dropped as targets in epoch 1: {row['boxes_dropped']} ({row['dropped_reasons']}); "
+                "metrics.csv counts those of each epoch"
+            )
         with all_or_none(self.fabric):
             scores = self.validate(self.ema.model) if self.ema is not None and self.validation_due() else {}
         states = self.gather(random_states())
@@ -236,6 +244,7 @@ class Loop:
         row["accumulate"] = self.schedule.accumulate(self.progress.iteration - 1)
         augment = self.augment(self.progress.epoch - 1)
         row.update({f"augment/{name}": getattr(augment, name) for name in augment.__struct_fields__})
+        row.update({name: getattr(self.recipe, name) for name in ("multi_scale", "drop_small")})
         row["frozen"] = " ".join(self.recipe.freeze)
         return row
 
@@ -303,7 +312,7 @@ class Loop:
         Raises
         ------
         FineSpotError
-            The state is of another model, or the data give another number of batches.
+            The state is of another model or holds odd values, or the data give another number of batches.
         """
         if state["order"]["per_epoch"] != len(self.loader):
             raise FineSpotError(
@@ -311,15 +320,23 @@ class Loop:
                 f"{len(self.loader)}",
                 where="resume",
             )
+        refuse_misfit(state["model"], self.task.trainable.state_dict())
+        if self.ema is not None:
+            refuse_misfit(state["ema"]["model"], self.ema.model.state_dict())
         try:
-            self.task.trainable.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.ema is not None:
-                self.ema.load_state_dict(state["ema"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise FineSpotError(f"the checkpoint does not fit this model ({error})", where="resume") from error
+            self.take_over(state)
+        except _ODD as error:
+            first = str(error).strip().partition("\n")[0][:200]
+            raise FineSpotError(f"the checkpoint holds what no run writes ({first})", where="resume") from error
+
+    def take_over(self, state: dict[str, Any]) -> None:
+        """Set everything to a state that fits."""
+        self.progress = msgspec.convert(state["progress"], Progress)
+        self.task.trainable.load_state_dict(state["model"])
+        load_optimizer(self.optimizer, state["optimizer"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
         if state["scaler"]:  # empty where the run did not compute in fp16 before
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        self.progress = Progress(**state["progress"])
         if self.fabric.global_rank < len(state.get("random", [])):
             set_random_states(state["random"][self.fabric.global_rank])

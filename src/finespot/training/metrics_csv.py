@@ -7,9 +7,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+from finespot.errors import FineSpotError
 from finespot.writers import write_atomic
 
 Row = dict[str, Any]
+
+_MEND = "mend it, or move it away to go on without the figures of the finished epochs"
 
 
 class MetricsCsv:
@@ -19,9 +22,23 @@ class MetricsCsv:
         self.path = path
         self.rows: list[Row] = []
 
-    def keep_until(self, epoch: int) -> None:
-        """Take over the rows of the file for the epochs 1 to `epoch` (a run that goes on)."""
-        self.rows = [row for row in read_metrics(self.path) if int(row["epoch"]) <= epoch]
+    def keep_until(self, epoch: int) -> list[int]:
+        """Take over the rows of the file for the epochs 1 to `epoch` (a run that goes on); returns those it lacks.
+
+        Raises
+        ------
+        FineSpotError
+            The file is not as a run wrote it: the next epoch would write over what may be saved of it.
+        """
+        try:
+            rows = read_metrics(self.path)
+            numbers = [_epoch(row) for row in rows]
+            if len(set(numbers)) < len(numbers):
+                raise FineSpotError("expected one row an epoch but got several of one")
+        except FineSpotError as error:
+            raise FineSpotError(error.what, where=self.path, hint=_MEND) from error
+        self.rows = [row for row, number in zip(rows, numbers) if number <= epoch]
+        return sorted(set(range(1, epoch + 1)) - set(numbers))
 
     def add(self, row: Row) -> None:
         """Add an epoch's row and write the file."""
@@ -37,11 +54,31 @@ class MetricsCsv:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """The rows of a `metrics.csv`: numbers as floats, empty cells left out, everything else as text."""
+    """The rows of a `metrics.csv`: numbers as floats, empty cells left out, everything else as text.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read as such a table.
+    """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{key: _value(cell) for key, cell in row.items() if cell != ""} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FineSpotError(f"cannot be read ({error})", where=path) from error
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise FineSpotError(f"row {number} has not as many cells as the header", where=path)
+    return [{key: _value(cell) for key, cell in row.items() if cell != ""} for row in rows]
+
+
+def _epoch(row: Row) -> int:
+    number = row.get("epoch")
+    if not isinstance(number, int) or number < 1:
+        raise FineSpotError(f"expected the number of an epoch in each row's column 'epoch' but got {number}")
+    return number
 
 
 def _short(value: Any) -> Any:

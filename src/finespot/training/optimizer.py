@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from finespot.training.recipe import AdamW, Sgd
@@ -69,3 +69,29 @@ def build_optimizer(model: nn.Module, settings: Sgd | AdamW, *, weight_decay: fl
             foreach=True,
         )
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, foreach=True)
+
+
+def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Take over the moments of a saved optimizer; its settings stay as the recipe has them.
+
+    Raises
+    ------
+    ValueError
+        The state is of another optimizer, or of parameters of other shapes. Odd content raises what torch raises.
+    """
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    kept = {"momentum_buffer"} if "momentum" in settings[0] else {"step", "exp_avg", "exp_avg_sq"}
+    for moments in state["state"].values():
+        if set(moments) not in (kept, set()):
+            raise ValueError(f"the optimizer keeps {', '.join(sorted(kept))} but got {', '.join(sorted(moments))}")
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings):
+        group.update(own)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value is not None and not _is_of(parameter, value):
+                raise ValueError(f"the optimizer's {name} does not fit a parameter of shape {tuple(parameter.shape)}")
+
+
+def _is_of(parameter: Tensor, moment: Any) -> bool:
+    return isinstance(moment, Tensor) and (moment.ndim == 0 or moment.shape == parameter.shape)

@@ -56,6 +56,17 @@ for _tag, _pattern, _first in (
     _Dumper.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _firsts)
 
 
+def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    # PyYAML's own reads 010 as 8, and stumbles over 080.
+    try:
+        return int(node.value)
+    except ValueError as error:  # of more digits than Python converts
+        raise yaml.constructor.ConstructorError(None, None, f"no number ({error})", node.start_mark) from error
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
+
+
 def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
     """The mapping of a YAML file, and the line (1-based) of each dotted key.
 
@@ -67,6 +78,7 @@ def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=_Loader)
+        tree = parse(text)
     except OSError as error:
         raise FineSpotError(f"cannot be read ({error.strerror or error})", where=path) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -80,7 +92,7 @@ def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
         if name in lines:
             raise FineSpotError(f"the key '{name}' stands twice (lines {lines[name]} and {line})", where=path)
         lines[name] = line
-    return parse(text), lines
+    return tree, lines
 
 
 def parse(text: str) -> Any:
@@ -210,6 +222,12 @@ def _build(
         place = _place(where, key, lines)
         if name == tag:
             continue
+        if name not in hints and key in known:
+            raise FineSpotError(
+                f"unknown recipe key '{key}': {kind.__struct_config__.tag} has none",
+                where=place,
+                hint=f"its keys are {', '.join(hints)}",
+            )
         if name not in hints:
             raise _unknown_key(key, [*known, *(prefix + own for own in hints)], place)
         sections = _sections(hints[name])
@@ -229,6 +247,12 @@ def _build(
 def dump(settings: msgspec.Struct) -> str:
     """The settings as YAML, every key written out, in the order of the fields."""
     return yaml.dump(msgspec.to_builtins(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def flow(value: Any) -> str:
+    """One plain value as YAML on one line."""
+    listed = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return str(listed)[1:].rstrip().removesuffix("]")
 
 
 def describe(hint: Any) -> str:
@@ -251,6 +275,9 @@ def describe(hint: Any) -> str:
 
 
 def _limits(meta: msgspec.Meta) -> Iterator[str]:
+    if meta.ge is not None and meta.le is not None:
+        yield f"from {meta.ge} to {meta.le}"
+        return
     if meta.ge is not None:
         yield f"of {meta.ge:g} or more"
     if meta.gt is not None:

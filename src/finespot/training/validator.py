@@ -10,6 +10,7 @@ from finespot import inference, metrics
 from finespot.data import Dataset
 from finespot.inference import Validation
 from finespot.runtimes import Session
+from finespot.training.log import Log
 from finespot.training.recipe import Recipe
 from finespot.weights import Card, MetricRecord
 
@@ -23,8 +24,8 @@ class Validator:
     The number of threads is the training's own, so that validating does not change what the next epoch computes.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, card: Card, batch: int) -> None:
-        self.recipe, self.dataset, self.card, self.batch = recipe, dataset, card, batch
+    def __init__(self, recipe: Recipe, dataset: Dataset, card: Card, batch: int, log: Log) -> None:
+        self.recipe, self.dataset, self.card, self.batch, self.log = recipe, dataset, card, batch, log
         metrics.protocol(recipe.val.protocol)  # an unknown name is said before the first epoch
         self.records: list[MetricRecord] = []
 
@@ -38,16 +39,18 @@ class Validator:
     def run(self, session: Session) -> Validation:
         """Validate a session's network."""
         val = self.recipe.val
-        return inference.validate(
-            session,
-            self.dataset,
-            protocol=val.protocol,
-            imgsz=self.card.imgsz,
-            batch=self.batch,
-            conf=val.conf,
-            iou=val.iou,
-            max_det=val.max_det,
-        )
+        with self.log.validation(len(self.dataset)) as progress:
+            return inference.validate(
+                session,
+                self.dataset,
+                protocol=val.protocol,
+                imgsz=self.card.imgsz,
+                batch=self.batch,
+                conf=val.conf,
+                iou=val.iou,
+                max_det=val.max_det,
+                progress=progress,
+            )
 
     def record(self, values: dict[str, Any]) -> MetricRecord:
         """The scores as a weight file keeps them."""

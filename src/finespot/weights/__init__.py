@@ -2,7 +2,7 @@
 
 from finespot.weights.card import CHANNELS, FORMAT_VERSION, Card, MetricRecord
 from finespot.weights.catalog import bundled, resolve
-from finespot.weights.file import load, read_card, refuse_own_parts, save
+from finespot.weights.file import build, load, read_card, refuse_own_parts, save
 from finespot.weights.transfer import TransferReport, transfer
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Card",
     "MetricRecord",
     "TransferReport",
+    "build",
     "bundled",
     "load",
     "read_card",

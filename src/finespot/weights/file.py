@@ -8,6 +8,8 @@ which reach from 1e-9 to beyond fp16's 65504) are a hundredth of the file and st
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +26,12 @@ from finespot.weights.catalog import resolve
 from finespot.writers import write_atomic
 
 if TYPE_CHECKING:
+    from finespot.structures import Architecture
     from finespot.zoo import Detector
 
 KEY = "finespot"
+# What can be done with the weights of another toolkit.
+_FOREIGN = "YOLOv8 and YOLO11 state dicts are converted in Python, by finespot.weights.foreign.yolo.from_yolo"
 _HALF_MAX = float(torch.finfo(torch.float16).max)
 
 
@@ -75,14 +80,30 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
     tensors, card = read_tensors(path)
     if not own_parts:
         refuse_own_parts(path, card)
-    try:
-        detector = zoo.build(card.architecture)
-    except (TypeError, ValueError, KeyError) as error:
-        raise FineSpotError(f"the architecture it describes cannot be built ({error})", where=path) from error
+    detector = build(path, card.architecture)
     state = detector.state_dict()
     _check_fit(path, state, tensors)
     detector.load_state_dict(tensors, strict=True)
     return detector.eval(), card
+
+
+def build(path: Path, architecture: Architecture) -> Detector:
+    """The network, freshly initialized, of an architecture that comes from a weight file; errors name the file."""
+    try:
+        with _naming(path):
+            return zoo.build(architecture)
+    except (TypeError, ValueError, KeyError) as error:
+        raise FineSpotError(f"the architecture it describes cannot be built ({error})", where=path) from error
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Around what a weight file describes: errors about it name the file."""
+    try:
+        yield
+    except FineSpotError as error:
+        what = error.what if error.where is None else f"{error.where}: {error.what}"
+        raise FineSpotError(what, where=path, hint=error.hint) from error
 
 
 def refuse_own_parts(path: Path, card: Card) -> None:
@@ -92,7 +113,7 @@ def refuse_own_parts(path: Path, card: Card) -> None:
         raise FineSpotError(
             f"its network is made with {', '.join(named)}, and loading it would run that code",
             where=path,
-            hint="pass own_parts=True if the code is yours",
+            hint="if the code is yours, give --own-parts (in Python own_parts=True)",
         )
 
 
@@ -121,18 +142,16 @@ def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
         raise FineSpotError(
             f"not a readable safetensors file ({error})",
             where=path,
-            hint="it may be cut off, or a checkpoint of another kind: see `finespot weights import`",
+            hint=f"it may be cut off, or a checkpoint of another toolkit: {_FOREIGN}",
         ) from error
     if KEY not in metadata:
         raise FineSpotError(
             "a safetensors file without FineSpot's description",
             where=path,
-            hint="bring foreign checkpoints in with `finespot weights import`",
+            hint=_FOREIGN,
         )
-    try:
+    with _naming(path):
         card = Card.from_json(metadata[KEY])
-    except FineSpotError as error:
-        raise FineSpotError(error.what, where=path, hint=error.hint) from error
     return found, card
 
 

@@ -28,8 +28,8 @@ class TransferReport:
 
     Attributes
     ----------
-    source:
-        The weight file.
+    source, data_licence:
+        The weight file, and the licence of the data that it learned from.
     share:
         Share of the network's parameters that were taken over, 0 to 1.
     matched, mismatched, new, unused:
@@ -40,6 +40,7 @@ class TransferReport:
     """
 
     source: str
+    data_licence: str
     share: float
     matched: tuple[str, ...]
     mismatched: tuple[str, ...]
@@ -120,6 +121,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
     begun = known if copied else set()
     return TransferReport(
         source=str(path),
+        data_licence=card.data_licence,
         share=share,
         matched=tuple(matched),
         mismatched=tuple(mismatched),

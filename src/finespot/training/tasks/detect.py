@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from finespot import weights, zoo
 from finespot.errors import FineSpotError
 from finespot.nn.heads.dense_loss import DenseLoss
-from finespot.registry import register
+from finespot.registry import lookup, register
 from finespot.structures import Architecture, Batch, Classes, LossTerms, Targets
 from finespot.training.recipe import Recipe
 
@@ -35,9 +36,9 @@ class _Forward(nn.Module):
 
 
 class Start(NamedTuple):
-    """What a run starts from: the network to build, and the weights to take over, if any."""
+    """What a run starts from: the network, freshly built, and the weights to take over, if any."""
 
-    architecture: Architecture
+    model: zoo.Detector
     weights: Path | None
 
 
@@ -51,13 +52,14 @@ class Detect:
 
     def __init__(self, recipe: Recipe, classes: Classes, note: Callable[[str], None]) -> None:
         start = find_start(recipe, len(classes))
-        self.model = zoo.build(start.architecture)
+        self.model = start.model
         set_loss(self.model, recipe)
         self.source: str | None = None
+        self.source_licence = ""
         if start.weights is not None:
             report = weights.transfer(self.model, classes, start.weights)
             note(report.summary())
-            self.source = start.weights.name
+            self.source, self.source_licence = start.weights.name, report.data_licence
         self.trainable: nn.Module = _Forward(self.model)
 
     def step(self, batch: Batch) -> LossTerms:
@@ -77,11 +79,23 @@ def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
     """Give the head the recipe's gains, box loss and assigner."""
     loss = recipe.loss
     gains = {"box": loss.box, "cls": loss.cls, "dfl": loss.dfl}
-    model.head.criterion = DenseLoss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains)
+    model.head.criterion = DenseLoss(assigner=loss.assigner, box_loss=_box_loss(loss.box_loss), gains=gains)
+
+
+def _box_loss(name: str) -> Any:
+    """The name, or, where a dotted path names a function of boxes, that: it is the loss, and does not make one."""
+    found = lookup("box_loss", name)
+    if ":" not in name or inspect.isclass(found):
+        return name
+    try:
+        inspect.signature(found).bind(None, None, stride=None, image_size=None)
+    except TypeError:
+        return name
+    return found
 
 
 def find_start(recipe: Recipe, classes: int) -> Start:
-    """The architecture that `model` means, with `classes` classes, and the weights to begin with.
+    """The network that `model` means, for `classes` classes, and the weights to begin with.
 
     Raises
     ------
@@ -89,18 +103,32 @@ def find_start(recipe: Recipe, classes: int) -> Start:
         The model or the file is unknown, or the file names code outside FineSpot that the recipe does not name too.
     """
     source = weights.resolve(recipe.weights) if recipe.weights else None
-    if recipe.model.endswith(".safetensors") or recipe.model in weights.bundled():
-        path = weights.resolve(recipe.model)
-        card = weights.read_card(path)
-        known = card.architecture
-        foreign = [part for part in card.own_parts() if part not in recipe.options.values()]
-        if foreign:
-            raise FineSpotError(
-                f"the weights name code outside FineSpot ({', '.join(foreign)})",
-                where=path,
-                hint=f"if the code is yours, name it in the recipe too, for example options.neck={foreign[0]}",
-            )
-        options = {**known.options, **recipe.options}
-        architecture = Architecture(known.family, known.size, classes, options, known.channels)
-        return Start(architecture, source or path)
-    return Start(zoo.architecture(recipe.model, classes=classes, **recipe.options), source)
+    if not _means_file(recipe.model):
+        return Start(zoo.build(zoo.architecture(recipe.model, classes=classes, **recipe.options)), source)
+    path = weights.resolve(recipe.model)
+    card = weights.read_card(path)
+    known = card.architecture
+    foreign = [part for part in card.own_parts() if part not in recipe.options.values()]
+    if foreign:
+        raise FineSpotError(
+            f"the weights name code outside FineSpot ({', '.join(foreign)})",
+            where=path,
+            hint=f"if the code is yours, name it in the recipe too, for example options.neck={foreign[0]}",
+        )
+    options = {**known.options, **recipe.options}
+    architecture = Architecture(known.family, known.size, classes, options, known.channels)
+    return Start(weights.build(path, architecture), source or path)
+
+
+def _means_file(model: str) -> bool:
+    """Whether a word means a weight file or bundled weights; else it means an architecture."""
+    path = Path(model)
+    if model in zoo.names():
+        return False
+    if path.suffix and not path.is_file() and path.stem in zoo.names():
+        raise FineSpotError(
+            "expected a weight file but there is none",
+            where=model,
+            hint=f"'{path.stem}' is the architecture, to be trained from the start",
+        )
+    return model in weights.bundled() or path.is_file() or path.name != model or path.suffix != ""
