@@ -132,8 +132,8 @@ def merge_tiles(
 ) -> list[dict[str, Any]]:
     """Detections in tiles (image ids are their names) as COCO result records of the pictures, in the pictures' order.
 
-    Boxes move into their picture, then each falls whose IoU with a better one of its class exceeds `iou`; at most
-    `max_det` a picture stay.
+    Boxes move into their picture and are merged as in sliced prediction (`finespot.tiling.merge`): at most `max_det`
+    a picture stay.
     """
     ids = sorted({one.category_id for one in records})
     if not ids:
@@ -147,7 +147,8 @@ def merge_tiles(
         if name in by_tile:
             corner = float(window[0]), float(window[1])
             placement = Placement((1.0, 1.0), (0.0, 0.0), tiles.pictures[picture].size, corner)
-            parts[picture].append(_part(by_tile[name], placement, {one: label for label, one in enumerate(ids)}))
+            labels = {one: label for label, one in enumerate(ids)}
+            parts[picture].append(_part(by_tile[name], placement, window, labels))
     merged: list[dict[str, Any]] = []
     for picture in sorted(parts):
         source = tiles.pictures[picture]
@@ -173,7 +174,7 @@ def untile(
     return merge_tiles(named(read_found(found), tiles, data, split), tiles, iou=iou, max_det=max_det)
 
 
-def _part(records: Sequence[Found], placement: Placement, labels: Mapping[int, int]) -> tiling.Part:
+def _part(records: Sequence[Found], placement: Placement, window: Window, labels: Mapping[int, int]) -> tiling.Part:
     boxes = np.array([one.bbox for one in records], np.float64)
     boxes[:, 2:] += boxes[:, :2]
     return tiling.Part(
@@ -181,6 +182,7 @@ def _part(records: Sequence[Found], placement: Placement, labels: Mapping[int, i
         boxes.astype(np.float32),
         np.array([one.score for one in records], np.float32),
         np.array([labels[one.category_id] for one in records], np.int64),
+        window,
     )
 
 
