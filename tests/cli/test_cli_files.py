@@ -1,0 +1,98 @@
+"""Files that verbs write: none is written over by accident, all are checked before the work, all hold what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from cli_factory import STRANGE, Run, process, refused
+
+import finespot.inference
+
+
+class TestFilesThatExist:
+    def test_score(self, run: Run, files: tuple[Path, Path], tmp_path: Path) -> None:
+        truth, found = files
+        before = truth.read_bytes(), found.read_bytes()
+        words = ["score", "--gt", truth, "--dt", found, "--json"]
+        for kept in files:
+            for more in ([], ["--overwrite"]):
+                refused(run(*words, kept, *more), kept.name, "input of this command")
+        (tmp_path / "link.json").symlink_to(truth)
+        refused(run(*words, tmp_path / "link.json", "--overwrite"), "link.json", "input")
+        assert (truth.read_bytes(), found.read_bytes()) == before
+        assert run(*words, tmp_path / "out.json")[0] == 0
+        refused(run(*words, tmp_path / "out.json"), "out.json", "--overwrite")
+        (tmp_path / "out.json").write_text("old")
+        assert run(*words, tmp_path / "out.json", "--overwrite")[0] == 0
+        assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
+        refused(run(*words, tmp_path, "--overwrite"), "a folder")
+
+    def test_val(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path / "runs"]
+        truth, out = dataset / "annotations" / "val.json", tmp_path / "o.json"
+        before = truth.read_bytes()
+        for option in ("--json", "--save-json"):
+            for kept in (truth, tiny, dataset / "images" / "val" / "a.png"):
+                refused(run(*words, option, kept, "--overwrite"), kept.name, "input of this command")
+            out.write_text("old")
+            refused(run(*words, option, out), "o.json", "--overwrite")
+            assert out.read_text() == "old"
+        refused(run(*words, "--json", tmp_path / "n.json", "--save-json", tmp_path / "n.json"), "twice")
+        assert not (tmp_path / "runs").exists()
+        assert run(*words, "--json", out, "--save-json", tmp_path / "d.json", "--overwrite")[0] == 0
+        assert json.loads(out.read_text())["protocol"] == "coco"
+        assert truth.read_bytes() == before
+
+    def test_truth_named_by_a_yaml(self, run: Run, tiny: Path, dataset: Path) -> None:
+        yaml, truth = dataset / "set.yaml", dataset / "annotations" / "val.json"
+        yaml.write_text(f"val: annotations/val.json\nnames: {json.dumps(STRANGE)}\n")
+        for kept in (yaml, truth):
+            refused(run("val", tiny, "--data", yaml, "--json", kept, "--overwrite"), kept.name, "input")
+
+    def test_models(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "m.json").write_text("old")
+        refused(run("models", "--json", tmp_path / "m.json"), "m.json", "--overwrite")
+        assert run("models", "--json", tmp_path / "m.json", "--overwrite")[0] == 0
+        assert "hit-uav-n" in (tmp_path / "m.json").read_text()
+
+    @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
+    def test_devices_hold_nothing_to_keep(self, files: tuple[Path, Path]) -> None:
+        truth, found = files
+        words = ["score", "--gt", truth, "--dt", found, "--json", "/dev/stdout"]
+        done = process(*words, capture_output=True, text=True)
+        report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
+        assert report["images"] == 2
+        assert done.stdout.endswith("wrote /dev/stdout\n")
+
+
+class TestVal:
+    def test_outputs_are_checked_before_the_evaluation(
+        self, run: Run, tiny: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(finespot.inference, "validate", lambda *args, **options: pytest.fail("was evaluated"))
+        (tmp_path / "file").write_text("")
+        words = ["val", tiny, "--data", f"coco:{dataset}"]
+        refused(run(*words, "--name", "a/b"), "name")
+        refused(run(*words, "--name", ""), "name")
+        refused(run(*words, "--project", tmp_path / "file"), "file")
+        refused(run(*words, "--json", tmp_path / "file" / "x.json"), "file")
+        refused(run(*words, "--save-json", tmp_path / "file" / "x.json"), "file")
+
+    def test_a_report_is_written_without_plots_too(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path, "--name", "x"]
+        assert run(*words)[0] == run(*words)[0] == 0
+        for name in ("x", "x2"):
+            assert os.listdir(tmp_path / name) == ["report.json"]
+        assert json.loads((tmp_path / "x" / "report.json").read_text())["settings"]["imgsz"] == 64
+        assert run(*words, "--overwrite")[0] == 0
+        assert not (tmp_path / "x3").exists()
+
+    def test_the_table_says_how_it_was_made(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path]
+        _, out, _ = run(*words, "--slice", "32", "--max-det", "7", "conf=0.01")
+        assert "made with conf 0.01, iou 0.7, imgsz 64, tiling (size 32, overlap 0.2), max_det 7\n" in out
+        assert "at most 7 detections of a picture were kept; coco looks at 100 of each class\n" in out
+        assert "tiles of 32 px are scaled to 64 px\n" in out

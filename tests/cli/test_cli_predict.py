@@ -1,0 +1,85 @@
+"""`finespot predict`: its options have effects or are refused, its notes are true; parts of a user's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from cli_factory import Run, refused
+
+from finespot import weights, zoo
+
+
+class TestPredict:
+    def test_idle_options_are_refused(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        words = ["predict", tiny, dataset / "images", "--project", tmp_path / "runs", "--no-images"]
+        refused(run(*words, "--line-width", "3"), "line-width", "no picture is drawn")
+        refused(run(*words, "--no-labels"), "labels")
+        refused(run(*words, "--labels"), "labels")
+        refused(run(*words, "--format", "png"), "format")
+        refused(run(*words[:-1], "--format", "gif"), "format", "'gif'", "png")
+        refused(run(*words[:-1], "--name", "a/b"), "name")
+        assert not (tmp_path / "runs").exists()
+        assert run(*words, "--format", "png", "--save-crops", "conf=0")[0] == 0
+        assert {path.suffix for path in (tmp_path / "runs" / "run" / "crops").rglob("*.*")} <= {".png"}
+
+    def test_format_reaches_pictures_and_crops(self, run: Run, samples: Path, tmp_path: Path) -> None:
+        picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
+        words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320"]
+        assert run(*words, "--save-crops", "--format", "png")[0] == 0
+        assert {path.suffix for path in (tmp_path / "run").rglob("*.*")} == {".png", ".json"}
+
+    def test_next_is_something_new(self, run: Run, samples: Path, tmp_path: Path) -> None:
+        picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
+        words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320"]
+
+        def following(*more: str) -> str:
+            lines = [line for line in run(*words, *more)[1].splitlines() if line.startswith("next: ")]
+            return lines[0].partition("07716.jpg")[2] if lines else ""
+
+        assert following() == " --slice 320"
+        assert following("--slice", "320") == " --save-txt --save-crops"
+        assert following("--slice", "320", "--save-txt") == " --save-crops"
+        assert following("--slice", "0", "--save-txt", "--save-crops") == ""
+
+    def test_notes_on_tiles_and_on_what_is_left_out(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        (dataset / "images" / "clip.mp4").write_text("")
+        _, out, _ = run("predict", tiny, dataset / "images", "--slice", "128", "--project", tmp_path)
+        assert "tiles of 128 px are scaled to 64 px\n" in out
+        assert "2 of 2 pictures were not cut" in out
+        assert f"skipped {dataset / 'images' / 'clip.mp4'}: a video is read only where" in out
+        refused(run("predict", tiny, "", "--project", tmp_path), "source", "empty")
+
+    def test_classes_come_before_the_limit(self, run: Run, samples: Path, tmp_path: Path) -> None:
+        picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
+        words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "--no-images", "--max-det", "2"]
+        for name, number in (("Person", 0), ("Bicycle", 2), ("Car", 1)):
+            run(*words, "--classes", name, "--name", name)
+            records = json.loads((tmp_path / name / "predictions.json").read_text())
+            assert [record["category_id"] for record in records] == [number] * 2
+
+
+def test_own_parts(
+    run: Run, card: weights.Card, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "passing_neck.py").write_text(
+        "from torch import nn\n"
+        "class Neck(nn.Module):\n"
+        "    def __init__(self, inputs, widths, block, last_block):\n"
+        "        super().__init__()\n"
+        "        self.inputs = self.levels = tuple(inputs)\n"
+        "    def forward(self, features):\n"
+        "        return features\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    architecture = zoo.architecture("yolo11n", 2, neck="passing_neck:Neck")
+    own = msgspec.structs.replace(card, architecture=architecture)
+    path = weights.save(tmp_path / "own.safetensors", zoo.build(architecture), own)
+    for words in (
+        ["predict", path, dataset / "images", "--project", tmp_path / "p"],
+        ["val", path, "--data", f"coco:{dataset}", "--project", tmp_path / "v", "--no-plots"],
+    ):
+        refused(run(*words), "passing_neck:Neck", "--own-parts")
+        assert run(*words, "--own-parts")[0] == 0
