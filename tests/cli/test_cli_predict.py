@@ -64,15 +64,7 @@ class TestPredict:
 def test_own_parts(
     run: Run, card: weights.Card, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "passing_neck.py").write_text(
-        "from torch import nn\n"
-        "class Neck(nn.Module):\n"
-        "    def __init__(self, inputs, widths, block, last_block):\n"
-        "        super().__init__()\n"
-        "        self.inputs = self.levels = tuple(inputs)\n"
-        "    def forward(self, features):\n"
-        "        return features\n"
-    )
+    (tmp_path / "passing_neck.py").write_text("from finespot.nn.necks import PAFPN as Neck\n")
     monkeypatch.syspath_prepend(tmp_path)
     architecture = zoo.architecture("yolo11n", 2, neck="passing_neck:Neck")
     own = msgspec.structs.replace(card, architecture=architecture)
