@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How the bundled weights hit-uav-n were made, without a GPU: two CPU cores with bf16 instructions, about 90 minutes.
+# How the bundled weights hit-uav-n were made, without a GPU: two CPU cores with bf16 instructions, under two hours.
 #
 #   benchmarks/hit_uav_n.sh FOLDER_OF_HIT_UAV
 #
