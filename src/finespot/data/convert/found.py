@@ -82,7 +82,7 @@ def whole_pictures(dataset: Dataset, found: Sequence[Detections], iou: float) ->
             x1, y1, _, _ = dataset.window(index) or (0, 0, 0, 0)
             placement = Placement((1.0, 1.0), (0.0, 0.0), dataset.size(index), (float(x1), float(y1)))
             one = found[index]
-            parts.append(Part(placement, one.boxes, one.scores, one.labels))
+            parts.append(Part(placement, one.boxes, one.scores, one.labels, dataset.window(index)))
         size = open_image(path).size
         joined.append(merge(parts, size=size, classes=dataset.classes, iou=iou, source=path))
     return joined
