@@ -14,6 +14,7 @@ from loader_factory import EVERYTHING, ROOT, assert_equal, loader
 from finespot.data import Augment, Dataset, open_dataset
 from finespot.data import pictures as pictures_module
 from finespot.data.pictures import Pictures, free_memory
+from finespot.data.tiles.epochs import TileSettings
 from finespot.errors import FineSpotError
 from finespot.structures import Batch
 
@@ -164,6 +165,8 @@ def test_a_picture_that_changes_its_size(make_yolo: MakeYolo, tmp_path: Path) ->
         ({"cache": "disc"}, "cache: unknown cache 'disc'; did you mean disk"),
         ({"multi_scale": 1.0}, "multi_scale: expected 0 to below 1"),
         ({"drop_small": -1.0}, "drop_small: expected 0 or more pixels"),
+        ({"repeat_rare": 1.5}, "repeat_rare: expected 0 to 1 but got 1.5"),
+        ({"repeat_rare": 0.5, "tile": TileSettings(size=64)}, "repeat_rare: whole pictures can be repeated"),
     ],
 )
 def test_settings_out_of_range(dataset: Dataset, options: dict[str, object], message: str) -> None:

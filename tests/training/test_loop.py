@@ -148,7 +148,9 @@ def test_close_mosaic_and_augment_reach_the_loader(make_loop: Make) -> None:
 
 
 def test_row_of_an_epoch(make_loop: Make) -> None:
-    loop = make_loop(freeze=["2"], optimizer=Sgd(lr=0.1, momentum=0.9), multi_scale=0.25, drop_small=3.0)
+    loop = make_loop(
+        freeze=["2"], optimizer=Sgd(lr=0.1, momentum=0.9), multi_scale=0.25, drop_small=3.0, repeat_rare=0.5
+    )
     loop.fit()
     row = loop.keeper.rows[1]
     assert row["epoch"] == 2
@@ -156,7 +158,7 @@ def test_row_of_an_epoch(make_loop: Make) -> None:
     assert (row["targets"], row["boxes_dropped"], row["dropped_reasons"]) == (8, 4, "too small:4")
     assert row["lr/weight"] == pytest.approx(0.1 * (2 / 3 * 0.99 + 0.01))
     assert (row["momentum"], row["accumulate"], row["frozen"]) == (0.9, 1, "2")
-    assert (row["multi_scale"], row["drop_small"]) == (0.25, 3.0)
+    assert (row["multi_scale"], row["drop_small"], row["repeat_rare"]) == (0.25, 3.0, 0.5)
     assert row["pictures_per_s"] == pytest.approx(8 / row["seconds"])
     assert row["memory_mb"] > 10
 

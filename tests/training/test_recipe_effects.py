@@ -64,6 +64,7 @@ WEIGHTS = [
     "close_mosaic=2",
     "multi_scale=0.5",
     "drop_small=40",
+    "repeat_rare=1",
     "freeze=backbone",
     "precision=bf16",
 ]

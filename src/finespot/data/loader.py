@@ -20,10 +20,11 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from finespot.data.augment.compose import Composer
+from finespot.data.augment.compose import Composer, Partners
 from finespot.data.augment.settings import Augment
 from finespot.data.dataset import Dataset
 from finespot.data.pictures import Pictures
+from finespot.data.repeats import Repeats
 from finespot.data.tiles.epochs import EpochTiles, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.structures import Batch, Targets
@@ -75,6 +76,9 @@ class TrainLoader:
     tile:
         Cut the pictures into tiles, anew in each epoch: then a tile is what else a picture is. A batch's `indices`
         stay those of the pictures; its `placements` are those of the tiles.
+    repeat_rare:
+        Pictures of classes that less than this share of the pictures shows come more often (see `Repeats`); not with
+        `tile`.
 
     Attributes
     ----------
@@ -103,16 +107,25 @@ class TrainLoader:
         drop_small: float = 0.0,
         cache_folder: Path | None = None,
         tile: TileSettings | None = None,
+        repeat_rare: float = 0.0,
     ) -> None:
         _check(dataset, imgsz, batch, workers, seed, cache, stride, multi_scale, rank, world, drop_small)
+        _check_repeats(repeat_rare, tile)
         self.dataset, self.imgsz, self.batch, self.seed = dataset, imgsz, batch, seed
         self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
         self._plan = _Plan()
         tiles = EpochTiles(dataset, tile, seed) if tile is not None and tile.size is not None else None
         pictures = Pictures(dataset, imgsz, cache, world, folder=cache_folder, tiled=tiles is not None)
-        self.notes = [*pictures.notes, *(tiles.notes(imgsz) if tiles is not None else [])]
-        self._maker = _Maker(pictures, seed, drop_small, tiles)
-        self._count = len(dataset) if tiles is None else len(tiles)
+        repeats = Repeats(dataset, repeat_rare, seed) if repeat_rare else None
+        self.notes = list(pictures.notes)
+        self._count = len(dataset)
+        if tiles is not None:
+            self.notes += tiles.notes(imgsz)
+            self._count = len(tiles)
+        elif repeats is not None:
+            self.notes += repeats.notes()
+            self._count = len(repeats)
+        self._maker = _Maker(pictures, seed, drop_small, tiles, repeats)
         self._loader: DataLoader[Batch | _Failure] | None = None
         if workers:
             self._loader = DataLoader(
@@ -194,8 +207,11 @@ class _Place(NamedTuple):
 class _Maker(TorchDataset[Batch | _Failure]):
     """Makes batches on request, in this process or a worker."""
 
-    def __init__(self, pictures: Pictures, seed: int, drop_small: float, tiles: EpochTiles | None) -> None:
-        self.pictures, self.seed, self.drop_small, self.tiles = pictures, seed, drop_small, tiles
+    def __init__(
+        self, pictures: Pictures, seed: int, drop_small: float, tiles: EpochTiles | None, repeats: Repeats | None
+    ) -> None:
+        self.pictures, self.seed, self.drop_small = pictures, seed, drop_small
+        self.tiles, self.repeats = tiles, repeats
         self._pools: dict[tuple[int, int], Pictures] = {}
 
     def __getitem__(self, request: _Request) -> Batch | _Failure:
@@ -208,7 +224,7 @@ class _Maker(TorchDataset[Batch | _Failure]):
         images = torch.empty((len(request.indices), request.imgsz, request.imgsz, 3), dtype=torch.uint8)
         places = [self._place(request.epoch, index) for index in request.indices]
         made = [
-            Composer(place.pictures, request.augment, request.imgsz, self.drop_small).compose(
+            Composer(place.pictures, request.augment, request.imgsz, self.drop_small, self._partners).compose(
                 place.number, _rng(self.seed, request.epoch, _PICTURE, index), out
             )
             for index, place, out in zip(request.indices, places, images.numpy())
@@ -226,13 +242,18 @@ class _Maker(TorchDataset[Batch | _Failure]):
 
     def _place(self, epoch: int, index: int) -> _Place:
         if self.tiles is None:
-            return _Place(self.pictures, index, index)
+            source = index if self.repeats is None else self.repeats.picture(epoch, index)
+            return _Place(self.pictures, source, source)
         number, place = self.tiles.pool(epoch, index)
         if (epoch, number) not in self._pools:
             # A batch may hold tiles of two pools.
             self._pools = dict(list(self._pools.items())[-1:])
             self._pools[epoch, number] = self.pictures.of(self.tiles.pool_dataset(epoch, number))
         return _Place(self._pools[epoch, number], place, self.tiles.picture(epoch, index))
+
+    @property
+    def _partners(self) -> Partners | None:
+        return None if self.repeats is None else self.repeats.partners
 
 
 def _rng(*key: int) -> np.random.Generator:
@@ -281,3 +302,14 @@ def _check(
         raise FineSpotError(f"expected 0 to below 1 but got {multi_scale}", where="multi_scale")
     if not (drop_small >= 0 and math.isfinite(drop_small)):
         raise FineSpotError(f"expected 0 or more pixels but got {drop_small}", where="drop_small")
+
+
+def _check_repeats(repeat_rare: float, tile: TileSettings | None) -> None:
+    if not 0 <= repeat_rare <= 1:
+        raise FineSpotError(f"expected 0 to 1 but got {repeat_rare}", where="repeat_rare")
+    if repeat_rare and tile is not None and tile.size is not None:
+        raise FineSpotError(
+            "whole pictures can be repeated, tiles cannot",
+            where="repeat_rare",
+            hint="cut the tiles before (finespot data tile), or leave out tile.size or repeat_rare",
+        )

@@ -244,7 +244,7 @@ class Loop:
         row["accumulate"] = self.schedule.accumulate(self.progress.iteration - 1)
         augment = self.augment(self.progress.epoch - 1)
         row.update({f"augment/{name}": getattr(augment, name) for name in augment.__struct_fields__})
-        row.update({name: getattr(self.recipe, name) for name in ("multi_scale", "drop_small")})
+        row.update({name: getattr(self.recipe, name) for name in ("multi_scale", "drop_small", "repeat_rare")})
         row["frozen"] = " ".join(self.recipe.freeze)
         return row
 

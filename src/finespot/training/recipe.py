@@ -124,6 +124,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     close_mosaic: Count = 10
     multi_scale: BelowOne = 0.0
     drop_small: NotNegative = 0.0
+    repeat_rare: Share = 0.0
     ema: Ema = Ema()
     clip: NotNegative = 10.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

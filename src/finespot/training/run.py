@@ -284,6 +284,7 @@ def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, 
         drop_small=recipe.drop_small,
         cache_folder=None if recipe.cache_folder is None else Path(recipe.cache_folder),
         tile=recipe.tile,
+        repeat_rare=recipe.repeat_rare,
     )
     for note in loader.notes:
         log.note(note)

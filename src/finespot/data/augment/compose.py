@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,15 +27,22 @@ from finespot.data.pictures import Pictures
 from finespot.images import letterbox
 from finespot.structures import Placement, Sample, Size
 
+# Draws so many pictures to be joined to another one.
+Partners = Callable[[np.random.Generator, int], list[int]]
+
 
 @dataclass(frozen=True)
 class Composer:
-    """Makes training pictures of size imgsz x imgsz from the pictures of a data set."""
+    """Makes training pictures of size imgsz x imgsz from the pictures of a data set.
+
+    What is joined to a picture comes from `partners`; None draws from all pictures alike.
+    """
 
     pictures: Pictures
     augment: Augment
     imgsz: int
     drop_small: float = 0.0
+    partners: Partners | None = None
 
     def compose(self, index: int, rng: np.random.Generator, out: NDArray[np.uint8]) -> tuple[Sample, Placement]:
         """Make picture `index` and write it to `out` (imgsz, imgsz, 3) uint8, which the sample's pixels then are.
@@ -45,7 +53,7 @@ class Composer:
         dropped: Counter[str] = Counter()
         canvas, truth, placement = self._base(index, rng, dropped)
         if rng.random() < augment.mixup:
-            other, more, _ = self._base(int(rng.integers(len(self.pictures))), rng, dropped)
+            other, more, _ = self._base(self._others(rng, 1)[0], rng, dropped)
             canvas, truth = blend(canvas, other, random_weight(rng)), truth.joined(more)
             placement = _unplaced(size)
         canvas = adjust(canvas, *random_gains(augment, rng))
@@ -78,20 +86,25 @@ class Composer:
             parts = [dataclasses.replace(part, matrix=scaling(*placement.scale[::-1], *placement.offset[::-1]))]
         truth = warp_truth(parts, size, self.drop_small, dropped)
         if rng.random() < augment.copy_paste:
-            donor = self._part(int(rng.integers(len(self.pictures))), np.eye(3))
+            donor = self._part(self._others(rng, 1)[0], np.eye(3))
             scale = (1 + augment.scale * rng.uniform(-1, 1)) * self.imgsz / max(donor.size)
             canvas, truth, pasted = paste_small(canvas, truth, donor, scale, rng)
             placement = _unplaced(size) if pasted else placement
         return canvas, truth, placement
 
     def _mosaic(self, index: int, rng: np.random.Generator) -> list[Part]:
-        indices = [index, *(int(one) for one in rng.integers(len(self.pictures), size=3))]
+        indices = [index, *self._others(rng, 3)]
         center = mosaic_center(self.imgsz, rng)
         canvas = (2.0 * self.imgsz, 2.0 * self.imgsz)
         warp = on_whole_pixel(random_affine(self.augment, canvas, (self.imgsz, self.imgsz), rng), center)
         sizes = [self.pictures.dataset.size(one) for one in indices]
         matrices = mosaic_matrices(sizes, self.imgsz, center)
         return [self._part(one, warp @ matrix) for one, matrix in zip(indices, matrices)]
+
+    def _others(self, rng: np.random.Generator, count: int) -> list[int]:
+        if self.partners is not None:
+            return self.partners(rng, count)
+        return [int(one) for one in rng.integers(len(self.pictures), size=count)]
 
     def _single(self, index: int, rng: np.random.Generator) -> Part:
         height, width = self.pictures.dataset.size(index)
