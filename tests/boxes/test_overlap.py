@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from finespot.boxes.overlap import KINDS, iou_family, pairwise_iou
@@ -39,6 +39,7 @@ def test_pairwise_iou(first: list[list[float]], second: list[list[float]]) -> No
 
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(box(), box()), min_size=1, max_size=8), kind=st.sampled_from(KINDS))
+@example(pairs=[([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0])], kind="giou")
 def test_values_in_range_and_gradients_finite(pairs: list[tuple[list[float], list[float]]], kind: str) -> None:
     a, b = (torch.tensor(boxes, dtype=torch.float32).requires_grad_() for boxes in zip(*pairs))
     value = iou_family(a, b, kind)

@@ -52,7 +52,8 @@ def iou_family(a: Tensor, b: Tensor, kind: str = "iou") -> Tensor:
     hull_h = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
     if kind == "giou":
         hull = hull_w * hull_h + EPS
-        return iou - (hull - union) / hull
+        # Of boxes without area, the constants alone can make the union the larger one.
+        return iou - (hull - union).clamp(min=0) / hull
     diagonal = hull_w.square() + hull_h.square() + EPS
     apart = ((bx1 + bx2 - ax1 - ax2).square() + (by1 + by2 - ay1 - ay2).square()) / 4
     if kind == "diou":
