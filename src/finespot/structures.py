@@ -316,7 +316,8 @@ class Batch:
     """Stacked network inputs: uint8 (B, 3, H, W) RGB in channels-last memory, with truth where there is one.
 
     `placements` says for each picture how it maps back; `indices` are data set (or source) positions; `dropped`
-    counts boxes that preparing lost, by reason.
+    counts boxes that preparing lost, by reason. `shapes` (B, 1, H, W) bool is set on objects, where the pictures have
+    shapes.
     """
 
     images: Tensor
@@ -324,6 +325,7 @@ class Batch:
     placements: tuple[Placement, ...]
     indices: tuple[int, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    shapes: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.images.shape[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -374,3 +375,14 @@ def test_close_mosaic_of_all_epochs_is_said(make_loop: Make) -> None:
     assert notes(make_loop(epochs=3, close_mosaic=3)).count(said) == 1
     assert "close_mosaic" not in notes(make_loop(epochs=3, close_mosaic=2))
     assert "close_mosaic" not in notes(make_loop(epochs=3, close_mosaic=3, augment=Augment.off()))
+
+
+def test_shapes_of_a_batch_reach_the_task(make_loop: Make) -> None:
+    loop = make_loop()
+    batch = next(iter(loop.loader.epoch(0, Augment())))
+    assert loop.to_device(batch).shapes is None
+    shapes = torch.ones((len(batch), 1, 4, 4), dtype=torch.bool)
+    moved = loop.to_device(replace(batch, shapes=shapes))
+    assert moved.shapes is not None
+    assert moved.shapes.equal(shapes)
+    assert (moved.indices, moved.placements) == (batch.indices, batch.placements)

@@ -49,6 +49,11 @@ VERBS = {
         "write detections as an official result file",
         "finespot data results found.json OUT --format visdrone --data visdrone:DIR --split val",
     ),
+    "data shapes": Verb(
+        "Data sets",
+        "the shapes of labelled objects, for heat maps",
+        "finespot data shapes pictures.yaml --out SHAPES --model facebook/sam-vit-base",
+    ),
     "models": Verb("Look", "list architectures and bundled weights", "finespot models"),
 }
 

@@ -25,6 +25,8 @@ from finespot.data.augment.settings import Augment
 from finespot.data.dataset import Dataset
 from finespot.data.pictures import Pictures
 from finespot.data.repeats import Repeats
+from finespot.data.shapes import Shapes
+from finespot.data.tiles.cut import Windows
 from finespot.data.tiles.epochs import EpochTiles, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.structures import Batch, Targets
@@ -79,6 +81,9 @@ class TrainLoader:
     repeat_rare:
         Pictures of classes that less than this share of the pictures shows come more often (see `Repeats`); not with
         `tile`.
+    shapes:
+        The folder of the shapes of the objects (see `finespot.data.shapes`): batches then have them, warped with the
+        pictures. All else in the batches stays the same.
 
     Attributes
     ----------
@@ -88,7 +93,8 @@ class TrainLoader:
     Raises
     ------
     FineSpotError
-        A setting is out of range, or the cache does not fit into memory or on the disk.
+        A setting is out of range, the cache does not fit into memory or on the disk, or the shapes of a picture are
+        missing or made from other boxes.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class TrainLoader:
         cache_folder: Path | None = None,
         tile: TileSettings | None = None,
         repeat_rare: float = 0.0,
+        shapes: Path | None = None,
     ) -> None:
         _check(dataset, imgsz, batch, workers, seed, cache, stride, multi_scale, rank, world, drop_small)
         _check_repeats(repeat_rare, tile)
@@ -115,9 +122,11 @@ class TrainLoader:
         self.stride, self.multi_scale, self.rank, self.world = stride, multi_scale, rank, world
         self._plan = _Plan()
         tiles = EpochTiles(dataset, tile, seed) if tile is not None and tile.size is not None else None
-        pictures = Pictures(dataset, imgsz, cache, world, folder=cache_folder, tiled=tiles is not None)
+        outlines = Shapes(dataset, shapes) if shapes is not None else None
+        tiled = tiles is not None
+        pictures = Pictures(dataset, imgsz, cache, world, folder=cache_folder, tiled=tiled, shapes=outlines)
         repeats = Repeats(dataset, repeat_rare, seed) if repeat_rare else None
-        self.notes = list(pictures.notes)
+        self.notes = pictures.notes + (outlines.notes() if outlines is not None else [])
         self._count = len(dataset)
         if tiles is not None:
             self.notes += tiles.notes(imgsz)
@@ -221,13 +230,16 @@ class _Maker(TorchDataset[Batch | _Failure]):
             return _Failure(error.what, None if error.where is None else str(error.where), error.hint)
 
     def _make(self, request: _Request) -> Batch:
-        images = torch.empty((len(request.indices), request.imgsz, request.imgsz, 3), dtype=torch.uint8)
+        count, side = len(request.indices), request.imgsz
+        images = torch.empty((count, side, side, 3), dtype=torch.uint8)
+        shapes = None if self.pictures.shapes is None else torch.empty((count, 1, side, side), dtype=torch.bool)
+        outs = [(image, None if shapes is None else shapes[row, 0].numpy()) for row, image in enumerate(images.numpy())]
         places = [self._place(request.epoch, index) for index in request.indices]
         made = [
-            Composer(place.pictures, request.augment, request.imgsz, self.drop_small, self._partners).compose(
-                place.number, _rng(self.seed, request.epoch, _PICTURE, index), out
+            Composer(place.pictures, request.augment, side, self.drop_small, self._partners).compose(
+                place.number, _rng(self.seed, request.epoch, _PICTURE, index), *out
             )
-            for index, place, out in zip(request.indices, places, images.numpy())
+            for index, place, out in zip(request.indices, places, outs)
         ]
         dropped: Counter[str] = Counter()
         for sample, _ in made:
@@ -238,6 +250,7 @@ class _Maker(TorchDataset[Batch | _Failure]):
             placements=tuple(placement for _, placement in made),
             indices=tuple(place.source for place in places),
             dropped=dropped,
+            shapes=shapes,
         )
 
     def _place(self, epoch: int, index: int) -> _Place:
@@ -248,8 +261,14 @@ class _Maker(TorchDataset[Batch | _Failure]):
         if (epoch, number) not in self._pools:
             # A batch may hold tiles of two pools.
             self._pools = dict(list(self._pools.items())[-1:])
-            self._pools[epoch, number] = self.pictures.of(self.tiles.pool_dataset(epoch, number))
+            self._pools[epoch, number] = self.pictures.of(
+                self.tiles.pool_dataset(epoch, number), self._cut_shapes(self.tiles.pool_windows(epoch, number))
+            )
         return _Place(self._pools[epoch, number], place, self.tiles.picture(epoch, index))
+
+    def _cut_shapes(self, windows: Windows) -> Shapes | None:
+        shapes = self.pictures.shapes
+        return None if shapes is None else shapes.cut(windows.pictures, windows.corners)
 
     @property
     def _partners(self) -> Partners | None:

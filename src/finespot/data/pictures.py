@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from finespot.data.dataset import Dataset
 from finespot.data.decoded import Decoded, File, InMemory, OnDisk, Recent, decode, default_folder, size_changed
+from finespot.data.shapes import Shapes
 from finespot.errors import FineSpotError
 from finespot.images import PADDING, open_image, reduce
 from finespot.structures import Window
@@ -34,10 +35,15 @@ _RECENT_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Picture:
-    """Decoded pixels (h, w, 1 or 3) uint8; each stands for `factor` x `factor` pixels of the file."""
+    """Decoded pixels (h, w, 1 or 3) uint8; each stands for `factor` x `factor` pixels of the file.
+
+    `shape` (h, w, 1) uint8 says how much of each pixel belongs to objects, 255 for all of it; None where the shapes of
+    objects are not known.
+    """
 
     pixels: NDArray[np.uint8]
     factor: int
+    shape: NDArray[np.uint8] | None = None
 
 
 class Pictures:
@@ -55,6 +61,8 @@ class Pictures:
         cannot be written.
     tiled:
         Windows will be cut from the pictures (`of`), so files are kept at full size.
+    shapes:
+        The shapes of the pictures' objects, which then come with them.
 
     Raises
     ------
@@ -71,8 +79,9 @@ class Pictures:
         *,
         folder: Path | None = None,
         tiled: bool = False,
+        shapes: Shapes | None = None,
     ) -> None:
-        self.dataset = dataset
+        self.dataset, self.shapes = dataset, shapes
         self.notes: list[str] = []
         self._least = DETAIL * imgsz
         self._tiled = tiled
@@ -85,6 +94,13 @@ class Pictures:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Picture:
+        picture = self._picture(index)
+        if self.shapes is None:
+            return picture
+        shape = _filled(self.shapes[index][..., None], self.dataset.size(index), 0)
+        return replace(picture, shape=reduce(shape, picture.factor))
+
+    def _picture(self, index: int) -> Picture:
         file, window = self._file(index), self.dataset.window(index)
         pixels = self._decoded(file)
         if window is None and not self._tiled:
@@ -93,15 +109,15 @@ class Pictures:
             pixels = _cropped(pixels, window, file.path)
         size = self.dataset.size(index)
         factor = self._factor(max(size))
-        return Picture(reduce(_filled(pixels, size), factor), factor)
+        return Picture(reduce(_filled(pixels, size, PADDING), factor), factor)
 
-    def of(self, tiles: Dataset) -> Pictures:
-        """The pictures of a data set that was cut from this one, from the same memory or disk.
+    def of(self, tiles: Dataset, shapes: Shapes | None = None) -> Pictures:
+        """The pictures of a data set that was cut from this one, from the same memory or disk, with their own shapes.
 
         A tile that is smaller than its data set says is filled up with gray at the right or the bottom.
         """
         made = copy(self)
-        made.dataset = tiles
+        made.dataset, made.shapes = tiles, shapes
         return made
 
     def nbytes(self) -> int:
@@ -171,11 +187,11 @@ def _cropped(pixels: NDArray[np.uint8], window: Window, path: str) -> NDArray[np
     return np.ascontiguousarray(pixels[y1:y2, x1:x2])
 
 
-def _filled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pixels with gray at the right and the bottom up to `size`."""
+def _filled(pixels: NDArray[np.uint8], size: tuple[int, int], fill: int) -> NDArray[np.uint8]:
+    """Pixels with the value `fill` at the right and the bottom up to `size`."""
     if pixels.shape[:2] == size:
         return pixels
-    filled = np.full((*size, pixels.shape[2]), PADDING, np.uint8)
+    filled = np.full((*size, pixels.shape[2]), fill, np.uint8)
     filled[: pixels.shape[0], : pixels.shape[1]] = pixels
     return filled
 

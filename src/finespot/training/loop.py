@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from finespot.data import Augment
 from finespot.errors import FineSpotError
+from finespot.runtimes import within_memory
 from finespot.structures import Batch, LossTerms
 from finespot.training.checkpoint import random_states, refuse_misfit, set_random_states, uninterrupted
 from finespot.training.ema import Ema
@@ -176,7 +177,9 @@ class Loop:
 
     def backward(self, batch: Batch, sync: bool) -> LossTerms:
         """Forward and backward of one batch; gradients are exchanged between processes only where `sync` is set."""
-        with self.no_sync(not sync):
+        height, width = batch.images.shape[2:]
+        wanted = f"a batch of {len(batch)} pictures of {width}x{height} px on {self.fabric.device}"
+        with self.no_sync(not sync), within_memory(wanted, "lower batch or imgsz, or take a smaller model"):
             losses = self.task.step(self.to_device(batch))
             # Processes average their gradients; times their number, the sum over all pictures remains.
             total = losses.total * len(batch) * self.fabric.world_size
@@ -279,7 +282,8 @@ class Loop:
         device = self.fabric.device
         images = batch.images.to(device, non_blocking=True).contiguous(memory_format=self.memory_format)
         targets = batch.targets.to(device) if batch.targets is not None else None
-        return Batch(images, targets, batch.placements, batch.indices, batch.dropped)
+        shapes = batch.shapes.to(device, non_blocking=True) if batch.shapes is not None else None
+        return replace(batch, images=images, targets=targets, shapes=shapes)
 
     def no_sync(self, enabled: bool) -> AbstractContextManager[Any]:
         """Leave the exchange of gradients out while they only add up."""

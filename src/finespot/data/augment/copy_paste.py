@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.data.augment.parts import Part, Truth
-from finespot.data.augment.warp import covered, patch, scaling
+from finespot.data.augment.warp import covered, patch, scaling, shape_part
 from finespot.structures import Size
 
 # Small as COCO means it: below 32 x 32 pixels, here at the network's scale.
@@ -25,23 +25,34 @@ _TRIES = 10
 
 
 class Pasted(NamedTuple):
-    """The canvas, its truth and how many objects were pasted."""
+    """The canvas, its truth, how many objects were pasted, and the shapes on the canvas where there are any."""
 
     canvas: NDArray[np.uint8]
     truth: Truth
     pasted: int
+    shape: NDArray[np.uint8] | None = None
 
 
-def paste_small(canvas: NDArray[np.uint8], truth: Truth, donor: Part, scale: float, rng: np.random.Generator) -> Pasted:
+def paste_small(
+    canvas: NDArray[np.uint8],
+    truth: Truth,
+    donor: Part,
+    scale: float,
+    rng: np.random.Generator,
+    shape: NDArray[np.uint8] | None = None,
+) -> Pasted:
     """Paste 1 to `MAX_PASTES` small objects of `donor`; its matrix is not used, `scale` is canvas px per donor px.
 
-    The canvas passed in stays as it is. No pasted box touches another box or ignore region.
+    What is passed in stays as it is. No pasted box touches another box or ignore region. `shape` (h, w, 1) holds the
+    shapes of the canvas's objects; those of pasted ones come from the donor.
     """
     rows = _candidates(donor, scale)
     if not len(rows):
-        return Pasted(canvas, truth, 0)
+        return Pasted(canvas, truth, 0, shape)
     channels = max(canvas.shape[2], donor.picture.pixels.shape[2])
     canvas = np.repeat(canvas, channels // canvas.shape[2], axis=2)
+    shape_donor = None if shape is None else shape_part(donor)
+    shape = None if shape is None else shape.copy()
     size = (canvas.shape[0], canvas.shape[1])
     count = 0
     for row in rng.choice(rows, int(rng.integers(1, MAX_PASTES + 1))):
@@ -51,10 +62,12 @@ def paste_small(canvas: NDArray[np.uint8], truth: Truth, donor: Part, scale: flo
             continue
         moved = box + np.array([*place, *place])
         _paste(canvas, donor, scale, place, moved)
+        if shape is not None and shape_donor is not None:
+            _paste(shape, shape_donor, scale, place, moved)
         label = donor.truth.labels[row]
         truth = truth.joined(Truth(moved[None], np.array([label]), np.array([False])))
         count += 1
-    return Pasted(canvas, truth, count)
+    return Pasted(canvas, truth, count, shape)
 
 
 def _candidates(donor: Part, scale: float) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Mixup: two training pictures blended, with the objects of both (Zhang et al., mixup, ICLR 2018).
 
 As the YOLO family uses it: the weight comes from Beta(32, 32), so both pictures stay visible, and boxes of both keep
-full weight.
+full weight. Of their shapes the larger value stays.
 """
 
 from __future__ import annotations

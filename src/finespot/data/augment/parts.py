@@ -43,6 +43,21 @@ class Truth(NamedTuple):
         return Annotations(self.boxes.astype(np.float32), self.labels, size, self.ignore, source=source)
 
 
+class Canvas(NamedTuple):
+    """A training picture on its way: pixels (h, w, 1 or 3) and, where objects have shapes, those (h, w, 1), uint8.
+
+    A shape is 255 where a pixel belongs to an object with all of it.
+    """
+
+    pixels: NDArray[np.uint8]
+    shape: NDArray[np.uint8] | None
+
+    def flipped(self, left_right: bool, up_down: bool) -> Canvas:
+        """Mirrored."""
+        rows, columns = slice(None, None, -1 if up_down else 1), slice(None, None, -1 if left_right else 1)
+        return Canvas(self.pixels[rows, columns], None if self.shape is None else self.shape[rows, columns])
+
+
 @dataclass(frozen=True)
 class Part:
     """One source picture of `size` (height, width) with its truth, and the 3 x 3 matrix from there to the canvas.

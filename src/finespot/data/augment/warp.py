@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -34,10 +35,10 @@ def is_upright(matrix: Matrix) -> bool:
     return bool(matrix[0, 1] == matrix[1, 0] == matrix[2, 0] == matrix[2, 1] == 0 and matrix[0, 0] > 0)
 
 
-def render(parts: Sequence[Part], size: Size) -> NDArray[np.uint8]:
-    """A canvas (height, width, 1 or 3) of gray 114 with the parts drawn on it; one channel if all have one."""
+def render(parts: Sequence[Part], size: Size, fill: int = PADDING) -> NDArray[np.uint8]:
+    """A canvas (height, width, 1 or 3) of gray `fill` with the parts drawn on it; one channel if all have one."""
     channels = max(part.picture.pixels.shape[2] for part in parts)
-    canvas = np.full((*size, channels), PADDING, np.uint8)
+    canvas = np.full((*size, channels), fill, np.uint8)
     for part in parts:
         if is_upright(part.matrix):
             rect = covered(part.size, part.matrix, size)
@@ -46,6 +47,12 @@ def render(parts: Sequence[Part], size: Size) -> NDArray[np.uint8]:
         else:
             _draw_warped(canvas, part)
     return canvas
+
+
+def shape_part(part: Part) -> Part | None:
+    """The shape of a part as a part of its own, which goes where the picture goes; None where it has none."""
+    picture = part.picture
+    return None if picture.shape is None else replace(part, picture=Picture(picture.shape, picture.factor))
 
 
 def covered(source: Size, matrix: Matrix, size: Size) -> Rect:

@@ -101,14 +101,18 @@ class EpochTiles:
         number = int(np.searchsorted(starts, tile, side="right")) - 1
         return number, tile - int(starts[number])
 
+    def pool_windows(self, epoch: int, number: int) -> Windows:
+        """The tiles of a pool as windows of the data set's pictures."""
+        plan = self._plan(epoch)
+        return plan.windows.select(np.arange(plan.starts[number], plan.starts[number + 1]))
+
     def pool_dataset(self, epoch: int, number: int) -> Dataset:
         """The tiles of a pool as a data set.
 
         A picture smaller than a tile counts as one that has the tile's side: so its pixels are scaled as in
         prediction, where it lies in a larger input.
         """
-        plan = self._plan(epoch)
-        windows = plan.windows.select(np.arange(plan.starts[number], plan.starts[number + 1]))
+        windows = self.pool_windows(epoch, number)
         return cut_dataset(
             self.dataset,
             list(pieces(self.dataset, windows, self.border)),
