@@ -26,15 +26,18 @@ def test_yolo_notes_every_faulty_record_and_keeps_the_rest(make_yolo: MakeYolo) 
     dataset = open_dataset(file, "train", findings)
     assert [Path(dataset.path(i)).name for i in range(len(dataset))] == ["a.png", "b.png"]
     assert [len(dataset.annotations(i)) for i in range(2)] == [3, 0]
-    assert findings.counts == {"record": 4, "clipped": 2, "twice": 1}
+    assert findings.counts == {"record": 3, "broken": 1, "clipped": 2, "twice": 1}
     labels = file.parent / "labels/train"
     assert [one.where for one in findings.of("record")] == [
         f"{labels / 'a.txt'}:2",
         f"{labels / 'a.txt'}:3",
         f"{labels / 'b.txt'}:1",
-        str(file.parent / "images/train/c.png"),
     ]
-    assert [Path(one.picture).name for one in findings.of("record")] == ["a.png", "a.png", "b.png", "c.png"]
+    assert [Path(one.picture).name for one in findings.of("record")] == ["a.png", "a.png", "b.png"]
+    broken = findings.of("broken")[0]
+    assert broken.where == broken.picture == str(file.parent / "images/train/c.png")
+    assert findings.of("record")[0].box is None
+    assert findings.of("clipped")[0].box == pytest.approx((188, 45, 208, 55))
 
 
 def test_coco_notes_every_faulty_record_and_keeps_the_rest(make_coco: MakeCoco) -> None:
@@ -50,6 +53,68 @@ def test_coco_notes_every_faulty_record_and_keeps_the_rest(make_coco: MakeCoco) 
     dataset = open_dataset(f"coco:{folder}", "train", findings)
     assert [len(dataset.annotations(i)) for i in range(len(dataset))] == [1, 0]
     assert findings.counts == {"record": 4}
+
+
+def test_a_finding_about_no_picture_names_none(make_yolo: MakeYolo) -> None:
+    file = make_yolo({f"{number:02}": None if number else "0 2 2 1 1\n" for number in range(20)})
+    (file.parent / "labels/train/lost.txt").write_text("")
+    findings = Findings()
+    open_dataset(file, "train", findings)
+    assert findings.counts == {"orphan": 1, "record": 1, "absent": 1}
+    assert [Path(findings.of(kind)[0].picture).name for kind in ("orphan", "record", "absent")] == ["", "00.png", ""]
+
+
+def test_a_guard_gives_the_kind(tmp_path: Path) -> None:
+    findings = Findings()
+    builder = Builder("set", "train", Classes(("car",)), findings)
+    with builder.guard("here", "missing"):
+        raise FineSpotError("gone", hint="look")
+    with builder.guard(kind="missing"):
+        builder.picture(str(tmp_path / "none.png"), 1)
+    with builder.guard():
+        builder.picture(str(save_picture(tmp_path / "a.png", (9, 9))), 1)
+        with builder.guard("there"):
+            raise FineSpotError("bad")
+    found = [(one.kind, one.what, one.where, Path(one.picture).name) for one in findings]
+    assert found[0] == ("missing", "gone; look", "here", "")
+    assert (found[1][0], found[1][3]) == ("broken", "none.png")
+    assert found[2] == ("record", "bad", "there", "a.png")
+
+
+def test_a_missing_picture_of_a_list_is_left_out(make_yolo: MakeYolo) -> None:
+    file = make_yolo({"a": "0 0.5 0.5 0.1 0.1\n", "b": ""}, "train: train.txt\nnames: [person, car]\n")
+    (file.parent / "train.txt").write_text("./images/train/a.png\n\n./images/train/gone.png\n./images/train/B.png\n")
+    with pytest.raises(FineSpotError, match=r"train\.txt:3: the picture \./images/train/gone\.png does not exist"):
+        open_dataset(file, "train")
+    findings = Findings()
+    dataset = open_dataset(file, "train", findings)
+    assert [Path(dataset.path(i)).name for i in range(len(dataset))] == ["a.png"]
+    assert findings.counts == {"missing": 1, "case": 1}
+    (file.parent / "train.txt").write_text("gone.png\n")
+    assert len(open_dataset(file, "train", Findings())) == 0
+
+
+@pytest.mark.parametrize("name", ["visdrone", "dota", "voc"])
+def test_two_pictures_of_one_stem(name: str, tmp_path: Path) -> None:
+    folder, labels, text = {
+        "visdrone": ("images", "annotations/a.txt", "1,1,3,3,1,4,0,0\n"),
+        "dota": ("images", "labelTxt/a.txt", "1 1 3 1 3 3 1 3 ship 0\n"),
+        "voc": (
+            "JPEGImages",
+            "Annotations/a.xml",
+            "<annotation><object><name>car</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax>"
+            "</bndbox></object></annotation>",
+        ),
+    }[name]
+    for file in ("a.jpg", "a.png"):
+        save_picture(tmp_path / folder / file, (20, 20))
+    (tmp_path / labels).parent.mkdir()
+    (tmp_path / labels).write_text(text)
+    with pytest.raises(FineSpotError, match=r"a\.jpg: .*a\.png has the same stem, so both would share a label file"):
+        open_dataset(f"{name}:{tmp_path}", "all")
+    findings = Findings()
+    dataset = open_dataset(f"{name}:{tmp_path}", "all", findings)
+    assert (len(dataset), len(dataset.annotations(0)), findings.counts) == (1, 1, {"record": 1})
 
 
 def test_findings_keep_the_first_of_a_kind_and_count_all() -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+import PIL.PngImagePlugin
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
-from finespot.images import find_images, from_pillow, open_image
+from finespot.images import exif_orientation, find_images, from_pillow, open_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (11, 17, 3), dtype=np.uint8)
@@ -63,6 +66,41 @@ def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
     assert image.size == upright.shape[:2] == ((60, 40) if orientation >= 5 else (40, 60))
     assert np.abs(image.read(None).astype(int) - upright).max() <= 1
     assert np.abs(image.read((1, 2, 30, 33)).astype(int) - upright[2:33, 1:30]).max() <= 1
+
+
+def test_the_header_of_a_png_is_read_without_its_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    picture = PIL.Image.fromarray(SMOOTH)
+    picture.save(tmp_path / "plain.png")
+    picture.save(tmp_path / "turned.png", exif=exif)
+    monkeypatch.setattr(PIL.PngImagePlugin.PngImageFile, "load", lambda self: pytest.fail("the picture is decoded"))
+    assert open_image(tmp_path / "plain.png").size == (40, 60)
+    assert open_image(tmp_path / "turned.png").size == (60, 40)
+
+
+def test_exif_behind_the_pixels_of_a_png_is_not_looked_for(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(SMOOTH).save(path, exif=exif)
+    data = path.read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    path.write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
+    image = open_image(path)
+    assert image.size == image.read(None).shape[:2] == (40, 60)
+
+
+@given(cut=st.integers(0, 60), junk=st.binary(max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_damaged_exif_counts_as_upright_or_is_read(cut: int, junk: bytes) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x8769] = 6, "a text", {0x9003: "2024"}
+    stream = io.BytesIO()
+    PIL.Image.fromarray(SMOOTH).save(stream, "JPEG", exif=exif.tobytes()[:cut] + junk)
+    with PIL.Image.open(stream) as header:
+        assert 1 <= exif_orientation(header) <= 8
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from finespot.data.dataset import Dataset, Rows
-from finespot.data.findings import Findings
+from finespot.data.findings import RECORD, Corners, Findings, shown_box
 from finespot.errors import FineSpotError
 from finespot.images import crop, open_image
 from finespot.structures import Classes, Image, Size, Window
@@ -33,8 +33,6 @@ _TAIL_BYTES = 1024
 # Ids are kept as 64-bit integers.
 _LARGEST_ID = 2**62
 
-Corners = tuple[float, float, float, float]
-
 
 class Builder:
     """Takes pictures and boxes in reading order, counts what it had to change, and makes the `Dataset`.
@@ -46,7 +44,8 @@ class Builder:
         self.name, self.split, self.classes, self.findings = name, split, classes, findings
         self.notes: list[str] = []
         self.counts: Counter[str] = Counter()
-        self._path = ""  # of the picture started last, also where it could not be opened
+        self._path = ""  # of the picture at hand, also where it could not be opened
+        self._broken: FineSpotError | None = None
         self._paths: list[str] = []
         self._sizes: list[Size] = []
         self._image_ids: list[int | str] = []
@@ -59,18 +58,24 @@ class Builder:
         self._seen: set[tuple[int, Corners]] = set()
 
     @contextmanager
-    def guard(self, where: object = "") -> Iterator[None]:
+    def guard(self, where: object = "", kind: str = RECORD) -> Iterator[None]:
         """Around one record (or one picture with its records): with `findings`, an error is noted and it is left out.
 
-        `where` stands in for the place of an error that names none.
+        `where` stands in for the place of an error that names none. `kind` is that of the finding; what is wrong with
+        a picture file itself is `broken`. A picture that is started under the guard is the one that findings concern
+        until the guard ends.
         """
+        before = self._path
         try:
             yield
         except FineSpotError as error:
             if self.findings is None:
                 raise
             what = f"{error.what}; {error.hint}" if error.hint else error.what
-            self.findings.add("record", what, error.where if error.where is not None else where, self._path)
+            place = error.where if error.where is not None else where
+            self.findings.add("broken" if error is self._broken else kind, what, place, self._path)
+        finally:
+            self._path = before
 
     def picture(
         self, path: str, image_id: int | str, *, group: str | None = None, window: Window | None = None
@@ -80,10 +85,15 @@ class Builder:
         `window` (x1, y1, x2, y2): the picture is this part of the file, and so are all coordinates. `group` names the
         video or scene it belongs to.
         """
-        before, self._path = self._path, path
-        image = open_image(path)
-        # `finespot data check` decodes all pictures itself, and says what is the matter with each.
-        if self.findings is None and path != before:
+        self._path = path
+        try:
+            image = open_image(path)
+        except FineSpotError as error:
+            self._broken = error
+            raise
+        # `finespot data check` decodes all pictures itself, and says what is the matter with each. Of the windows of
+        # a file, which follow each other, one is enough.
+        if self.findings is None and self._paths[-1:] != [path]:
             _refuse_truncated(image)
         size = image.size if window is None else crop(image, window).size
         self._paths.append(path)
@@ -115,7 +125,7 @@ class Builder:
             far = max(corners, key=abs)
             raise FineSpotError(f"expected coordinates of at most {FARTHEST_PX:.0f} px but got {far:g}", where=where)
         if x1 < x2 and y1 < y2 and (x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height):
-            self._count("outside", "lies outside the picture", corners, where, finding="empty")
+            self._count("outside", "lies outside the picture", corners, where)
             return
         over = min(x1, y1, width - x2, height - y2) < -EDGE_TOLERANCE_PX
         x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
@@ -136,11 +146,11 @@ class Builder:
         self._corners.append((x1, y1, x2, y2))
         self._starts[-1] += 1
 
-    def _count(self, kind: str, what: str, corners: Corners, where: str, finding: str = "") -> None:
+    def _count(self, kind: str, what: str, corners: Corners, where: str) -> None:
         self.counts[kind] += 1
         if self.findings is not None:
             height, width = self._sizes[-1]
-            self.findings.add(finding or kind, f"{what}: {_plain(corners)} in {width}x{height}", where, self._path)
+            self.findings.add(kind, f"{what}: {shown_box(corners)} in {width}x{height}", where, self._path, corners)
 
     def build(self) -> Dataset:
         """The data set, with the counts told in its notes."""
@@ -198,10 +208,6 @@ def _refuse_truncated(image: Image) -> None:
         raise FineSpotError(
             "expected a whole picture but the file is truncated", where=image.path, hint="copy it again from its source"
         ) from error
-
-
-def _plain(corners: Corners) -> str:
-    return "(" + ", ".join(f"{value:.6g}" for value in corners) + ")"
 
 
 def counted(count: int, one: str, many: str) -> str:

@@ -1,6 +1,6 @@
 """Pictures and video frames: open, decode, bring to eight bits and three channels, resize, place in a network input."""
 
-from finespot.images.decode import EXTENSIONS, crop, find_images, from_pillow, open_image
+from finespot.images.decode import EXTENSIONS, crop, exif_orientation, find_images, from_pillow, open_image
 from finespot.images.letterbox import PADDING, fit_size, letterbox
 from finespot.images.resize import reduce, resample, resize, to_rgb8, to_uint8
 from finespot.images.video import Video, VideoWriter, open_video
@@ -11,6 +11,7 @@ __all__ = [
     "Video",
     "VideoWriter",
     "crop",
+    "exif_orientation",
     "find_images",
     "fit_size",
     "from_pillow",

@@ -57,7 +57,7 @@ def open_image(path: str | os.PathLike[str]) -> Image:
     try:
         with PIL.Image.open(name) as header:
             kind, mode, width_height = header.format, header.mode, header.size
-            orientation = _orientation(header)
+            orientation = exif_orientation(header)
             if kind == "TIFF" and orientation != 1:
                 # Pillow turns TIFF files itself while loading; whether the header's size is turned depends on its
                 # version, so this rare case is loaded.
@@ -99,6 +99,19 @@ def from_pillow(picture: PIL.Image.Image, name: str) -> Pixels:
         return _converted(PIL.ImageOps.exif_transpose(picture), channels, sixteen)
     except _UNREADABLE as error:
         raise _damaged(name, error) from error
+
+
+def exif_orientation(header: PIL.Image.Image) -> int:
+    """EXIF orientation, 1 to 8, of a picture file that Pillow has opened; pixels are not decoded for it.
+
+    What cannot be read or is out of range counts as upright, and so does what a PNG says behind its pixels.
+    """
+    try:
+        # PNG's own `getexif` decodes the picture where it has met no EXIF, to look behind the pixels.
+        value = PIL.Image.Image.getexif(header).get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises whatever comes on metadata that are damaged
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def crop(image: Image, window: Window) -> Image:
@@ -158,15 +171,6 @@ def _samples(mode: str, kind: str | None, name: str) -> tuple[int, bool]:
         what = f"{kind}, mode {mode}" if kind else f"mode {mode}"
         raise FineSpotError(f"expected samples of 8 or 16 bits but got 32 ({what})", where=name)
     return 1 if sixteen or mode in _GRAY else 3, sixteen
-
-
-def _orientation(header: PIL.Image.Image) -> int:
-    """EXIF orientation 1 to 8; what cannot be read or is out of range counts as upright."""
-    try:
-        value = header.getexif().get(_ORIENTATION, 1)
-    except _UNREADABLE:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _read(name: str, size: Size, orientation: int, decode: Callable[[str], Pixels], window: Window | None) -> Pixels:

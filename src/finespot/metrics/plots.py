@@ -1,12 +1,10 @@
 """Pictures of a report: precision over recall by class, and the confusion matrix.
 
-matplotlib is imported when a picture is drawn, as objects without the state of pyplot, so that neither threads nor a
-missing display matter. The file's suffix chooses the format (png, svg, pdf).
+The file's suffix chooses the format (png, svg, pdf).
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from finespot.errors import FineSpotError
 from finespot.metrics.report import Report
 from finespot.structures import Classes
-from finespot.writers import write_atomic
+from finespot.writers.figures import blank_figure, literal, save_figure
 
 # More classes than the color map tells apart are drawn thin and gray, without an entry in the legend.
 _NAMED = 20
@@ -30,15 +28,13 @@ def pr_curves(report: Report, path: str | Path) -> Path:
 
     The legend gives the average precision at the curve's IoU and the confidence of the best F1, which a dot marks.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = blank_figure(9, 5.5)
     axes = figure.add_subplot()
     named = len(report.curves) <= _NAMED
     colors = _colors(len(report.curves))
     for (name, curve), color in zip(report.curves.items(), colors):
         average = curve.precision.mean()
-        text = f"{name} {average:.3f} (conf {curve.confidence:.2f})" if named else None
+        text = f"{literal(name)} {average:.3f} (conf {curve.confidence:.2f})" if named else None
         axes.plot(curve.recall, curve.precision, color=color, linewidth=1.4 if named else 0.7, label=text)
         axes.plot([curve.best_recall], [curve.best_precision], "o", color=color, markersize=4)
     if report.curves:
@@ -58,7 +54,7 @@ def pr_curves(report: Report, path: str | Path) -> Path:
         title = f"{report.protocol.name}: no objects"
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
     axes.grid(alpha=0.3)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def confusion(
@@ -69,14 +65,12 @@ def confusion(
     Colors are shares of each true class (row), numbers are counts. The background row has no share to speak of; its
     color is its share of all false positives on background.
     """
-    from matplotlib.figure import Figure
-
-    names = [*classes, "background"]
+    names = [*map(literal, classes), "background"]
     if matrix.shape != (len(names), len(names)):
         raise FineSpotError(f"expected a matrix of {len(names)} x {len(names)} but got {matrix.shape}")
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(max(4.0, 0.55 * len(names) + 2), 30)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = blank_figure(side + 1, side)
     axes = figure.add_subplot()
     picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label="share of the row", shrink=0.8)
@@ -89,7 +83,7 @@ def confusion(
             if count:
                 color = "white" if share[row, column] > 0.6 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize="small")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _colors(count: int) -> list[Any]:
@@ -99,12 +93,3 @@ def _colors(count: int) -> list[Any]:
         return ["0.6"] * count
     table = colormaps["tab10" if count <= 10 else "tab20"]
     return [table(k) for k in range(count)]
-
-
-def _save(figure: Any, path: str | Path) -> Path:
-    target, data = Path(path), io.BytesIO()
-    try:
-        figure.savefig(data, dpi=150, format=target.suffix[1:] or "png")
-    except ValueError as error:
-        raise FineSpotError(f"cannot draw a picture of this kind ({error})", where=target) from error
-    return write_atomic(target, data.getvalue())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from finespot.training.metrics_csv import Row
-from finespot.writers import write_atomic
+from finespot.writers.figures import blank_figure, literal, save_figure
 
 
 def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -32,27 +31,17 @@ def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, apart: bool) -> Path:
     """One diagram of all curves, or (`apart`, for curves of different size) one each."""
-    # The Figure API draws without a window system and without pyplot's global state.
-    from matplotlib.figure import Figure
-
     panels = len(names) if apart else 1
-    figure = Figure(figsize=(max(8.0, 3.2 * panels), 4.0), layout="constrained")
+    figure = blank_figure(max(8.0, 3.2 * panels), 4.0)
     figure.suptitle(title)
     axes: Any = figure.subplots(1, panels, squeeze=False)[0]
     for number, name in enumerate(names):
         points = [(row["epoch"], row[name]) for row in rows if isinstance(row.get(name), (int, float))]
-        label, marker = name.partition("/")[2], "." if len(points) < 20 else None
+        label, marker = literal(name.partition("/")[2]), "." if len(points) < 20 else None
         axes[number % panels].plot(*zip(*points), color=f"C{number}", label=label, linewidth=1.5, marker=marker)
     for one in axes:
         one.set(xlabel="epoch")
         one.xaxis.get_major_locator().set_params(integer=True)
         one.grid(alpha=0.3)
         one.legend(loc="best", frameon=False)
-    return save_png(figure.savefig, path)
-
-
-def save_png(savefig: Callable[..., Any], path: Path) -> Path:
-    """Write a figure in one step."""
-    stream = io.BytesIO()
-    savefig(stream, format="png", dpi=120)
-    return write_atomic(path, stream.getvalue(), sync=False)
+    return save_figure(figure, path, sync=False)

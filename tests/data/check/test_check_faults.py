@@ -63,6 +63,10 @@ def without_area(data: YoloSet) -> None:
     data.add("val", "south_0000", "0 0.5 0.5 0 0.1\n")
 
 
+def outside(data: YoloSet) -> None:
+    data.add("train", "north_0010", "0 1 0.5 0 0.1\n0 -0.00005 0.5 0.00002 0.1\n")
+
+
 def repeated(data: YoloSet) -> None:
     data.add("train", "north_0000", line(*BOXES[0]), line(*BOXES[0]))
 
@@ -228,6 +232,7 @@ YOLO: list[tuple[Callable[[YoloSet], None], dict[str, int]]] = [
     (cut_off, {"truncated": 1}),
     (over_the_edge, {"clipped": 2}),
     (without_area, {"empty": 1}),
+    (outside, {"empty": 1, "outside": 1}),
     (repeated, {"twice": 2}),
     (nearly_equal, {"double": 1}),
     (two_classes, {"conflict": 1}),
@@ -374,7 +379,18 @@ def test_objects_of_other_layouts_are_named_by_picture(coco: CocoSet) -> None:
 def test_a_case_difference_says_both_names(coco: CocoSet) -> None:
     picture_in_other_case(coco)
     finding = check(coco.data).rows()[0].examples[0][1]
-    assert finding.what == "expected south_0000.png but the file is called South_0000.png"
+    assert finding.what == "expected south_0000.png but the file is called South_0000.png; rename one of the two"
+    assert (finding.picture, finding.box) == ("", None)
+
+
+def test_a_label_file_in_capitals_is_named_with_its_line(yolo: YoloSet) -> None:
+    below_two_px(yolo)
+    file = yolo.label("train", "north_0000")
+    file.rename(file.with_suffix(".TXT"))
+    rows = {row.name: row for row in check(yolo.data).rows()}
+    finding = rows["tiny"].examples[0][1]
+    assert finding.where == f"{file.with_suffix('.TXT')}:4"
+    assert finding.box == pytest.approx((50, 50, 51.5, 56), abs=1e-3)
 
 
 def test_what_cannot_be_opened_at_all(yolo: YoloSet, tmp_path: Path) -> None:

@@ -106,7 +106,32 @@ def test_missing_pictures_are_counted(make_coco: MakeCoco) -> None:
         open_dataset(f"coco:{folder}", "train")
     findings = Findings()
     assert len(open_dataset(f"coco:{folder}", "train", findings)) == 1
-    assert findings.counts == {"record": 2}
+    assert findings.counts == {"missing": 2}
+
+
+def test_a_picture_that_differs_in_case_only_is_named(make_coco: MakeCoco) -> None:
+    folder = make_coco([box(1)], images=[{"id": 3, "file_name": "a.png"}, {"id": 7, "file_name": "B.PNG"}])
+    (folder / "images/train/b.png").rename(folder / "images/train/b.Png")
+    with pytest.raises(FineSpotError, match=r"image 7: expected B\.PNG but the file is called b\.Png; rename one"):
+        open_dataset(f"coco:{folder}", "train")
+    findings = Findings()
+    open_dataset(f"coco:{folder}", "train", findings)
+    assert findings.counts == {"case": 1}
+
+
+def test_one_picture_under_two_ids(make_coco: MakeCoco) -> None:
+    """The boxes of one id would be background of the other."""
+    folder = make_coco(
+        [box(1), box(2, image_id=7)], images=[{"id": 3, "file_name": "a.png"}, {"id": 7, "file_name": "./a.png"}]
+    )
+    with pytest.raises(
+        FineSpotError, match=r"train\.json: image 7: \./a\.png is also the picture of image 3; give each"
+    ):
+        open_dataset(f"coco:{folder}", "train")
+    findings = Findings()
+    dataset = open_dataset(f"coco:{folder}", "train", findings)
+    assert [len(dataset.annotations(i)) for i in range(len(dataset))] == [1]
+    assert findings.counts == {"record": 1}
 
 
 def test_a_size_of_0_is_told_and_an_absent_one_is_not(make_coco: MakeCoco) -> None:

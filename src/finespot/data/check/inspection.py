@@ -27,11 +27,10 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
-from finespot.images import open_image, to_uint8
+from finespot.images import exif_orientation, open_image, to_uint8
 
 MINIATURE = 16
 _SIDE = 2 * MINIATURE
-_ORIENTATION = 0x0112
 
 # Fewer files than this are not worth starting processes for.
 _FEW = 64
@@ -65,11 +64,12 @@ def inspect(path: str, decode: bool) -> Facts:
     try:
         image = open_image(path)
         with PIL.Image.open(path) as header:
-            facts = Facts("", header.format or "", header.mode, image.channels, image.bit_depth, _orientation(header))
+            orientation = exif_orientation(header)
+            facts = Facts("", header.format or "", header.mode, image.channels, image.bit_depth, orientation)
     except FineSpotError as error:
         return Facts(error.what)
-    except Exception as error:  # whatever Pillow raises on metadata that are damaged
-        return Facts(f"the header cannot be read ({error})")
+    except OSError as error:  # it has gone in between
+        return Facts(f"cannot be read ({error})")
     if not decode:
         return facts
     try:
@@ -144,13 +144,6 @@ def _inspect_some(paths: Sequence[str], decode: bool) -> list[Facts]:
 
 def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _orientation(header: PIL.Image.Image) -> int:
-    if header.format == "PNG" and "exif" not in header.info:  # Pillow would decode the picture to look behind it
-        return 1
-    value = header.getexif().get(_ORIENTATION, 1)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _reduce(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

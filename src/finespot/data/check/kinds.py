@@ -1,7 +1,8 @@
 """What the check can find: severity, title, advice, and what a fixed copy does about it.
 
 An error would stop a training run or make its numbers worthless, a warning costs accuracy or hides in the score, a
-note is good to know. Refused records, `size`, `clipped`, `empty` and `twice` are noted by the readers, the rest here.
+note is good to know. What is wrong with records, files and sizes, and `clipped`, `outside`, `empty` and `twice`, is
+noted by the readers, the rest here.
 """
 
 from __future__ import annotations
@@ -84,6 +85,9 @@ KINDS: dict[str, Kind] = {
     ),
     # Boxes
     "clipped": Kind(WARNING, "box reaches over the edge", "clip them; many of them hint at a wrong scale", "clipped"),
+    "outside": Kind(
+        WARNING, "box outside the picture", "remove them; many of them hint at labels of another picture", "left out"
+    ),
     "empty": Kind(WARNING, "box without area in the picture", "remove the boxes", "left out"),
     "twice": Kind(WARNING, "box repeated", "remove the copy: it counts as a second object", "copies left out"),
     "double": Kind(WARNING, "nearly equal boxes of one class", "keep one of the two if they mean one object"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.data.check.survey import Split
+from finespot.data.findings import shown_box
 from finespot.data.formats.text import read_text
-from finespot.data.formats.yolo_text import box_or_polygon, label_path
+from finespot.data.formats.yolo_text import box_or_polygon, existing, label_path
 from finespot.errors import FineSpotError
 from finespot.structures import Boxes, Labels
 
@@ -158,11 +158,12 @@ def _check_one_based(split: Split, objects: _Objects) -> None:
 def _note(split: Split, objects: _Objects, lines: _Lines, kind: str, what: str, at: int) -> None:
     """A finding about one object."""
     index, row = int(objects.picture[at]), int(objects.row[at])
-    corners = ", ".join(f"{value:.6g}" for value in objects.boxes[at].tolist())
+    x1, y1, x2, y2 = objects.boxes[at].tolist()
     name = split.dataset.classes[int(objects.labels[at])]
     # Only what is kept needs its place, which costs reading the label file again.
     kept = split.findings.counts.get(kind, 0) < split.findings.most
-    split.note(kind, f"{name} ({corners}) {what}", index, lines.place(index, row) if kept else "")
+    what = f"{name} {shown_box((x1, y1, x2, y2))} {what}"
+    split.note(kind, what, index, lines.place(index, row) if kept else "", (x1, y1, x2, y2))
 
 
 class _Lines:
@@ -171,27 +172,28 @@ class _Lines:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._index = -1
+        self._file = ""
         self._rows: NDArray[np.float64] = np.zeros((0, 6))
 
     def place(self, index: int, row: int) -> str:
         """`file:line` of an object in a YOLO label file, else the picture and which object of it."""
         path = self._split.dataset.path(index)
         if self._split.yolo:
-            file = label_path(path)
             if index != self._index:
-                self._index, self._rows = index, self._read(file, *self._split.dataset.size(index))
+                self._index, self._file = index, existing(label_path(path)) or ""
+                self._rows = self._read(*self._split.dataset.size(index))
             boxes, labels, _ = self._split.dataset.columns(index)
             off = np.abs(self._rows[:, 2:] - boxes[row]).max(1, initial=0)
             found = np.flatnonzero((self._rows[:, 1] == labels[row]) & (off < _SAME_PX))
             if len(found):
-                return f"{file}:{self._rows[found[0], 0]:.0f}"
+                return f"{self._file}:{self._rows[found[0], 0]:.0f}"
         return f"{path}: object {row + 1}"
 
-    def _read(self, file: str, height: int, width: int) -> NDArray[np.float64]:
-        """Line number, label and clipped corners of each line that holds a box or polygon."""
+    def _read(self, height: int, width: int) -> NDArray[np.float64]:
+        """Line number, label and clipped corners of each line of the file that holds a box or polygon."""
         rows = []
-        if os.path.isfile(file):
-            for number, line in enumerate(read_text(Path(file)).splitlines(), 1):
+        if self._file:
+            for number, line in enumerate(read_text(Path(self._file)).splitlines(), 1):
                 with suppress(FineSpotError):  # a line that the reader has refused
                     label, corners = box_or_polygon(line.split(), len(self._split.dataset.classes), 0, "")
                     rows.append((number, label, *corners))

@@ -6,7 +6,6 @@ whole pixels. The page holds a limited number of pictures of each kind, whatever
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -16,23 +15,19 @@ from numpy.typing import NDArray
 from finespot.data.check.kinds import SEVERITIES
 from finespot.data.check.report import Report, Row
 from finespot.data.check.survey import Split
-from finespot.data.findings import Finding
+from finespot.data.findings import Corners, Finding
 from finespot.errors import FineSpotError
 from finespot.images import resample, to_rgb8
 from finespot.structures import Annotations, Size
 from finespot.writers import Figure, Link, Page, Styled, draw
 
 Pixels = NDArray[np.uint8]
-Corners = tuple[float, float, float, float]
 
 # Longest side of a whole picture, and sides of a magnified part.
 _WHOLE_PX, _PART_PX = 360, 240
 _MOST_TIMES = 8
 _MARK = (255, 0, 220)
 _GAP_PX = 6
-
-# A box as findings write it: (x1, y1, x2, y2).
-_BOX = re.compile(r"\(" + ", ".join([r"([-+.\de]+)"] * 4) + r"\)")
 
 
 def write_page(path: str | Path, report: Report, *, most: int = 12, accept: Collection[str] = ()) -> Path:
@@ -89,7 +84,7 @@ class _Pictures:
 
     def drawn(self, row: Row, finding: Finding) -> Pixels | None:
         """What a finding shows; None where it has no picture or this cannot be decoded."""
-        parts = self._parts(finding.picture, _box_in(finding.what))
+        parts = self._parts(finding.picture, finding.box)
         if row.kind.pair:
             parts += self._parts(finding.where, None)
         return _side_by_side(parts) if parts else None
@@ -108,14 +103,6 @@ class _Pictures:
         if box is not None:
             parts.append(_around(pixels, truth, split, box))
         return parts
-
-
-def _box_in(words: str) -> Corners | None:
-    match = _BOX.search(words)
-    if match is None:
-        return None
-    x1, y1, x2, y2 = map(float, match.groups())
-    return x1, y1, x2, y2
 
 
 def _whole(pixels: Pixels, truth: Annotations, split: Split, box: Corners | None) -> Pixels:

@@ -89,7 +89,13 @@ class Report:
                     "count": row.count,
                     "splits": dict(row.by_split),
                     "examples": [
-                        {"split": split, "what": one.what, "where": one.where, "picture": one.picture}
+                        {
+                            "split": split,
+                            "what": one.what,
+                            "where": one.where,
+                            "picture": one.picture,
+                            "box": one.box,
+                        }
                         for split, one in row.examples[:_MOST_EXAMPLES]
                     ],
                 }

@@ -10,8 +10,6 @@ import errno
 import hashlib
 import os
 import shutil
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +26,7 @@ from numpy.typing import NDArray
 from finespot.data.dataset import Dataset
 from finespot.data.painting import Fill, encode, paint, whole_pixels
 from finespot.errors import FineSpotError, unknown
-from finespot.images import open_image
+from finespot.images import exif_orientation, open_image
 from finespot.structures import Flags, Labels, Window
 from finespot.writers import write_atomic
 
@@ -36,7 +34,6 @@ from finespot.writers import write_atomic
 # folder, and when it is moved; for another machine, copy.
 WAYS = ("link", "copy", "hardlink")
 
-_EXIF_ORIENTATION = 0x0112
 _MOST_WORKERS = 16
 
 
@@ -201,8 +198,8 @@ def _copy(source: str, target: Path) -> None:
 def _turned(path: str) -> bool:
     try:
         with PIL.Image.open(path) as header:
-            return header.getexif().get(_EXIF_ORIENTATION, 1) in range(2, 9)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error):  # damaged EXIF counts as none
+            return exif_orientation(header) > 1
+    except OSError:  # it has gone since it was placed
         return False
 
 

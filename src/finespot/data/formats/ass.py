@@ -16,13 +16,12 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from finespot.data.dataset import Dataset
 from finespot.data.findings import Findings
-from finespot.data.formats.data_yaml import DataYaml, read_data_yaml, split_pictures, split_place
+from finespot.data.formats.data_yaml import DataYaml, read_data_yaml, split_place
 from finespot.data.formats.options import choice
 from finespot.data.formats.yolo import read_yolo
 from finespot.errors import FineSpotError
@@ -58,8 +57,8 @@ class Ass:
             same = f"train and val are the same {len(dataset)} pictures, as published"
             notes.append(f"{same}: figures on val are those of training")
         else:
-            division = _Division.of(_pictures(data, split))
-            dataset = read_yolo(data, split, findings, choose=division.part(split), group=division.group)
+            division = _Division(split)
+            dataset = read_yolo(data, split, findings, choose=division.choose, group=division.group)
             if not len(dataset):
                 raise FineSpotError(
                     f"too few pictures to divide train and val: none is left for {split}", where=data.file
@@ -69,16 +68,20 @@ class Ass:
         return dataset
 
 
-@dataclass(frozen=True)
 class _Division:
-    """Which pictures are val: by the camera where that divides well, else by the picture."""
+    """Which pictures a split has: by the camera where that divides well, else by the picture."""
 
-    val: frozenset[str]
-    cameras: int
-    whole_cameras: bool
+    def __init__(self, split: str) -> None:
+        self._val_is_asked = split == "val"
+        self._cameras = 0
+        self._whole_cameras = False
 
-    @classmethod
-    def of(cls, pictures: Sequence[str]) -> _Division:
+    def choose(self, pictures: list[str]) -> list[str]:
+        """The pictures of the split, which decides for `group` and `note`, too."""
+        val = self._val(pictures)
+        return [picture for picture in pictures if (picture in val) == self._val_is_asked]
+
+    def _val(self, pictures: Sequence[str]) -> frozenset[str]:
         cameras = Counter(map(_camera, pictures))
         target, taken = VAL_SHARE * len(pictures), 0
         chosen = set()
@@ -86,23 +89,21 @@ class _Division:
             if taken + cameras[camera] / 2 <= target:
                 chosen.add(camera)
                 taken += cameras[camera]
-        if _SHARES[0] <= taken / len(pictures) <= _SHARES[1]:
-            return cls(frozenset(one for one in pictures if _camera(one) in chosen), len(cameras), True)
-        val = frozenset(one for one in pictures if _hash(_stem(one)) < VAL_SHARE)
-        return cls(val, len(cameras), False)
-
-    def part(self, split: str) -> Callable[[list[str]], list[str]]:
-        """Leaves the pictures of a split."""
-        return lambda pictures: [picture for picture in pictures if (picture in self.val) == (split == "val")]
+        self._cameras = len(cameras)
+        self._whole_cameras = _SHARES[0] <= taken / max(1, len(pictures)) <= _SHARES[1]
+        if self._whole_cameras:
+            return frozenset(one for one in pictures if _camera(one) in chosen)
+        return frozenset(one for one in pictures if _hash(_stem(one)) < VAL_SHARE)
 
     def group(self, picture: str) -> str | None:
         """The camera, where cameras stay whole."""
-        return _camera(picture) if self.whole_cameras else None
+        return _camera(picture) if self._whole_cameras else None
 
     @property
     def note(self) -> str:
-        if self.whole_cameras:
-            return f"divided by a fixed hash of the camera, of which file names tell {self.cameras}"
+        """How train and val were divided."""
+        if self._whole_cameras:
+            return f"divided by a fixed hash of the camera, of which file names tell {self._cameras}"
         return (
             "divided by a fixed hash of each picture, because file names do not tell enough cameras apart: "
             "frames of one scene stand on both sides"
@@ -162,8 +163,3 @@ def _same(data: DataYaml) -> bool:
         for split in ("train", "val")
     ]
     return places[0] == places[1]
-
-
-def _pictures(data: DataYaml, split: str) -> list[str]:
-    found = {picture for value in data.value(split) for picture in split_pictures(data, split_place(data, value, []))}
-    return sorted(found)

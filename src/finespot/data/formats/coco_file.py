@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
-from finespot.data.builder import Builder, Corners, counted, number, shown, whole_number
+from finespot.data.builder import Builder, counted, number, shown, whole_number
+from finespot.data.findings import Corners
+from finespot.data.formats.missing import MissingPictures
 from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS
 
@@ -172,13 +174,10 @@ def find_pictures(
             paths[key] = path
     looked = f"looked in {', '.join(map(str, folders))}"
     count = f"{len(missing)} of {len(images)} pictures are missing" if len(missing) > 1 else ""
+    refused = MissingPictures(builder)
     for key in missing:
-        with builder.guard():
-            raise FineSpotError(
-                f"the picture {images[key]['file_name']} does not exist",
-                where=place_of(file, "image", key),
-                hint="; ".join(filter(None, (looked, count, hint))),
-            )
+        why = "; ".join(filter(None, (looked, count, hint)))
+        refused.refuse(images[key]["file_name"], folders, place_of(file, "image", key), why)
     if others:
         text = counted(len(others), "1 picture has another extension", "pictures have other extensions")
         builder.notes.append(f"{text} than {file.name} says ({others[0]})")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finespot.data.builder import Builder, Corners, bytewise, counted, number, shown
+from finespot.data.builder import Builder, bytewise, counted, number, shown
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.coco_file import (
     Id,
     Record,
@@ -215,11 +215,19 @@ class _Reading:
         self._sizes = StatedSizes(builder, file.name)
         self._found = [key for key in _whole_keys(annotations) if key not in dialect.attributes]
         self._attributes = (*dialect.attributes, *self._found)
+        self._read: dict[tuple[str, Window | None], Id] = {}
 
     def picture(self, image: Record, path: str, records: Sequence[Record]) -> None:
         """Add a picture and what lies in it."""
         where = place_of(self._file, "image", image["id"])
         window = self._dialect.window(image, where)
+        other = self._read.setdefault((path, window), image["id"])
+        if other != image["id"]:
+            raise FineSpotError(
+                f"{image['file_name']} is also the picture of image {other}",
+                where=where,
+                hint="give each picture one record, and all its annotations the id of that",
+            )
         size = self._builder.picture(path, image["id"], group=self._dialect.group(image), window=window)
         self._sizes.compare(size, (image.get("height"), image.get("width")), image["file_name"], path, where)
         for record in records:

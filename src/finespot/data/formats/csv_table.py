@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from finespot.data.builder import Builder, Corners, bytewise
+from finespot.data.builder import Builder, bytewise
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.class_lists import class_list_text
 from finespot.data.formats.layout import Keeps, Part
 from finespot.data.formats.named_pictures import NamedPictures, image_ids
@@ -118,15 +118,15 @@ class CsvTable:
 
 def _add(rows: Iterable[_Row], folders: Sequence[Path], builder: Builder) -> None:
     """Add the pictures with their boxes."""
-    finder = NamedPictures(folders[0])
+    pictures = NamedPictures(folders[0], builder)
     by_name: dict[str, list[_Row]] = {}
     for row in rows:
         by_name.setdefault(row.picture, []).append(row)
     found: dict[str, list[_Row]] = {}
     for name, members in by_name.items():
-        with builder.guard():
-            found[finder.find((name,), folders, members[0].where)] = members
-    finder.note(builder)
+        if path := pictures.find((name,), folders, members[0].where):
+            found[path] = members
+    pictures.note()
     labels = {name: label for label, name in enumerate(builder.classes)}
     paths = sorted(found, key=bytewise)
     for path, image_id in zip(paths, image_ids(paths)):

@@ -87,15 +87,15 @@ class _Reader:
         """The pictures of a subset, or all."""
         builder, file = self._builder, self._export.file
         sizes = StatedSizes(builder, file.name)
-        pictures = NamedPictures(file.parent)
+        pictures = NamedPictures(file.parent, builder)
         found: dict[str, Element] = {}
         for image in self._export.root.findall("image"):
             own = image.get("subset", "") or _DEFAULT
             if subset is None or own == subset:
-                with builder.guard(file):
-                    folders = [file.parent / "images" / own, file.parent / "images", file.parent]
-                    found[pictures.find((image.get("name", ""),), folders, self._where(image))] = image
-        pictures.note(builder)
+                folders = [file.parent / "images" / own, file.parent / "images", file.parent]
+                if path := pictures.find((image.get("name", ""),), folders, self._where(image)):
+                    found[path] = image
+        pictures.note()
         paths = sorted(found, key=bytewise)
         for path, image_id in zip(paths, image_ids(paths)):
             image = found[path]

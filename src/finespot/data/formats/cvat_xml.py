@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from finespot.data.builder import Corners
+from finespot.data.findings import Corners
 from finespot.data.formats.markup import Element, number_of, read_xml
 from finespot.data.formats.rotated import ellipse_envelope, rotated_envelope
 from finespot.data.formats.text import real, whole

@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from finespot.data.builder import no_split
+from finespot.data.builder import Builder, no_split
+from finespot.data.formats.missing import MissingPictures
 from finespot.data.formats.splits import ordered
 from finespot.data.formats.text import read_text
 from finespot.errors import FineSpotError
@@ -123,8 +124,8 @@ def split_place(data: DataYaml, value: str, notes: list[str]) -> Path:
     raise FineSpotError(f"'{value}' does not exist", where=data.file, hint=f"expected it below {data.root}")
 
 
-def split_pictures(data: DataYaml, place: Path) -> list[str]:
-    """Absolute paths of the pictures below a folder or in a list file."""
+def split_pictures(data: DataYaml, place: Path, builder: Builder) -> list[str]:
+    """Absolute paths of the pictures below a folder or in a list file; listed ones that do not exist are refused."""
     if place.is_dir():
         found = [os.path.abspath(path) for path in find_images(place)]
         if not found:
@@ -132,14 +133,15 @@ def split_pictures(data: DataYaml, place: Path) -> list[str]:
         return found
     if place.suffix.lower() in EXTENSIONS:
         return [os.path.abspath(place)]
-    return _listed(data, place)
+    return _listed(data, place, builder)
 
 
-def _listed(data: DataYaml, file: Path) -> list[str]:
+def _listed(data: DataYaml, file: Path, builder: Builder) -> list[str]:
     """Pictures named in a text file, one path a line."""
     found = []
-    for number, line in enumerate(read_text(file).splitlines(), 1):
-        name = line.strip()
+    missing = MissingPictures(builder)
+    names = [(f"{file}:{number}", line.strip()) for number, line in enumerate(read_text(file).splitlines(), 1)]
+    for where, name in names:
         if not name:
             continue
         # "./" means the list's own folder; other tools take the rest from the working directory, so that is last.
@@ -147,9 +149,10 @@ def _listed(data: DataYaml, file: Path) -> list[str]:
         candidates = [file.parent / name, data.root / name, data.root / name.removeprefix("data/"), Path(name)]
         path = next((one for one in candidates if os.path.isfile(one)), None)
         if path is None:
-            raise FineSpotError(f"the picture {name} does not exist", where=f"{file}:{number}")
-        found.append(os.path.abspath(path))
-    if not found:
+            missing.refuse(name, [file.parent, data.root], where)
+        else:
+            found.append(os.path.abspath(path))
+    if not any(name for _, name in names):
         raise FineSpotError("expected a list of pictures but the file is empty", where=file)
     return found
 

@@ -73,8 +73,8 @@ class Dota:
         table = _Table.of(place, version)
         builder = Builder(place.resolve().name, split, Classes(table.names), findings)
         labels = _label_files(_label_folder(folder, version), builder)
-        pictures = by_stem(folder / "images")
-        refuse_orphans(labels, pictures, folder / "images", builder)
+        pictures = by_stem(folder / "images", builder)
+        refuse_orphans(sorted(labels.items()), pictures, folder / "images", builder)
         absent = []
         for stem, path in pictures.items():
             with builder.guard(path):
@@ -132,7 +132,7 @@ class _Table:
     def label(self, name: str, where: str) -> int:
         label = self.labels.get(_key(name))
         if label is None:
-            error = unknown("class", name, self.names, where=where)
+            error = unknown("class", name[:60], self.names, where=where)
             raise FineSpotError(error.what, where=where, hint=f"{error.hint} {self.hint}")
         return label
 

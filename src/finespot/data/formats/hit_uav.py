@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finespot.data.builder import Corners, no_split, number, shown
+from finespot.data.builder import no_split, number, shown
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.coco import Coco, coco_file, picture_folders
 from finespot.data.formats.coco_file import Record, corners_of, load_coco
 from finespot.data.formats.coco_records import Dialect, read_content

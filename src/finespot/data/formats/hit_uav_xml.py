@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from finespot.data.builder import Builder, Corners, bytewise, no_split
+from finespot.data.builder import Builder, bytewise, no_split
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.markup import Element, number_of, read_xml, text_of
 from finespot.data.formats.pairing import by_stem
 from finespot.data.formats.rotated import rotated_envelope
@@ -67,13 +67,14 @@ def _lists(folder: Path) -> Path:
 
 def _listed(file: Path, folder: Path, builder: Builder) -> dict[str, str]:
     """The pictures of a list by stem."""
-    pictures = by_stem(folder)
+    pictures = by_stem(folder, builder)
     found: dict[str, str] = {}
     for where, stem in lines(file):
-        with builder.guard():
+        there = stem in pictures
+        with builder.guard(kind="record" if there else "missing"):
             if stem in found:
                 raise FineSpotError(f"the picture {stem} is listed twice", where=where)
-            if stem not in pictures:
+            if not there:
                 raise FineSpotError(f"the picture {stem} does not exist", where=where, hint=f"looked in {folder}")
             found[stem] = pictures[stem]
     return found

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finespot.data.builder import Builder, Corners, bytewise, counted, number, shown
+from finespot.data.builder import Builder, bytewise, counted, number, shown
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.label_studio_tasks import Record, Task, file_names, read_tasks
 from finespot.data.formats.named_pictures import NamedPictures, image_ids
 from finespot.data.formats.rotated import ellipse_envelope, rotated_envelope
@@ -66,16 +66,16 @@ class LabelStudio:
         return builder.build()
 
     def _read_all(self, tasks: Sequence[Task], file: Path, builder: Builder) -> None:
-        pictures, sizes = NamedPictures(file.parent), StatedSizes(builder, file.name)
+        pictures, sizes = NamedPictures(file.parent, builder), StatedSizes(builder, file.name)
         chosen: dict[str, tuple[Task, list[Record]]] = {}
         for task in tasks:
             results = task.results(self._annotator)
             if results is None:
                 builder.counts["unlabelled"] += 1
                 continue
-            with builder.guard(task.where):
-                chosen[pictures.find(file_names(task.address), (file.parent,), task.where)] = (task, results)
-        pictures.note(builder)
+            if path := pictures.find(file_names(task.address), (file.parent,), task.where):
+                chosen[path] = (task, results)
+        pictures.note()
         labels = {name: label for label, name in enumerate(builder.classes)}
         paths = sorted(chosen, key=bytewise)
         for path, image_id in zip(paths, image_ids(paths)):

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from finespot.data.builder import Builder, Corners, bytewise, counted
+from finespot.data.builder import Builder, bytewise, counted
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.coco_file import load_json
 from finespot.data.formats.layout import Keeps, Part
 from finespot.data.formats.named_pictures import image_ids
@@ -188,8 +188,8 @@ def _by_picture(files: Sequence[_Labels], images: Sequence[str], builder: Builde
     for labels in files:
         name, folder = labels.image_path, labels.file.parent
         candidates = [os.path.join(folder, one) for one in (name, os.path.basename(name)) if one]
-        with builder.guard():
-            path = next(filter(os.path.isfile, candidates), beside.get(os.path.abspath(labels.file.with_suffix(""))))
+        path = next(filter(os.path.isfile, candidates), beside.get(os.path.abspath(labels.file.with_suffix(""))))
+        with builder.guard(kind="record" if path else "orphan"):
             if path is None:
                 hint = f"looked for {name or 'a picture of the same stem'} in {folder}"
                 raise FineSpotError("the label file has no picture", where=labels.file, hint=hint)

@@ -12,56 +12,61 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finespot.data.builder import Builder, counted
+from finespot.data.formats.missing import MissingPictures
 from finespot.errors import FineSpotError
 from finespot.images import EXTENSIONS, find_images
 
 
 def image_ids(pictures: Sequence[str]) -> list[str]:
-    """Stems, as result files name pictures; where two are equal, paths below the common folder."""
+    """Stems, as result files name pictures; where two are equal, paths below the common folder.
+
+    Where pictures differ in their extension alone (a.jpg beside a.png), all keep it.
+    """
     stems = [os.path.splitext(os.path.basename(picture))[0] for picture in pictures]
     if max(Counter(stems).values(), default=0) <= 1:
         return stems
     common = os.path.commonpath([os.path.dirname(picture) for picture in pictures])
-    return [os.path.splitext(os.path.relpath(picture, common))[0].replace(os.sep, "/") for picture in pictures]
+    paths = [os.path.relpath(picture, common).replace(os.sep, "/") for picture in pictures]
+    without = [os.path.splitext(path)[0] for path in paths]
+    return without if len(set(without)) == len(without) else paths
 
 
 class NamedPictures:
     """Finds pictures below a folder by what an export calls them."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, builder: Builder) -> None:
+        self._root, self._builder = root, builder
+        self._missing = MissingPictures(builder)
         self._tables: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
         self._others: list[str] = []
         self._claimed: dict[str, str] = {}
 
-    def find(self, names: Sequence[str], folders: Sequence[Path], where: str) -> str:
+    def find(self, names: Sequence[str], folders: Sequence[Path], where: str) -> str | None:
         """The absolute path of a picture that goes by one of `names` (paths with `/` or `\\`).
 
         It is looked for at these paths below `folders`, then by its file name anywhere below the root, then by its
-        stem (the frames of a video are often named without an extension).
-
-        Raises
-        ------
-        FineSpotError
-            There is no such picture, several fit equally well, or another record has the same.
+        stem (the frames of a video are often named without an extension). Refused, which gives None where findings
+        are gathered, is a record whose picture does not exist, may be one of several, or is that of another record.
         """
         names = [name.replace("\\", "/") for name in names if name]
-        path = _at(names, folders) or self._below(names, where)
-        if path is None:
-            name = names[0] if names else ""
-            raise FineSpotError(
-                f"the picture {name or '(no name)'} does not exist", where=where, hint=f"looked below {self._root}"
-            )
-        if path in self._claimed:
-            raise FineSpotError(f"{path} is also the picture of another record", where=where, hint=self._claimed[path])
-        self._claimed[path] = where
-        return path
+        with self._builder.guard(where):
+            path = _at(names, folders) or self._below(names, where)
+            if path is None:
+                name = names[0] if names else "(no name)"
+                self._missing.refuse(name, folders, where, f"looked below {self._root}")
+            elif path in self._claimed:
+                what = f"{path} is also the picture of another record"
+                raise FineSpotError(what, where=where, hint=self._claimed[path])
+            else:
+                self._claimed[path] = where
+                return path
+        return None
 
-    def note(self, builder: Builder) -> None:
+    def note(self) -> None:
         """Say how many pictures have another extension than the export says."""
         if self._others:
             text = counted(len(self._others), "1 picture has another extension", "pictures have other extensions")
-            builder.notes.append(f"{text} than the labels say ({self._others[0]})")
+            self._builder.notes.append(f"{text} than the labels say ({self._others[0]})")
 
     def _below(self, names: Sequence[str], where: str) -> str | None:
         if self._tables is None:

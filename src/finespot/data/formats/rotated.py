@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from finespot.data.builder import Corners
+from finespot.data.findings import Corners
 
 
 def rotated_envelope(cx: float, cy: float, w: float, h: float, angle: float) -> Corners:

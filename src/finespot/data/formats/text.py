@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from finespot.data.builder import Corners, shown
+from finespot.data.builder import shown
+from finespot.data.findings import Corners
 from finespot.errors import FineSpotError
 
 _LARGEST = 2**62

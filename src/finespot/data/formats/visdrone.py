@@ -68,11 +68,11 @@ class VisDrone:
         """Read and check one split."""
         folder = find_split(release_folders(place, ("DET",), "images"), split, place)
         builder = Builder(place.resolve().name, split, class_list(self.others), findings)
-        pictures = _originals(by_stem(folder / "images"), builder)
+        pictures = _originals(by_stem(folder / "images", builder), builder)
         annotations = folder / "annotations"
         known = truth_folder(annotations, split, builder)
         labels = {path.stem: path for path in annotations.glob("*.txt")} if known else {}
-        refuse_orphans(labels, pictures, folder / "images", builder)
+        refuse_orphans(sorted(labels.items()), pictures, folder / "images", builder)
         for stem, picture in pictures.items():
             with builder.guard(picture):
                 scene = _NAME.fullmatch(stem)

@@ -33,7 +33,7 @@ from finespot.data.formats.splits import files_below, find_split, ordered, split
 from finespot.data.formats.text import lines
 from finespot.data.formats.voc_xml import ONE_BASED, VocFile, edges, guess_one_based, read_voc, voc_text
 from finespot.errors import FineSpotError
-from finespot.images import EXTENSIONS, open_image
+from finespot.images import EXTENSIONS, find_images, open_image
 from finespot.registry import register
 from finespot.structures import Classes, Size
 from finespot.writers import write_atomic
@@ -78,10 +78,10 @@ class Voc:
             raise faults[0]
         builder = Builder(place.resolve().name, split, _classes(everything, place), findings)
         one_based = self._one_based(everything, places.values(), builder)
-        pictures = by_stem(here.pictures)
+        pictures = by_stem(here.pictures, builder)
         paired, orphans = _pair(files[here.labels], pictures, builder)
         if here.stems is None:
-            refuse_orphans(orphans, pictures, here.pictures, builder)
+            refuse_orphans(orphans.items(), pictures, here.pictures, builder)
             stems = list(pictures)
         else:
             stems = _listed(here.stems, pictures, paired, builder)
@@ -133,14 +133,14 @@ class _Sizes:
 
     def __init__(self, places: Iterable[_Place]) -> None:
         self._folders = {place.labels: place.pictures for place in places}
-        self._found: dict[Path, dict[str, str]] = {}
+        self._found: dict[Path, dict[str, Path]] = {}
 
     def __call__(self, file: VocFile) -> Size | None:
         with suppress(FineSpotError):
             for labels, pictures in self._folders.items():
                 if file.path.is_relative_to(labels):
                     if pictures not in self._found:
-                        self._found[pictures] = by_stem(pictures)
+                        self._found[pictures] = {path.stem: path for path in find_images(pictures)}
                     return open_image(self._found[pictures].get(file.path.stem, "")).size
         return None
 
@@ -224,7 +224,7 @@ def _listed(file: Path, pictures: Mapping[str, str], paired: Files, builder: Bui
     by_label = {label.path.stem: stem for stem, label in paired.items()}
     found: list[str] = []
     for where, line in lines(file):
-        with builder.guard(where):
+        with builder.guard(kind="missing"):
             stem = next((one for one in (line, _stem(line)) if one in pictures or one in by_label), None)
             if stem is None:
                 raise FineSpotError(f"the picture {line} does not exist", where=where)

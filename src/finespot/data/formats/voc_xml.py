@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from finespot.data.builder import Corners
+from finespot.data.findings import Corners
 from finespot.data.formats.markup import Element, number_of, read_xml, text_of
 from finespot.data.formats.rotated import rotated_envelope
 from finespot.data.formats.text import plain, whole

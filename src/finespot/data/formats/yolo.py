@@ -21,7 +21,7 @@ from finespot.data.formats.data_yaml import DataYaml, data_yaml_text, read_data_
 from finespot.data.formats.layout import Keeps, Part
 from finespot.data.formats.named_pictures import image_ids
 from finespot.data.formats.options import switch
-from finespot.data.formats.pairing import tell_absent
+from finespot.data.formats.pairing import refuse_orphans, tell_absent
 from finespot.data.formats.splits import walk
 from finespot.data.formats.yolo_text import (
     IGNORE_SUFFIX,
@@ -87,7 +87,7 @@ def read_yolo(
 ) -> Dataset:
     """Read and check a split that a data YAML names.
 
-    `choose` may leave out pictures, `group` names what a picture belongs to.
+    `choose` may leave out pictures, and is asked before `group`, which names what a picture belongs to.
     """
     notes = list(data.notes)
     places = [split_place(data, value, notes) for value in data.value(split)]
@@ -123,7 +123,7 @@ def _open_coco(data: DataYaml, file: Path, split: str, notes: list[str], finding
 
 def _pictures(data: DataYaml, places: Iterable[Path], builder: Builder) -> list[str]:
     """The split's pictures, once each, in bytewise order."""
-    found = [picture for place in places for picture in split_pictures(data, place)]
+    found = [picture for place in places for picture in split_pictures(data, place, builder)]
     pictures = sorted(set(found), key=bytewise)
     if twice := len(found) - len(pictures):
         builder.notes.append(
@@ -146,17 +146,13 @@ def _refuse_orphans(pictures: list[str], folders: list[Path], builder: Builder) 
         if labels == Path(place).as_posix() or not os.path.isdir(labels):  # beside the pictures any text may lie
             continue
         stems = {os.path.splitext(name)[0] for name in _files(place) if _extension(name) in EXTENSIONS}
+        found = []
         for name in sorted(_files(labels)):
             if _extension(name) != ".txt" or name.startswith(".") or name in _NO_LABELS:
                 continue
             stem = os.path.splitext(name)[0]
-            with builder.guard():
-                if stem not in stems and stem.removesuffix(IGNORE_SUFFIX) not in stems:
-                    raise FineSpotError(
-                        f"the label file has no picture in {place}",
-                        where=os.path.join(labels, name),
-                        hint="add the picture or remove the label file",
-                    )
+            found.append((stem if stem in stems else stem.removesuffix(IGNORE_SUFFIX), os.path.join(labels, name)))
+        refuse_orphans(found, stems, place, builder)
 
 
 def _picture_folder(labels: str, below: str, folder: str) -> str:
@@ -175,19 +171,10 @@ def _extension(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _ids(pictures: list[str]) -> list[str]:
-    """The pictures' ids, with extensions where two pictures differ in nothing else (a.jpg beside a.png)."""
-    ids = image_ids(pictures)
-    if len(set(ids)) == len(ids):
-        return ids
-    common = os.path.commonpath([os.path.dirname(picture) for picture in pictures])
-    return [os.path.relpath(picture, common).replace(os.sep, "/") for picture in pictures]
-
-
 def _read_all(pictures: list[str], builder: Builder, read_line: LineReader, group: Callable[[str], str | None]) -> None:
     label_files = {label_path(picture) for picture in pictures}
     absent = []
-    for picture, image_id in zip(pictures, _ids(pictures)):
+    for picture, image_id in zip(pictures, image_ids(pictures)):
         with builder.guard(picture):
             size = builder.picture(picture, image_id, group=group(picture))
             label_file = label_path(picture)

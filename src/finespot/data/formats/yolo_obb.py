@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finespot.data.builder import Corners
 from finespot.data.dataset import Dataset
-from finespot.data.findings import Findings
+from finespot.data.findings import Corners, Findings
 from finespot.data.formats.data_yaml import read_data_yaml
 from finespot.data.formats.yolo import read_yolo, yaml_file
 from finespot.data.formats.yolo_text import class_and_numbers, envelope

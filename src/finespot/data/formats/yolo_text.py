@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from finespot.data.builder import Builder, Corners
+from finespot.data.builder import Builder
+from finespot.data.findings import Corners
 from finespot.data.formats.layout import Part
 from finespot.data.formats.pairing import label_stems
 from finespot.data.formats.text import digits, read_text

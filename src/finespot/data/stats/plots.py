@@ -1,12 +1,7 @@
-"""Pictures of a data set's numbers, over all measured splits.
-
-matplotlib is imported when a picture is drawn, as objects without the state of pyplot, so that neither threads nor a
-missing display matter.
-"""
+"""Pictures of a data set's numbers, over all measured splits."""
 
 from __future__ import annotations
 
-import io
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +13,7 @@ from finespot.data.stats.columns import Floats
 from finespot.data.stats.grid import PATCHES
 from finespot.data.stats.measure import Statistics
 from finespot.data.stats.summary import AI_TOD, Summary
-from finespot.writers import write_atomic
+from finespot.writers.figures import blank_figure, literal, save_figure
 
 # Numbers in the cells of larger matrices, and bars of more classes, would be too small to read.
 _WRITTEN, _BARS = 25, 60
@@ -39,7 +34,7 @@ def draw(statistics: Statistics, folder: Path) -> list[Path]:
         }
         if len(statistics.classes) > 1:
             drawn["classes_together.png"] = _together(statistics)
-    return [_save(figure, folder / name) for name, figure in sorted(drawn.items())]
+    return [save_figure(figure, folder / name) for name, figure in sorted(drawn.items())]
 
 
 def _sides(statistics: Statistics) -> Any:
@@ -48,7 +43,7 @@ def _sides(statistics: Statistics) -> Any:
     both = (whole.source, whole.network)
     low = min(1.5, *(one.side.min() for one in both))
     high = max(100.0, *(one.side.max() for one in both))
-    figure = _figure(9, 6.5)
+    figure = blank_figure(9, 6.5)
     axes = figure.subplots(2, 1, sharex=True)
     names = ("in the pictures", f"at the network (long side {statistics.imgsz} px)")
     for place, sides, name, color in zip(axes, both, names, ("C0", "C1")):
@@ -84,7 +79,7 @@ def _name_ranges(axes: Any, shares: Floats, low: float, high: float) -> None:
 
 def _per_picture(whole: Summary) -> Any:
     counts = whole.columns.counts
-    figure = _figure(8, 4)
+    figure = blank_figure(8, 4)
     axes = figure.add_subplot()
     most = int(counts.max())
     step = max(1, -(-(most + 1) // 80))
@@ -113,15 +108,15 @@ def _classes(statistics: Statistics) -> Any:
     """Bars of the most frequent classes, a color a split."""
     order = np.argsort(-statistics.whole.objects, kind="stable")[:_BARS]
     splits = statistics.splits
-    figure = _figure(8, max(2.5, 0.28 * len(order) * max(1.0, 0.7 * len(splits)) + 1.2))
+    figure = blank_figure(8, max(2.5, 0.28 * len(order) * max(1.0, 0.7 * len(splits)) + 1.2))
     axes = figure.add_subplot()
     height = 0.8 / len(splits)
     for number, (split, summary) in enumerate(splits.items()):
         counts = summary.objects[order]
         places = np.arange(len(order)) + (number - (len(splits) - 1) / 2) * height
-        bars = axes.barh(places, counts, height=height, label=_plain(split), color=f"C{number}")
+        bars = axes.barh(places, counts, height=height, label=literal(split), color=f"C{number}")
         axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3, fontsize="small")
-    axes.set_yticks(np.arange(len(order)), [_plain(statistics.classes[int(k)]) for k in order])
+    axes.set_yticks(np.arange(len(order)), [literal(statistics.classes[int(k)]) for k in order])
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.01)
     rest = len(statistics.classes) - len(order)
@@ -136,9 +131,9 @@ def _together(statistics: Statistics) -> Any:
     shown = np.sort(np.argsort(-statistics.whole.objects, kind="stable")[:_BARS])
     together = statistics.whole.together[np.ix_(shown, shown)]
     share = together / np.maximum(np.diagonal(together)[:, None], 1)
-    names = [_plain(statistics.classes[int(k)]) for k in shown]
+    names = [literal(statistics.classes[int(k)]) for k in shown]
     side = max(4.0, 0.6 * len(names) + 2) if len(names) <= _WRITTEN else 0.22 * len(names) + 4
-    figure = _figure(side + 1.5, side)
+    figure = blank_figure(side + 1.5, side)
     axes = figure.add_subplot()
     drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(drawn, ax=axes, label="share of the pictures with the row's class", shrink=0.8)
@@ -162,7 +157,7 @@ def _positions(whole: Summary) -> Any:
     cells = int(np.clip(np.sqrt(whole.total / _IN_CELL), 8, _MOST_CELLS))
     counts, _, _ = np.histogram2d(y, x, bins=cells, range=((0, 1), (0, 1)))
     height, width = whole.sizes[0][0]
-    figure = _figure(7, 7 * min(max(height / width, 0.4), 1.6) + 0.6)
+    figure = blank_figure(7, 7 * min(max(height / width, 0.4), 1.6) + 0.6)
     axes = figure.add_subplot()
     drawn = axes.imshow(counts, cmap="magma", extent=(0, 100, 100, 0), aspect=height / width)
     figure.colorbar(drawn, ax=axes, label="objects", shrink=0.8)
@@ -172,7 +167,7 @@ def _positions(whole: Summary) -> Any:
 
 def _patches(whole: Summary) -> Any:
     """Which of the 8 x 8 patches are empty, and how empty pictures are."""
-    figure = _figure(10.5, 4.2)
+    figure = blank_figure(10.5, 4.2)
     left, right = figure.subplots(1, 2)
     height, width = whole.sizes[0][0]
     drawn = left.imshow(whole.patches.position, cmap="viridis", vmin=0, vmax=1, aspect=height / width)
@@ -189,20 +184,3 @@ def _patches(whole: Summary) -> Any:
     right.set(xlabel="% of the 8 x 8 patches of a picture that are empty", ylabel="pictures", xlim=(0, 101))
     right.legend(frameon=False, loc="upper left")
     return figure
-
-
-def _plain(name: str) -> str:
-    """A name in which matplotlib finds no formula."""
-    return name.replace("$", r"\$")
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> Path:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    return write_atomic(path, stream.getvalue())
