@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finespot.errors import FineSpotError, import_extra, nearest, unknown
+from finespot.errors import FineSpotError, import_extra, nearest, some, unknown
 
 
 def test_message_is_one_line_in_a_fixed_order() -> None:
@@ -19,6 +19,12 @@ def test_unknown_offers_the_three_nearest() -> None:
 
 def test_nearest_always_offers_something() -> None:
     assert nearest("zzz", ["alpha", "beta"]) == ["alpha", "beta"]
+
+
+def test_some_names_and_the_count_of_the_rest() -> None:
+    assert some([]) == ""
+    assert some(("a", "b")) == "a, b"
+    assert some(["a", "b", "c", "d"], most=2) == "a, b and 2 more"
 
 
 def test_missing_extra_says_how_to_install_it() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 
@@ -36,6 +36,11 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
     names = sorted(set(choices))
     found = difflib.get_close_matches(name, names, n=count, cutoff=0.4)
     return found or names[:count]
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row, those beyond `most` as a count."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], *, where: object = None) -> FineSpotError:

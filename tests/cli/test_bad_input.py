@@ -108,6 +108,21 @@ def test_unknown_names_offer_the_nearest(run: Run, dataset: Path, tiny: Path) ->
     assert "did you mean conf" in run("predict", tiny, dataset.parent / "images", "confd=0.3")
 
 
+def test_a_key_that_is_given_twice(run: Run, dataset: Path) -> None:
+    assert "model: is given twice: yolo11n and yolov8n" in train(run, dataset, "model=yolov8n")
+    assert "epochs: is given twice: 1 and 3" in train(run, dataset, "--set", "epochs=3")
+    assert "unknown model ''" in run("train", "", "--data", dataset)
+
+
+def test_model_and_data_as_words(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        finespot.cli.main(["train", "model=yolov8n", f"data={dataset}", "epochs=3", "--show-recipe"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "model: yolov8n " in shown
+    assert str(dataset) in shown
+
+
 def test_weights_that_do_not_fit(run: Run, dataset: Path, tiny: Path, tmp_path: Path) -> None:
     for broken in (tiny.read_bytes()[:5000], b"not a weight file", b""):
         path = tmp_path / "broken.safetensors"

@@ -6,10 +6,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_factory import STRANGE, Run, process, refused
 
 import finespot.inference
+from finespot import images
 
 
 class TestFilesThatExist:
@@ -66,6 +68,42 @@ class TestFilesThatExist:
         report, _ = json.JSONDecoder().raw_decode(done.stdout[done.stdout.index("{") :])
         assert report["images"] == 2
         assert done.stdout.endswith("wrote /dev/stdout\n")
+
+
+class TestOverwrite:
+    def test_pictures_are_not_drawn_over(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
+        folder = dataset / "images" / "val"
+        before = {path: path.read_bytes() for path in dataset.rglob("*.*")}
+        (tmp_path / "list.txt").write_text(f"{folder / 'b.png'}\n")
+        (tmp_path / "linked").symlink_to(dataset, target_is_directory=True)
+        (tmp_path / "beside").mkdir()
+        (tmp_path / "beside" / "a.png").symlink_to(folder / "a.png")
+        for source in (folder, folder / "a.png", f"{folder}/*.png", tmp_path / "list.txt"):
+            for place in (folder, dataset, tmp_path / "linked" / "images"):
+                words = ["predict", tiny, source, "--project", place.parent, "--name", place.name, "--overwrite"]
+                refused(run(*words, "--format", "png", "conf=0"), str(place), "input of this command", "--name")
+        words = ["predict", tiny, tmp_path / "beside" / "a.png", "--overwrite", "--format", "png"]
+        refused(run(*words, "--project", tmp_path, "--name", "beside"), "beside", "input", "a.png")
+        assert {path: path.read_bytes() for path in dataset.rglob("*.*")} == before
+        # A folder of its own in the one of the pictures is fine, again and again.
+        for _ in range(2):
+            assert run(*words, "--project", folder, "--name", "found")[0] == 0
+        assert sorted(os.listdir(folder / "found")) == ["a.png", "predictions.json"]
+
+    def test_a_video_is_not_drawn_over(self, run: Run, tiny: Path, tmp_path: Path) -> None:
+        av = pytest.importorskip("av")
+        assert av
+        with images.VideoWriter(tmp_path / "clip.mp4", 5, (32, 32)) as video:
+            video.write(np.zeros((32, 32, 3), np.uint8))
+        before = (tmp_path / "clip.mp4").read_bytes()
+        words = ["predict", tiny, tmp_path / "clip.mp4", "--project", tmp_path.parent, "--name", tmp_path.name]
+        refused(run(*words, "--overwrite"), "clip.mp4", "input of this command")
+        assert (tmp_path / "clip.mp4").read_bytes() == before
+
+    def test_val(self, run: Run, tiny: Path, dataset: Path) -> None:
+        words = ["val", tiny, "--data", f"coco:{dataset}", "--project", dataset.parent, "--name", dataset.name]
+        refused(run(*words, "--overwrite"), str(dataset), "input of this command")
+        assert not (dataset / "report.json").exists()
 
 
 class TestVal:

@@ -31,6 +31,22 @@ class TestPredict:
         assert run(*words, "--save-crops", "--format", "png")[0] == 0
         assert {path.suffix for path in (tmp_path / "run").rglob("*.*")} == {".png", ".json"}
 
+    def test_drawings_of_earlier_runs_are_no_pictures(
+        self, run: Run, tiny: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(dataset)
+        for number in range(3):
+            code, out, _ = run("predict", tiny, "." if number else dataset)
+            assert (code, " 2\n" in out) == (0, True)
+            assert (f"{2 * number} pictures in runs/predict, where runs draw, are left out\n" in out) == bool(number)
+        assert len(list((dataset / "runs" / "predict" / "run3").glob("*.jpg"))) == 2
+        # Named themselves they are pictures like others.
+        assert run("predict", tiny, "runs/predict/run")[0] == 0
+        assert run("predict", tiny, "runs/predict", "--project", "runs/predict")[0] == 0
+        for path in (dataset / "images").rglob("*.png"):
+            path.unlink()
+        refused(run("predict", tiny, "."), ".: ", "all ", "runs/predict, where runs draw")
+
     def test_next_is_something_new(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320"]
@@ -39,7 +55,7 @@ class TestPredict:
             lines = [line for line in run(*words, *more)[1].splitlines() if line.startswith("next: ")]
             return lines[0].partition("07716.jpg")[2] if lines else ""
 
-        assert following() == " --slice 320"
+        assert following() == " --slice 320 --imgsz 320"
         assert following("--slice", "320") == " --save-txt --save-crops"
         assert following("--slice", "320", "--save-txt") == " --save-crops"
         assert following("--slice", "0", "--save-txt", "--save-crops") == ""
@@ -59,6 +75,13 @@ class TestPredict:
             run(*words, "--classes", name, "--name", name)
             records = json.loads((tmp_path / name / "predictions.json").read_text())
             assert [record["category_id"] for record in records] == [number] * 2
+        run(*words, "--classes", "2, Car", "--name", "two")
+        records = json.loads((tmp_path / "two" / "predictions.json").read_text())
+        assert {record["category_id"] for record in records} <= {1, 2}
+        assert len(records) == 2
+        for text, said in (("", "class ''"), (",", "class ''"), ("7", "0 to 3 but got 7"), ("persn", "Person")):
+            refused(run(*words, "--classes", text, "--name", "none"), said)
+        assert not (tmp_path / "none").exists()
 
 
 def test_own_parts(

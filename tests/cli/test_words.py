@@ -52,6 +52,11 @@ def test_expand_offers_the_nearest_option() -> None:
         expand(["maxdet=4"], params(toy), "toy")
 
 
+def test_expand_takes_only_true_or_false_for_a_flag() -> None:
+    with pytest.raises(FineSpotError, match="save_txt: expected true or false but got 'maybe'"):
+        expand(["save_txt=maybe"], params(toy), "toy")
+
+
 def test_run_returns_the_code() -> None:
     assert run("toy", toy, ["a", "--max-det", "4"], "toy a") == 4
     assert run("toy", toy, ["a", "save_txt=yes"], "toy a") == 13

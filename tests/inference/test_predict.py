@@ -93,6 +93,13 @@ class TestSources:
         assert found == [str(tmp_path / "a" / "b" / "y.jpg"), str(tmp_path / "z.jpg")]
         assert len(open_source(tmp_path)) == 2
 
+    def test_a_pattern_in_a_folder_with_brackets(self, model, folder, tmp_path) -> None:
+        place = tmp_path / "flight [2] *"
+        place.mkdir()
+        shutil.copy(next(folder.iterdir()), place / "a[1].jpg")
+        for pattern in (place / "*.jpg", place / "a?1?.*", tmp_path / "**" / "*.jpg"):
+            assert [found.source for found in model.predict(pattern)] == [str(place / "a[1].jpg")]
+
     def test_list_file_is_relative_to_itself(self, model, folder, tmp_path) -> None:
         shutil.copy(next(folder.iterdir()), tmp_path / "one.jpg")
         (tmp_path / "list.txt").write_text("one.jpg\n")
@@ -311,10 +318,25 @@ class _Watching:
         return getattr(self._session, name)
 
 
+@pytest.mark.parametrize("classes", ["Person", (), []])
+def test_classes_are_a_list_of_some(model, picture, classes) -> None:
+    with pytest.raises(FineSpotError, match="classes: expected a list of classes, one at least, but got"):
+        model.predict(picture, classes=classes)
+
+
 def test_outcomes_carry_pixels(model, folder) -> None:
-    for outcome, path in zip(model.outcomes(folder), sorted(folder.iterdir())):
+    for outcome, path in zip(model.predict(folder, pixels=True).outcomes, sorted(folder.iterdir())):
         np.testing.assert_array_equal(outcome.pixels, images.to_rgb8(images.open_image(path).read(None), 8))
-    assert next(model.outcomes(folder, pixels=False)).pixels is None
+    assert next(model.predict(folder).outcomes).pixels is None
+
+
+def test_outcomes_tell_what_was_left_out(model, folder, tmp_path) -> None:
+    shutil.copy(next(folder.iterdir()), tmp_path / "b.jpg")
+    (tmp_path / "a.jpg").write_text("no picture")
+    bad, good = model.predict(tmp_path).outcomes
+    assert (bad.error is None, good.error is None) == (False, True)
+    assert bad.detections.source == str(tmp_path / "a.jpg")
+    assert [found.source for found in model.predict(tmp_path)] == [str(tmp_path / "b.jpg")]
 
 
 def test_leaving_early_ends_the_reading_thread(model, folder) -> None:

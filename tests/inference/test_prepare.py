@@ -71,8 +71,12 @@ def test_rounding_is_said() -> None:
     assert scaling(640, 32, Tiling(256))[1] == ["tiles of 256 px are scaled to 640 px"]
     assert [note[:8] for note in scaling(650, 32, Tiling(256))[1]] == ["tiles of", "imgsz 65"]
     assert scaling(640, 32, Tiling(None))[1] == []
-    with pytest.raises(FineSpotError, match="imgsz"):
-        scaling(0, 32, None)
+
+
+@pytest.mark.parametrize(("imgsz", "said"), [(0, "got 0$"), (-64, "got -64$"), (16385, "got 16385; cut .* into tiles")])
+def test_size_out_of_range(imgsz: int, said: str) -> None:
+    with pytest.raises(FineSpotError, match=f"imgsz: expected 1 to 16384 but {said}"):
+        scaling(imgsz, 32, None)
 
 
 def test_a_number_is_no_tiling() -> None:

@@ -217,7 +217,7 @@ def test_empty_sides(name) -> None:
     report = evaluate(truth, nothing, name)
     assert report.values["AP"] == 0
     assert report.per_class["c3"]["AP"] is None
-    assert report.notes[0] == "no detection at all: every number is 0"
+    assert report.notes[0] == "no detection at all: the numbers of classes with objects are 0"
     empty = replace(
         truth, **{name: getattr(truth, name)[:0] for name in ("image", "label", "boxes", "area", "crowd", "ids")}
     )

@@ -62,7 +62,7 @@ def test_bad_truth_record(tmp_path, record, message) -> None:
         ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "category id 1 occurs twice"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "class names must differ"),
         ({"categories": [{"id": 1}]}, "record 0 of categories: .*name"),
-        ({"images": 3}, "at images"),
+        ({"images": 3}, "at images; expected COCO truth: images, categories, annotations"),
     ],
 )
 def test_bad_truth_file(tmp_path, rest, message) -> None:
@@ -81,7 +81,7 @@ def test_bad_truth_file(tmp_path, rest, message) -> None:
         ({"annotations": [FOUND, without(FOUND, "image_id")]}, "record 1 of annotations: .*image_id"),
         ("[{]", "expected JSON"),
         ("", "expected JSON"),
-        ("3", "at the top level"),
+        ("3", "at the top level; expected COCO results: a list of records"),
         ("{}", "missing required field `annotations`"),
         ('"\\ud800"', "top level|expected JSON"),
     ],

@@ -192,6 +192,29 @@ def test_bad_input_is_a_bug_of_the_caller(detector, card, images) -> None:
         Session(detector, card=card)(images)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_does_not_suffice_is_one_line(detector, card, images, error, monkeypatch) -> None:
+    session = Session(detector, card=card)
+
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(session, "_runner", fail)
+    said = r"^the memory does not suffice for \d inputs of \d+x\d+ px on cpu; lower batch or imgsz$"
+    with pytest.raises(FineSpotError, match=said):
+        session(images)
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    with pytest.raises(RuntimeError, match="multiplied"):
+        session(images)
+
+
 def test_a_registered_runtime_can_be_chosen(detector, card, images) -> None:
     assert "torch" in registry.names("runtime")
     session = Session(detector, card=card, runtime="finespot.runtimes.torch_eager:TorchRuntime")

@@ -151,7 +151,7 @@ def test_devices_and_formats() -> None:
         devices.choose_processes(Recipe(devices=3), "cuda", [0, 1], notes.append)
     if not torch.cuda.is_available():
         assert devices.choose_device("auto", notes.append)[0] in ("cpu", "mps")
-        with pytest.raises(FineSpotError, match="device: expected GPU numbers below 0 but got 0,1"):
+        with pytest.raises(FineSpotError, match="device: there is no GPU 1: torch finds 0"):
             devices.choose_device("0,1", notes.append)
         with pytest.raises(FineSpotError, match="torch finds no cuda device"):
             devices.choose_device("cuda", notes.append)

@@ -312,6 +312,16 @@ def test_decisions_are_printed_once_with_their_reason(tmp_path: Path, capsys: py
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_memory_that_does_not_suffice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Detect, batch: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Detect, "step", full)
+    with pytest.raises(FineSpotError, match=r"does not suffice for a batch of \d pictures of \d+x\d+ px on cpu; lower"):
+        small(tmp_path)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_loss_that_is_not_finite_names_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = Detect.step
 

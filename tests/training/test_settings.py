@@ -85,6 +85,7 @@ def test_words_take_the_type_of_their_field(word: str, expected: Home) -> None:
         ("pet=cow", "unknown pet name 'cow'; did you mean"),
         ("bed.size=.inf", "bed.size=inf: expected a finite number but got inf"),
         ("bed.size=.nan", "expected a"),
+        ("pet={name: cat", "pet={name: cat: is no valid YAML"),
         ("guests=[ann, 1]", "guests=[ann, 1]: expected a list of text but got '[ann, 1]'"),
     ],
 )

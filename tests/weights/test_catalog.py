@@ -37,6 +37,8 @@ def test_a_file_goes_before_a_name(folder, tmp_path) -> None:
         ("runs/train/best.safetensors", "there is none"),
         ("bundled/visdrone.safetensors", "did you mean bundled/visdrone-s.safetensors"),
         ("bundled", "got a folder"),
+        ("", "weights: expected a weight file or a name but got an empty text"),
+        ("yolo11n", "'yolo11n' is an architecture.*weights in the package: hit-uav-n, "),
     ],
 )
 def test_what_is_not_there(folder, name, words) -> None:

@@ -101,6 +101,7 @@ def test_nothing_fits(saved, card) -> None:
     strange.head = target.head
     strange.other = torch.nn.Linear(3, 3)
     strange.head = _Renamed()
+    strange.network_state = strange.state_dict
     with pytest.raises(FineSpotError, match="nothing in it fits"):
         weights.transfer(strange, card.classes, saved)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from finespot.boxes.ranges import range_pairs
 from finespot.errors import FineSpotError
 
 Rows = NDArray[np.int64]
@@ -202,17 +203,8 @@ class _Near:
 
     def chunks(self) -> Iterator[Pairs]:
         """(row, position) pairs, so many at once that memory stays small."""
-        counts = self.end - self.start
-        edges = np.cumsum(counts)
-        begin = 0
-        while begin < len(counts):
-            done = edges[begin - 1] if begin else 0
-            stop = max(begin + 1, int(np.searchsorted(edges, done + _CHUNK, side="right")))
-            part = counts[begin:stop]
-            offset = self.start[begin:stop] - (np.cumsum(part) - part)
-            total = int(part.sum())
-            yield np.repeat(self.row[begin:stop], part), np.repeat(offset, part) + np.arange(total)
-            begin = stop
+        for which, position in range_pairs(self.start, self.end, _CHUNK):
+            yield self.row[which], position
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,36 @@ def check_outputs(*files: Path | None, overwrite: bool, inputs: Iterable[str | P
         written.add(target)
 
 
+def check_run(project: Path, name: str, overwrite: bool, inputs: Iterable[str | Path]) -> None:
+    """Refuse, before the work, a run folder that cannot be made, or one to overwrite that holds some of `inputs`.
+
+    A link counts for where it lies and for where it leads: writing to it replaces the file behind it.
+
+    Raises
+    ------
+    FineSpotError
+        As `finespot.writers.check_run`; or a file that the command reads lies in the folder or below it.
+    """
+    from finespot import writers
+    from finespot.errors import FineSpotError
+
+    writers.check_run(project, name, overwrite)
+    folder = project / name
+    if not overwrite or not folder.exists():
+        return
+    holders: dict[Path, str | Path] = {}
+    for file in inputs:
+        for form in (os.path.abspath(file), os.path.realpath(file)):
+            holders.setdefault(Path(form).parent, file)
+    for holder, file in holders.items():
+        if any(_identity(one) == _identity(folder) for one in (holder, *holder.parents)):
+            raise FineSpotError(
+                f"holds input of this command ({os.path.basename(file)}) and is not written over",
+                where=folder,
+                hint="give another --name",
+            )
+
+
 def _identity(path: str | Path) -> tuple[int, int] | None:
     """What two names of one file have in common; None for a file that does not exist."""
     try:

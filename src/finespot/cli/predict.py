@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +54,8 @@ def command(
         ),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option("--classes", help="only these, comma-separated", rich_help_panel=options.RUN)
+        str | None,
+        typer.Option("--classes", help="only these (names or labels), comma-separated", rich_help_panel=options.RUN),
     ] = None,
     own_parts: options.OwnParts = False,
     imgsz: options.ImageSize = None,
@@ -100,28 +102,29 @@ def command(
     """Find objects in pictures or video; draws them and writes predictions.json into a new run folder."""
     from finespot.cli.terminal import console
     from finespot.inference import load, open_source
-    from finespot.writers import check_run, new_run
+    from finespot.writers import new_run
 
-    pictures = open_source(source)
+    pictures, left_out = without_runs(open_source(source), source, project or PROJECT)
     products = Products(images, image_format, line_width, labels, save_txt, save_crops)
     writers = products.writers(Path(source).stem, pictures)
-    check_run(project or PROJECT, name, overwrite)
+    read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
+    options.check_run(project or PROJECT, name, overwrite, read)
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     tiling = options.tiling(slice_size, overlap, model.card.tiling)
-    outcomes = model.outcomes(
+    outcomes: Iterator[Outcome] = model.predict(
         pictures,
         conf=conf,
         iou=iou,
         max_det=max_det,
-        classes=[part.strip() for part in classes.split(",")] if classes else None,
+        classes=None if classes is None else chosen_classes(classes, model.classes),
         imgsz=imgsz,
         tiling=tiling,
         batch=batch,
         pixels=images or save_crops,
-    )
+    ).outcomes
     out = console()
     decided = list(model.notes)
-    for note in [model.session.reason, *decided]:
+    for note in [model.session.reason, *left_out, *decided]:
         out.print(note)
     # A named picture that cannot be read ends the run here, before there is a folder.
     first = next(outcomes, None)
@@ -136,9 +139,30 @@ def command(
     more = [word for word, given in (("--save-txt", save_txt), ("--save-crops", save_crops)) if not given]
     if slice_size is None and not (tiling or model.card.tiling) and tally.largest > 1.5 * used:
         out.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")
-        more = ["--slice", str(used)]
+        more = ["--slice", str(used), *([] if imgsz is None else ["--imgsz", str(imgsz)])]
     if more:
         out.print(f"next: {shlex.join([sys.argv[0], 'predict', weights, source, *more])}")
+
+
+def without_runs(pictures: Source, source: str, project: Path) -> tuple[Source, list[str]]:
+    """The pictures of a folder without those that earlier runs drew into `project` below it, and a note on these."""
+    from finespot.errors import FineSpotError
+
+    folder, runs = (os.path.join(os.path.abspath(one), "") for one in (source, project))
+    if not os.path.isdir(folder) or folder == runs or not runs.startswith(folder):
+        return pictures, []
+    kept = [entry for entry in pictures.entries if not os.path.abspath(entry.name).startswith(runs)]
+    drawn = len(pictures) - len(kept)
+    if not kept:
+        raise FineSpotError(f"expected pictures but all {drawn} lie in {project}, where runs draw", where=source)
+    note = f"{drawn} pictures in {project}, where runs draw, are left out"
+    return replace(pictures, entries=kept, count=len(kept)), [note] if drawn else []
+
+
+def chosen_classes(text: str, classes: Classes) -> list[str | int]:
+    """The classes that a comma-separated text names; a whole number that no class has for a name is a label."""
+    words = [word.strip() for word in text.split(",")]
+    return [int(word) if word.isdecimal() and word not in classes.names else word for word in words]
 
 
 @dataclass(frozen=True)

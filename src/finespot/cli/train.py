@@ -55,12 +55,15 @@ def command(
     name: Annotated[str | None, typer.Option("--name", help="run folder", rich_help_panel=options.OUT)] = None,
 ) -> None:
     """Train a detector; weights, metrics.csv and plots go into a new folder under runs/train."""
+    from finespot.errors import FineSpotError
     from finespot.training import train
     from finespot.training.choice import choose_recipe
     from finespot.training.recipe import parse_words
     from finespot.training.recipe_text import annotated
 
-    given = {
+    options_given = {
+        "model": model,
+        "data": data,
         "epochs": epochs,
         "imgsz": imgsz,
         "batch": batch,
@@ -69,8 +72,13 @@ def command(
         "device": device,
         "name": name,
     }
-    words = [*(set_ or []), *([f"workers={workers}"] if workers is not None else [])]
-    values = {**parse_words(words), **{key: value for key, value in given.items() if value is not None}}
+    given = {key: value for key, value in options_given.items() if value is not None}
+    words = parse_words([*(set_ or []), *([f"workers={workers}"] if workers is not None else [])])
+    for key in sorted(given.keys() & words.keys()):
+        if given[key] != words[key]:
+            raise FineSpotError(f"is given twice: {given[key]} and {words[key]}", where=key)
+    values = {**words, **given}
+    model, data = values.pop("model", None), values.pop("data", None)
     if show_recipe:
         print(annotated(choose_recipe(model, data, recipe=recipe, resume=resume, overrides=values)), end="")
     else:

@@ -62,14 +62,15 @@ def command(
     from finespot.data import open_dataset
     from finespot.inference import draw_predictions, draw_report, validate
     from finespot.runtimes import Session
-    from finespot.writers import check_run, new_run
+    from finespot.writers import new_run
 
     out = console()
     rules = metrics.protocol(protocol)
-    check_run(project or PROJECT, name, overwrite)
     session = Session(weights, own_parts=own_parts, threads=threads, device=device, precision=precision)
     dataset = open_dataset(data, split)
-    options.check_outputs(json, save_json, overwrite=overwrite, inputs=_inputs(weights, data, dataset))
+    truth = _truth(data, dataset)
+    options.check_run(project or PROJECT, name, overwrite, truth)
+    options.check_outputs(json, save_json, overwrite=overwrite, inputs=[weights, *truth])
     out.print(session.reason)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
@@ -103,8 +104,8 @@ def command(
         out.print(f"wrote {path}")
 
 
-def _inputs(weights: str, data: str, dataset: Dataset) -> list[str | Path]:
-    """The files that are read: weights, labels (all in a data set's folder; the files that a YAML names), pictures."""
+def _truth(data: str, dataset: Dataset) -> list[str | Path]:
+    """The files that a data set is read from: labels (all in its folder; the files that a YAML names), pictures."""
     from finespot.data.dataset import find_format
     from finespot.data.formats.data_yaml import read_data_yaml
 
@@ -113,4 +114,4 @@ def _inputs(weights: str, data: str, dataset: Dataset) -> list[str | Path]:
     if place.is_file() and place.suffix.lower() in (".yaml", ".yml"):
         read = read_data_yaml(place)
         named = [read.root / one for one in read.value(dataset.split)]
-    return [weights, place, *named, *(dataset.path(i) for i in range(len(dataset)))]
+    return [place, *named, *(dataset.path(i) for i in range(len(dataset)))]

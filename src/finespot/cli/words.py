@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from finespot.errors import unknown
+from finespot.errors import FineSpotError, unknown
 
 # What a shell says of a command that was stopped by hand.
 INTERRUPTED = 130
@@ -56,7 +56,7 @@ def expand(words: Sequence[str], params: Sequence[Any], verb: str) -> list[str]:
     Raises
     ------
     FineSpotError
-        The verb has no such option and takes no `--set`.
+        The verb has no such option and takes no `--set`, or a flag is given another value than true or false.
     """
     options = {name: param for param in params for name in getattr(param, "opts", ()) if name.startswith("--")}
     out: list[str] = []
@@ -68,7 +68,9 @@ def expand(words: Sequence[str], params: Sequence[Any], verb: str) -> list[str]:
             continue
         key, value = match.groups()
         option = "--" + key.replace("_", "-")
-        if option in options and options[option].is_flag and value.lower() in _TRUE + _FALSE:
+        if option in options and options[option].is_flag:
+            if value.lower() not in _TRUE + _FALSE:
+                raise FineSpotError(f"expected true or false but got '{value}'", where=key)
             # `images=false` is the flag's other name, --no-images; a flag without one is off when it is left out.
             out += [option] if value.lower() in _TRUE else list(options[option].secondary_opts[:1])
         elif option in options:

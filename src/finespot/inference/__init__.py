@@ -1,6 +1,6 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
-from finespot.inference.model import Model, load
+from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.sources import Entry, Source, open_source
@@ -12,6 +12,7 @@ __all__ = [
     "Entry",
     "Model",
     "Outcome",
+    "Predictions",
     "Settings",
     "Source",
     "Timing",

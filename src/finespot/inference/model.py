@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from finespot import zoo
+from finespot.errors import FineSpotError
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import open_source
@@ -39,6 +40,24 @@ def load(
         name_or_path, own_parts=own_parts, runtime=runtime, threads=threads, device=device, precision=precision
     )
     return Model(session)
+
+
+class Predictions(Iterator[Detections]):
+    """The detections of one picture after the other, each made when it is asked for.
+
+    `outcomes` is the same run seen whole: also the pictures that were left out, with the reason, and the pixels of each
+    (uint8 RGB) where they were asked for. Take one or the other: what one has given the other does not give again.
+    """
+
+    def __init__(self, outcomes: Generator[Outcome, None, None]) -> None:
+        self.outcomes = outcomes
+
+    def __next__(self) -> Detections:
+        return next(one.detections for one in self.outcomes if one.error is None)
+
+    def close(self) -> None:
+        """End the run, and with it the reading ahead."""
+        self.outcomes.close()
 
 
 class Model:
@@ -84,7 +103,8 @@ class Model:
         tiling: Tiling | None = None,
         imgsz: int | None = None,
         batch: int = 1,
-    ) -> Iterator[Detections]:
+        pixels: bool = False,
+    ) -> Predictions:
         """Detect in all pictures of a source, one after the other.
 
         Parameters
@@ -95,6 +115,8 @@ class Model:
         conf, iou, max_det:
             Least score, IoU above which the lesser of two boxes of a class falls, most detections in a picture; what
             the weight file says (0.25, 0.7 and 300 as a rule) where left out.
+        classes:
+            Names or labels of what is looked for; the others are left out before detections are counted. None: all.
         tiling:
             How to cut pictures; the weight file's own where left out, `Tiling(None)` for whole pictures.
         imgsz:
@@ -102,6 +124,8 @@ class Model:
             out.
         batch:
             Windows that run together at most.
+        pixels:
+            Keep each picture's pixels for `Predictions.outcomes`.
 
         Raises
         ------
@@ -109,34 +133,13 @@ class Model:
             The source is not there, or the one picture named cannot be read. In a folder or a list a picture that
             cannot be read is left out: see `skipped`.
         """
-        outcomes = self.outcomes(
-            source,
-            conf=conf,
-            iou=iou,
-            max_det=max_det,
-            classes=classes,
-            tiling=tiling,
-            imgsz=imgsz,
-            batch=batch,
-            pixels=False,
-        )
-        return (one.detections for one in outcomes if one.error is None)
-
-    def outcomes(
-        self,
-        source: Any,
-        *,
-        conf: float | None = None,
-        iou: float | None = None,
-        max_det: int | None = None,
-        classes: Sequence[str | int] | None = None,
-        tiling: Tiling | None = None,
-        imgsz: int | None = None,
-        batch: int = 1,
-        pixels: bool = True,
-    ) -> Iterator[Outcome]:
-        """As `predict`, with the pixels of each picture (uint8 RGB) and an outcome for those that were left out."""
         card = self.card
+        if isinstance(classes, str) or (classes is not None and not len(classes)):
+            raise FineSpotError(
+                f"expected a list of classes, one at least, but got {classes!r}",
+                where="classes",
+                hint='such as ["Car"]',
+            )
         opened = open_source(source)
         rule, notes = scaling(
             card.imgsz if imgsz is None else imgsz, self.session.stride, card.tiling if tiling is None else tiling
@@ -152,7 +155,8 @@ class Model:
             skip_unreadable=not opened.single,
         )
         self.skipped, self.notes, self.timing = list(opened.left_out), notes, Timing()
-        return _watched(walk(self.session, opened.entries, settings, self.timing), rule.tiling, self.skipped, notes)
+        walked = walk(self.session, opened.entries, settings, self.timing)
+        return Predictions(_watched(walked, rule.tiling, self.skipped, notes))
 
     def info(self) -> dict[str, Any]:
         """What this detector is, as plain values: architecture, cost, input, thresholds, origin, runtime."""
@@ -183,7 +187,7 @@ class Model:
 
 def _watched(
     outcomes: Iterator[Outcome], tiling: Tiling | None, skipped: list[tuple[str, str]], notes: list[str]
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """The outcomes; what is to be said of the pictures is added to the lists."""
     sizes = []
     for outcome in outcomes:

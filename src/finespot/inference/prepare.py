@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from finespot import images
 from finespot.errors import FineSpotError
 from finespot.structures import Image, Placement, Size, Tile, Tiling
+from finespot.weights import LARGEST_SIDE
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,16 @@ class Scaling:
 
 
 def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
-    """The scaling for an asked input size, with notes where that changes the size of pixels or was rounded up."""
-    if imgsz < 1:
-        raise FineSpotError(f"expected 1 or more but got {imgsz}", where="imgsz")
+    """The scaling for an asked input size, with notes where that changes the size of pixels or was rounded up.
+
+    Raises
+    ------
+    FineSpotError
+        The size is out of range, or `tiling` is none.
+    """
+    if not 1 <= imgsz <= LARGEST_SIDE:
+        hint = "cut larger pictures into tiles" if imgsz > 1 else None
+        raise FineSpotError(f"expected 1 to {LARGEST_SIDE} but got {imgsz}", where="imgsz", hint=hint)
     if tiling is not None and not isinstance(tiling, Tiling):
         hint = f"give tiling=Tiling({tiling})" if isinstance(tiling, int) else None
         raise FineSpotError(f"expected a Tiling but got {tiling!r}", where="tiling", hint=hint)

@@ -113,7 +113,7 @@ def _files(path: Path) -> _Files:
     if path.is_file():
         return _Files(_listed(path), False) if path.suffix.lower() == ".txt" else _Files([path], True)
     if _is_glob(path):
-        return _sorted_out([Path(name) for name in sorted(glob.glob(str(path), recursive=True))], path)
+        return _sorted_out([Path(name) for name in sorted(glob.glob(_pattern(path), recursive=True))], path)
     raise FineSpotError("expected a file or folder but there is none", where=path)
 
 
@@ -166,6 +166,12 @@ def _of_list(items: Iterable[Any]) -> Source:
 
 def _is_glob(path: Path) -> bool:
     return any(sign in str(path) for sign in _MAGIC) and not path.exists()
+
+
+def _pattern(path: Path) -> str:
+    """A glob in which the folders that exist stand for themselves: `flight [2]/*.jpg` looks into `flight [2]`."""
+    folder = next((one for one in path.parents if one.exists()), Path())
+    return str(Path(glob.escape(str(folder))) / path.relative_to(folder))
 
 
 def _file(path: Path) -> Entry:

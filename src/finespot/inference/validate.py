@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finespot import metrics
-from finespot.errors import FineSpotError
+from finespot.errors import FineSpotError, some
 from finespot.inference.pipeline import Settings, walk
 from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import Entry
@@ -143,17 +143,17 @@ def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
     labels = np.array([place.get(name, -1) for name in own], np.int64)
     if (labels < 0).all():
         raise FineSpotError(
-            f"expected a class of the data set ({_some(wanted.names)}) but the weights know {_some(own.names)}",
+            f"expected a class of the data set ({some(wanted.names)}) but the weights know {some(own.names)}",
             hint="classes are matched by name",
         )
     notes = []
     lost = [name for name, label in zip(own, labels) if label < 0]
     if lost:
-        notes.append(f"detections of classes that the data set does not have are left out: {_some(lost)}")
+        notes.append(f"detections of classes that the data set does not have are left out: {some(lost)}")
     known = set(own)
     unseen = [name for name in wanted if name not in known]
     if unseen:
-        notes.append(f"classes that the weights do not know count as never found: {_some(unseen)}")
+        notes.append(f"classes that the weights do not know count as never found: {some(unseen)}")
     return labels, notes
 
 
@@ -189,7 +189,3 @@ def _relabel(found: Detections, labels: Labels, classes: Classes) -> Detections:
     changed = labels[found.labels]
     keep = changed >= 0
     return replace(found, boxes=found.boxes[keep], scores=found.scores[keep], labels=changed[keep], classes=classes)
-
-
-def _some(names: tuple[str, ...] | list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

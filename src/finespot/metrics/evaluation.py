@@ -88,7 +88,7 @@ def _mean(table: Floats) -> float | None:
 def _notes(results: Results, data: Arranged, rules: Protocol) -> list[str]:
     notes = []
     if not len(results):
-        notes.append("no detection at all: every number is 0")
+        notes.append("no detection at all: the numbers of classes with objects are 0")
     cut = len(results) - len(data.group)
     if cut:
         notes.append(f"{cut} detections beyond {rules.max_dets[-1]} in a picture and class were left out")

@@ -11,11 +11,12 @@ step for all size ranges and thresholds in one array.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from finespot.boxes.ranges import range_pairs
 
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -74,7 +75,7 @@ def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], c
     start = np.searchsorted(key, middle - reach - slack, side="left")
     end = np.searchsorted(key, middle + reach + slack, side="right")
     parts = []
-    for truth, position in _chunks(start, end):
+    for truth, position in range_pairs(start, end, _CHUNK):
         detection = order[position]
         value = _overlap(d_box[detection], t_box[truth], crowd[truth])
         enough = value >= lowest
@@ -133,20 +134,6 @@ def match(pairs: Pairs, group: Rows, crowd: Flags, ignored: Flags, thresholds: t
         hit &= ~crowd[found]
         taken[(found.astype(np.int64) * lanes.size + lanes)[hit]] = False
     return Matches(rows, partner)
-
-
-def _chunks(start: Rows, end: Rows) -> Iterator[tuple[Rows, Rows]]:
-    """(k, every position from start[k] to end[k]), so many at once that memory stays small."""
-    counts = np.maximum(end - start, 0)
-    edges = np.cumsum(counts)
-    begin = 0
-    while begin < len(counts):
-        done = edges[begin - 1] if begin else 0
-        stop = max(begin + 1, int(np.searchsorted(edges, done + _CHUNK, side="right")))
-        part = counts[begin:stop]
-        first = np.repeat(start[begin:stop] - (np.cumsum(part) - part), part)
-        yield np.repeat(np.arange(begin, stop), part), first + np.arange(len(first))
-        begin = stop
 
 
 def _overlap(detection: Floats, truth: Floats, crowd: Flags) -> Floats:

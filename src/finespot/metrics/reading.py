@@ -135,7 +135,7 @@ def _decode(path: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise FineSpotError(*_explained(error), where=path) from error
+        raise _wrong(error, path, kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _decode_loosely(path, data, kind, error)
 
@@ -149,21 +149,23 @@ def _decode_loosely(path: Path, data: bytes, kind: Any, reason: Exception) -> An
     try:
         return msgspec.convert(loose, kind)
     except msgspec.ValidationError as error:
-        raise FineSpotError(*_explained(error), where=path) from error
+        raise _wrong(error, path, kind) from error
     except UnicodeError as error:
         raise FineSpotError(f"expected JSON in UTF-8 but got something else ({error})", where=path) from error
 
 
-def _explained(error: msgspec.ValidationError) -> tuple[str]:
+def _wrong(error: msgspec.ValidationError, path: Path, kind: Any) -> FineSpotError:
     """msgspec's message with the record's number in words: 'record 3 of annotations, bbox: ...'."""
     message, _, place = str(error).partition(" - at `$")
     found = re.match(r"(?:\.(\w+))?\[(\d+)\](?:\.(\w+))?(.*)`", place)
     text = message[:1].lower() + message[1:]
     if not found:
-        return (f"{text}, at the top level" if not place.strip("`") else f"{text}, at {place.strip('.`')}",)
+        wanted = "truth: images, categories, annotations" if kind is _TruthFile else "results: a list of records"
+        part = place.strip(".`") or "the top level"
+        return FineSpotError(f"{text}, at {part}", where=path, hint=f"expected COCO {wanted}")
     part, number, key, rest = found.groups()
     where = f"record {number}" + (f" of {part}" if part else "") + (f", {key}" if key else "") + rest
-    return (f"{where}: {text}",)
+    return FineSpotError(f"{where}: {text}", where=path)
 
 
 def _classes(categories: list[_Category], path: Path) -> Classes:

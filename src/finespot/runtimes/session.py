@@ -14,6 +14,7 @@ from torch import Tensor
 
 from finespot import registry, weights
 from finespot.errors import unknown
+from finespot.runtimes.memory import within_memory
 from finespot.runtimes.settings import choose_device, choose_precision, choose_threads
 from finespot.structures import Architecture, Classes
 from finespot.weights import CHANNELS, Card
@@ -101,6 +102,11 @@ class Session:
         """Run uint8 pictures (B, 3, H, W), sides multiples of the stride; returns the head's raw output.
 
         Channels-last memory is quickest. The output lies on the session's device, floating tensors as float32.
+
+        Raises
+        ------
+        FineSpotError
+            The device's memory does not suffice.
         """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != CHANNELS:
             raise ValueError(
@@ -108,7 +114,9 @@ class Session:
             )
         if images.shape[2] % self.stride or images.shape[3] % self.stride:
             raise ValueError(f"expected sides that are multiples of {self.stride} but got {tuple(images.shape[2:])}")
-        return self._runner(images)  # type: ignore[no-any-return]
+        count, _, height, width = images.shape
+        with within_memory(f"{count} inputs of {width}x{height} px on {self.device}", "lower batch or imgsz"):
+            return self._runner(images)  # type: ignore[no-any-return]
 
     def warm_up(self, shape: tuple[int, int, int], rounds: int = 2) -> None:
         """Run gray pictures of `shape` (batch, height, width): the first call of a shape pays for its set-up."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-# Threads that wait for work must not spin: on cores shared with another process that costs up to tenfold. The OpenMP
-# runtime reads this once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from finespot.training.loop import Loop

@@ -119,8 +119,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a broken file, torch and pickle let through whatever they run into
-        first = str(error).strip().splitlines()[:1]
-        raise FineSpotError(f"cannot be read as a checkpoint ({''.join(first)})", where=path) from error
+        # Torch's own answer to what is no plain value goes on to advise how to run it all the same.
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        why = "it is damaged, or holds more than tensors and plain values" if "weights_only" in first else first
+        raise FineSpotError(f"cannot be read as a checkpoint ({why})", where=path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise FineSpotError(f"expected a checkpoint of format {FORMAT} but got {found}", where=path)

@@ -30,7 +30,8 @@ def choose_recipe(
     FineSpotError
         A key or value is not as expected, or a run that goes on would change what it does.
     """
-    given = {**({"model": model} if model else {}), **({"data": str(data)} if data else {}), **overrides}
+    named = {"model": model, "data": data}
+    given = {**{key: str(value) for key, value in named.items() if value is not None}, **overrides}
     if resume is None:
         return _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe or "default", values=given)
     if recipe is not None:

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from finespot.errors import FineSpotError
+from finespot.runtimes import allowed_cores
 from finespot.training.recipe import Recipe
 
 Note = Callable[[str], None]
@@ -67,7 +68,7 @@ def choose_device(device: str, note: Note) -> tuple[str, list[int]]:
         numbers = [int(part) for part in device.split(",")]
         there = torch.cuda.device_count()
         if max(numbers) >= there:
-            raise FineSpotError(f"expected GPU numbers below {there} but got {device}", where="device")
+            raise FineSpotError(f"there is no GPU {max(numbers)}: torch finds {there}", where="device")
         return "cuda", numbers
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (number and not number.isdigit()):
@@ -147,18 +148,13 @@ def choose_workers(workers: int | str, accelerator: str, local_processes: int, n
     """Loader processes of each training process."""
     if not isinstance(workers, str):
         return workers
-    cores = _cores()
+    cores = allowed_cores()
     if accelerator == "cpu":
         note("workers: 0 (the CPU trains, so the loader could only take its time)")
         return 0
     count = min(max(cores // local_processes - 1, 0), 8)
     note(f"workers: {count} (from {cores} CPU cores for {local_processes} training processes, at most 8)")
     return count
-
-
-def _cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def round_up(imgsz: int, stride: int, note: Note) -> int:

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from finespot.data import Augment, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.training import settings
+from finespot.weights import LARGEST_SIDE
 from finespot.writers import write_atomic
 
 FOLDER = Path(__file__).parent.parent / "recipes"
@@ -28,9 +29,7 @@ Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 BelowOne = Annotated[float, Meta(ge=0, lt=1)]
-# Of this side, the first maps of the smallest networks take 4 GiB a picture, and with three channels a picture of twice
-# the side (multi_scale) has more values than kernels with 32-bit indices can count. Larger pictures are for tiles.
-Side = Annotated[int, Meta(ge=1, le=16384)]
+Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
 # What the generators of torch take.
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 

@@ -155,7 +155,7 @@ def read_word(kind: type[msgspec.Struct], word: str) -> tuple[str, Any]:
         raise FineSpotError(f"expected key=value but got '{word}'", hint="for example optimizer.lr=0.02")
     name = full_key(kind, key)
     hint = _hint(kind, name)
-    return name, parse(text) if _sections(hint) else _from_text(text, hint, name)
+    return name, _section_from_text(text, name) if _sections(hint) else _from_text(text, hint, name)
 
 
 def put(kind: type[msgspec.Struct], tree: Tree, key: str, value: Any) -> None:
@@ -352,6 +352,13 @@ def _from_text(text: str, hint: Any, key: str) -> Any:
             continue
         return reading
     raise FineSpotError(f"{key}={text}: expected {describe(hint)} but got '{text}'")
+
+
+def _section_from_text(text: str, key: str) -> Any:
+    try:
+        return parse(text)
+    except yaml.YAMLError as error:
+        raise FineSpotError(f"{key}={text}: is no valid YAML ({error})", hint=f"for example {key}.name=...") from error
 
 
 def _place(where: object, key: str, lines: Mapping[str, int]) -> object:

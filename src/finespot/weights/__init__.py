@@ -1,6 +1,6 @@
 """Weight files: a network with everything needed to build and use it again."""
 
-from finespot.weights.card import CHANNELS, FORMAT_VERSION, Card, MetricRecord
+from finespot.weights.card import CHANNELS, FORMAT_VERSION, LARGEST_SIDE, Card, MetricRecord
 from finespot.weights.catalog import bundled, resolve
 from finespot.weights.file import build, load, read_card, refuse_own_parts, save
 from finespot.weights.transfer import TransferReport, transfer
@@ -8,6 +8,7 @@ from finespot.weights.transfer import TransferReport, transfer
 __all__ = [
     "CHANNELS",
     "FORMAT_VERSION",
+    "LARGEST_SIDE",
     "Card",
     "MetricRecord",
     "TransferReport",

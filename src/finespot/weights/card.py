@@ -12,6 +12,10 @@ from finespot.structures import Architecture, Classes, Tiling
 
 FORMAT_VERSION = 1
 CHANNELS = 3
+# The largest `imgsz`. Of this side, the first maps of the smallest networks take 4 GiB a picture, and with three
+# channels a picture of twice the side (multi_scale) has more values than kernels with 32-bit indices can count. Larger
+# pictures are for tiles.
+LARGEST_SIDE = 16384
 
 
 class MetricRecord(msgspec.Struct, kw_only=True):
@@ -65,9 +69,9 @@ class Card(msgspec.Struct, kw_only=True):
             raise FineSpotError(
                 f"expected mean and std of {CHANNELS} channels but got {len(self.mean)} and {len(self.std)}"
             )
-        if self.imgsz < 1 or self.max_det < 1 or not 0 <= self.conf <= 1 or not 0 <= self.iou <= 1:
+        if not 1 <= self.imgsz <= LARGEST_SIDE or self.max_det < 1 or not 0 <= self.conf <= 1 or not 0 <= self.iou <= 1:
             raise FineSpotError(
-                "expected imgsz and max_det of 1 or more, conf and iou from 0 to 1 but got "
+                f"expected imgsz from 1 to {LARGEST_SIDE}, max_det of 1 or more, conf and iou from 0 to 1 but got "
                 f"{self.imgsz}, {self.max_det}, {self.conf}, {self.iou}"
             )
         if min(self.std) <= 0:

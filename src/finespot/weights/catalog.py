@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from finespot import zoo
 from finespot.errors import FineSpotError, nearest, unknown
 
 FOLDER = Path(__file__).parent / "bundled"
@@ -24,6 +25,8 @@ def resolve(name_or_path: str | Path) -> Path:
         There is no such file and no such name; the nearest names are offered.
     """
     text = str(name_or_path)
+    if not text.strip():
+        raise FineSpotError("expected a weight file or a name but got an empty text", where="weights")
     path = Path(text).expanduser()
     if path.is_file():
         return path
@@ -38,4 +41,10 @@ def resolve(name_or_path: str | Path) -> Path:
         offer = [str(path.parent / one) for one in nearest(path.name, near)] if near else names[:3]
         hint = f"did you mean {', '.join(offer)}?" if offer else None
         raise FineSpotError("expected a weight file but there is none", where=text, hint=hint)
+    if text in zoo.names():
+        raise FineSpotError(
+            f"expected weights but '{text}' is an architecture, which has to be trained first",
+            where="weights",
+            hint=f"weights in the package: {', '.join(names)}",
+        )
     raise unknown("weights", text, names)

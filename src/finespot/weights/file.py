@@ -53,7 +53,7 @@ def save(path: str | Path, detector: Detector, card: Card, half: bool = True) ->
     if msgspec.json.encode(card.architecture) != msgspec.json.encode(detector.architecture):
         raise FineSpotError("expected the card of this detector but got another architecture", where=path)
     tensors = {}
-    for name, tensor in detector.state_dict().items():
+    for name, tensor in detector.network_state().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FineSpotError(f"the tensor '{name}' holds NaN or infinity; nothing was written", where=path)
         # A copy of its own in plain layout: safetensors refuses shared memory and channels-last strides.
@@ -81,9 +81,8 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
     if not own_parts:
         refuse_own_parts(path, card)
     detector = build(path, card.architecture)
-    state = detector.state_dict()
-    _check_fit(path, state, tensors)
-    detector.load_state_dict(tensors, strict=True)
+    _check_fit(path, detector.network_state(), tensors)
+    detector.load_state_dict(tensors, strict=False)  # all that it takes is there: a loss has nothing to load
     return detector.eval(), card
 
 

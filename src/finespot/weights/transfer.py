@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from finespot.errors import FineSpotError
+from finespot.errors import FineSpotError, some
 from finespot.structures import Classes
 from finespot.weights.catalog import resolve
 from finespot.weights.file import read_tensors
@@ -61,12 +61,12 @@ class TransferReport:
             parts.append(f"{len(self.new)} are not in the file")
         if self.unused:
             parts.append(f"{len(self.unused)} of the file are not used")
-        known = _listed(self.classes_matched) or "none"
+        known = some(self.classes_matched) or "none"
         parts.append(f"classes taken over by name: {known}")
         if self.classes_partial:
-            parts.append(f"classes taken over in part: {_listed(self.classes_partial)}")
+            parts.append(f"classes taken over in part: {some(self.classes_partial)}")
         if self.classes_new:
-            parts.append(f"classes that start anew: {_listed(self.classes_new)}")
+            parts.append(f"classes that start anew: {some(self.classes_new)}")
         return "; ".join(parts)
 
 
@@ -85,7 +85,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
     """
     path = resolve(source)
     tensors, card = read_tensors(path)
-    state = detector.state_dict()
+    state = detector.network_state()
     by_class = set(_class_tensors(detector)) & state.keys()
     pairs = [(label, card.classes.index(name)) for label, name in enumerate(classes) if name in card.classes.names]
     matched: list[str] = []
@@ -146,9 +146,3 @@ def _copy_rows(tensor: Tensor, given: Tensor, pairs: list[tuple[int, int]]) -> i
     for own, other in pairs:
         tensor[own].copy_(given[other])
     return len(pairs) * (tensor[0].numel() if len(tensor) else 0)
-
-
-def _listed(names: tuple[str, ...], most: int = 8) -> str:
-    """Names in a row, the rest as a count."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

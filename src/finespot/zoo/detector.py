@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from finespot.errors import FineSpotError
 from finespot.structures import Architecture, Features, Level, LossTerms, Targets
 
+_LOSS = "head.criterion."
+
 
 class Detector(nn.Module):
     """Pictures (B, 3, H, W), float 0..1, to the head's raw output. Sides must be multiples of `stride`.
@@ -59,6 +61,10 @@ class Detector(nn.Module):
     def loss(self, raw: Any, targets: Targets) -> LossTerms:
         """The head's loss of its raw output."""
         return cast(LossTerms, self.head.loss(raw, targets))
+
+    def network_state(self) -> dict[str, Tensor]:
+        """The state dict without what the head's loss keeps (`head.criterion`): that is training, not network."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(_LOSS)}
 
     def fused(self) -> Detector:
         """A copy for inference: batch norm folded in, forks joined, eval mode, no gradients. Same output to 1e-4."""
