@@ -82,7 +82,7 @@ def test_a_split_within_another_is_said_once(yolo: YoloSet) -> None:
     yolo.yaml(val="some.txt")
     report = check(yolo.data)
     assert report.counts() == {"same-split": 1}
-    assert report.rows()[0].examples[0][1].what == "2 of 2 pictures are also in train"
+    assert report.rows()[0].examples[0][1].what == "of 2 pictures of val, 2 are also in train"
 
 
 @pytest.mark.skipif(not HIT_UAV.is_dir(), reason="the data set is not here")

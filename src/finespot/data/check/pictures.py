@@ -118,7 +118,8 @@ def _by_split(survey: Survey) -> list[tuple[Split, list[tuple[int, int]]]]:
 
 def _note_same_split(split: Split, copies: Sequence[tuple[int, Split, int]]) -> None:
     names = Counter(other.name for _, other, _ in copies)
-    what = ", ".join(f"{count} of {len(copies)} pictures are also in {name}" for name, count in names.items())
+    shared = ", ".join(f"{count} are also in {name}" for name, count in names.items())
+    what = f"of {len(copies)} pictures of {split.name}, {shared}"
     split.findings.add("same-split", what, split.dataset.name)
 
 
