@@ -1,6 +1,6 @@
 """A folder of large JPEGs (4000 x 2250): how long does the network stand still for want of a decoded picture?
 
-    .peers/run -m benchmarks.peers.decode_wait [--pictures 12] [--imgsz 640] [--threads 2] [--json FILE]
+    .peers/run -m benchmarks.peers.decode_wait [--pictures 40] [--imgsz 640] [--threads 2] [--json FILE]
 
 The pictures are made once, in the scratch folder: the bundled samples, mirrored and tinted by a fixed seed, side by
 side at their own scale with sensor-like noise, JPEG quality 90. Both sides predict on the folder with the same random
@@ -117,7 +117,7 @@ def main() -> None:
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("--model", default="yolo11n")
     parser.add_argument("--imgsz", type=int, nargs="+", default=[640])
-    parser.add_argument("--pictures", type=int, default=12)
+    parser.add_argument("--pictures", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2, help="cores to use")
     options = parser.parse_args()
     peer.require_environment()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +236,12 @@ def test_a_damaged_picture_in_memory(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
     with PIL.Image.open(path) as opened, pytest.raises(FineSpotError, match="damaged"):
         from_pillow(opened, "a.png")
+
+
+def test_damaged_exif_brings_no_warning(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05\x01\x0e\x00\x02\x00\x00\x99\x99\x00\x00\x99\x99\x00"
+    PIL.Image.new("RGB", (8, 8)).save(path, exif=exif)
+    code = f"from finespot.images import open_image; print(open_image({str(path)!r}).size)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("(8, 8)", "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -31,6 +32,9 @@ EXTENSIONS = frozenset((".bmp", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm",
 
 # Pillow warns above this many pixels and refuses twice as many; its own default (89 million) guards web servers.
 PIL.Image.MAX_IMAGE_PIXELS = 1 << 31
+
+# Damaged metadata count as absent (damaged pixels are an error): Pillow's warnings of them name no file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 _ORIENTATION = 0x0112
 _TRANSPOSED = (5, 6, 7, 8)
