@@ -30,3 +30,11 @@ def test_some_names_and_the_count_of_the_rest() -> None:
 def test_missing_extra_says_how_to_install_it() -> None:
     with pytest.raises(FineSpotError, match=r"pip install 'finespot\[video\]'"):
         import_extra("no_such_module_at_all", "video")
+
+
+def test_a_very_long_text_loses_its_middle() -> None:
+    error = FineSpotError("the picture " + "a" * 5000 + " does not exist", where="a.txt:3", hint="rename it")
+    assert len(str(error)) < 1100
+    assert str(error).startswith("a.txt:3: the picture aaa")
+    assert str(error).endswith("aaa does not exist; rename it")
+    assert " ... " in str(error)

@@ -12,13 +12,18 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 
 
+# Characters of what is wrong that a person still reads.
+LONGEST = 1000
+
+
 class FineSpotError(Exception):
     """Something a person can mend, said in one line.
 
     Parameters
     ----------
     what:
-        What is wrong, in the form "expected X but got Y".
+        What is wrong, in the form "expected X but got Y". Of a very long text, such as a name of a damaged file, the
+        middle is left out.
     where:
         The file, line, record or key it concerns; put in front.
     hint:
@@ -26,9 +31,13 @@ class FineSpotError(Exception):
     """
 
     def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
-        self.what, self.where, self.hint = " ".join(what.split()), where, hint
+        self.what, self.where, self.hint = _shortened(" ".join(what.split())), where, hint
         line = f"{where}: {self.what}" if where is not None else self.what
         super().__init__(f"{line}; {hint}" if hint else line)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:

@@ -24,7 +24,7 @@ def imbalance(stats: Statistics) -> Advice | None:
         return None
     return Advice(
         "class balance",
-        "read AP by class, not the mean alone; show rare classes more often, or join them with others",
+        "read AP by class, not the mean alone; show rare classes more often (repeat_rare), or join them with others",
         f"{stats.classes[most]} has {objects[most]} objects, {stats.classes[least]} {objects[least]}: {ratio:.0f} to 1",
     )
 
