@@ -11,7 +11,6 @@ import importlib
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-
 # Characters of what is wrong that a person still reads.
 LONGEST = 1000
 
