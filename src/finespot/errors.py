@@ -11,8 +11,8 @@ import importlib
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-# Characters of what is wrong that a person still reads.
-LONGEST = 1000
+# Characters of what is wrong, and of a hint, that a person still reads.
+LONGEST = 600
 
 
 class FineSpotError(Exception):
@@ -30,9 +30,10 @@ class FineSpotError(Exception):
     """
 
     def __init__(self, what: str, *, where: object = None, hint: str | None = None) -> None:
-        self.what, self.where, self.hint = _shortened(" ".join(what.split())), where, hint
+        self.what, self.where = _shortened(" ".join(what.split())), where
+        self.hint = _shortened(hint) if hint else hint
         line = f"{where}: {self.what}" if where is not None else self.what
-        super().__init__(f"{line}; {hint}" if hint else line)
+        super().__init__(f"{line}; {self.hint}" if self.hint else line)
 
 
 def _shortened(text: str) -> str:
