@@ -32,6 +32,23 @@ class TestFilesThatExist:
         assert json.loads((tmp_path / "out.json").read_text())["images"] == 2
         refused(run(*words, tmp_path, "--overwrite"), "a folder")
 
+    @pytest.mark.parametrize("verb", ["check", "stats", "tile", "convert", "split"])
+    def test_reports_on_data(self, run: Run, dataset: Path, tmp_path: Path, verb: str) -> None:
+        kept = tmp_path / "kept.json"
+        kept.write_text("old")
+        target = {"tile": [f"coco:{tmp_path / 'new'}", "--size", 64], "convert": [f"coco:{tmp_path / 'new'}"]}
+        target["split"] = [f"coco:{tmp_path / 'new'}", "--ratios", "train=0.5,val=0.5"]
+        words = ["data", verb, f"coco:{dataset}", *target.get(verb, []), "--json"]
+        refused(run(*words, kept), "kept.json", "--overwrite")
+        truth = next((dataset / "annotations").glob("*.json"))
+        refused(run(*words, truth, "--overwrite"), truth.name, "input of this command")
+        assert kept.read_text() == "old"
+        assert not (tmp_path / "new").exists()
+        assert run(*words, kept, "--overwrite")[0] in (0, 1)
+        json.loads(kept.read_text())
+        if verb in ("check", "stats"):
+            refused(run(*words[:-1], "--overwrite"), "overwrite", "--json")
+
     def test_val(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path / "runs"]
         truth, out = dataset / "annotations" / "val.json", tmp_path / "o.json"

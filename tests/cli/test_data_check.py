@@ -79,7 +79,7 @@ def test_warnings_alone_pass(faulty: Path) -> None:
 
 def test_options_have_effects(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def found(*words: str) -> dict[str, int]:
-        call(faulty, "--json", tmp_path / "x.json", *words)
+        call(faulty, "--json", tmp_path / "x.json", "--overwrite", *words)
         return counts(tmp_path / "x.json")
 
     assert call(faulty, "--accept", "record,leak-near") == 0
@@ -115,10 +115,10 @@ def test_a_corrected_copy(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFi
         (["--splits", "dev"], "no split 'dev'; it has train, val"),
         (["--drop-leaks"], "give --fix too"),
         (["--images", "copy"], "give --fix too"),
-        (["--overwrite"], "give --fix too"),
+        (["--overwrite"], "give --json, --html or --fix"),
         (["--images", "move", "--fix", "yolo:new"], "did you mean"),
         (["--fix", "nothing:new"], "unknown format 'nothing'"),
-        (["--json", "set.yaml/x.json"], "cannot be written"),
+        (["--json", "set.yaml/x.json"], "expected a folder but got a file"),
     ],
 )
 def test_unusable_input(

@@ -18,7 +18,7 @@ def call(*words: str | Path) -> int:
 
 def numbers(samples: Path, tmp_path: Path, *words: str | Path) -> dict[str, object]:
     file = tmp_path / "stats.json"
-    assert call(f"hit-uav:{samples}", "--json", file, *words) == 0
+    assert call(f"hit-uav:{samples}", "--json", file, "--overwrite", *words) == 0
     found: dict[str, object] = json.loads(file.read_text())
     return found
 

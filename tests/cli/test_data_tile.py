@@ -164,5 +164,8 @@ def test_scores_of_tiles_brought_back_are_those_of_slices(samples: Path, tmp_pat
     one, other = (json.loads((tmp_path / name).read_text())["values"] for name in ("sliced.json", "back_score.json"))
     assert one["AP50"] > 0.3
     assert other["AP50"] == pytest.approx(one["AP50"], abs=0.03)
-    assert call("data", "untile", found, back, "--data", f"coco:{tiles}", "max_det=1") == 0
+    again = ["data", "untile", found, back, "--data", f"coco:{tiles}", "max_det=1"]
+    assert call(*again) == 2, "a file that exists is kept"
+    assert len(json.loads(back.read_text())) > 4
+    assert call(*again, "--overwrite") == 0
     assert len(json.loads(back.read_text())) == 4

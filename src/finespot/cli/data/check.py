@@ -74,8 +74,7 @@ def command(
     overwrite: convert.Overwrite = False,
 ) -> int:
     """Check labels, pictures and splits; exit code 1 where something would hurt training."""
-    from rich.console import Console
-
+    from finespot.cli import terminal
     from finespot.data.check import examine, known_kinds, open_survey
     from finespot.data.check.fix import write_fixed
     from finespot.data.check.page import write_page
@@ -85,10 +84,15 @@ def command(
     accepted = known_kinds(_words(accept))
     handling = convert.handling(images, None, False)
     target = None if fix is None else open_target(fix, overwrite)
-    for option, given in (("drop-leaks", drop_leaks), ("images", images != "link"), ("overwrite", overwrite)):
+    for option, given in (("drop-leaks", drop_leaks), ("images", images != "link")):
         if given and target is None:
             raise FineSpotError("has no effect without a corrected copy", where=option, hint="give --fix too")
-    console = Console(highlight=False, soft_wrap=True)
+    if overwrite and target is None and json is None and html is None:
+        raise FineSpotError(
+            "nothing is written that could be there", where="overwrite", hint="give --json, --html or --fix"
+        )
+    convert.check_reports(json, html, source=data, overwrite=overwrite)
+    console = terminal.console()
     with console.status("reading labels"):
         survey = open_survey(data, _words(splits))
     watch = convert.watch(console)
@@ -96,14 +100,14 @@ def command(
     console.print(report.table(examples, accepted))
     console.print(report.verdict(accepted))
     if json is not None:
-        console.print(f"wrote {options.write_report(json, report.to_json(accepted))}", markup=False)
+        console.print(f"wrote {options.write_report(json, report.to_json(accepted))}")
     if html is not None:
-        console.print(f"wrote {write_page(html, report, accept=accepted)}", markup=False)
+        console.print(f"wrote {write_page(html, report, accept=accepted)}")
     if target is not None:
         written = write_fixed(report, target, drop_leaks=drop_leaks, handling=handling, watch=watch)
         for note in written.notes:
-            console.print(note, markup=False)
-        console.print(f"wrote {written.folder}", markup=False)
+            console.print(note)
+        console.print(f"wrote {written.folder}")
     return 0 if report.passed(accepted) else 1
 
 

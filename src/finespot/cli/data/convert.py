@@ -54,7 +54,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="replace a data set that FineSpot wrote, discard unfinished work",
+        help="replace a data set that FineSpot wrote, discard unfinished work; write over reports",
         rich_help_panel=options.OUT,
     ),
 ]
@@ -78,7 +78,7 @@ def command(
     from finespot.data.convert import convert
 
     out = console()
-    check_report(json, source, overwrite)
+    check_reports(json, source=source, overwrite=overwrite)
     conversion = convert(
         source,
         target,
@@ -94,12 +94,12 @@ def command(
     report(out, conversion, json)
 
 
-def check_report(json: Path | None, source: str, overwrite: bool) -> None:
+def check_reports(*reports: Path | None, source: str, overwrite: bool) -> None:
     """Refuse a report's file before the work, where it must not or cannot be written."""
     from finespot.data.dataset import find_format
 
-    if json is not None:
-        options.check_outputs(json, overwrite=overwrite, inputs=[find_format(source)[1]])
+    if any(report is not None for report in reports):
+        options.check_outputs(*reports, overwrite=overwrite, inputs=[find_format(source)[1]])
 
 
 def handling(images: str, paint_ignore: str | None, paint_objects: bool) -> Handling:

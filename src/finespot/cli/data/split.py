@@ -47,7 +47,7 @@ def command(
     from finespot.data.split import Grouping, divide, parse_ratios
 
     out = console()
-    shared.check_report(json, source, overwrite)
+    shared.check_reports(json, source=source, overwrite=overwrite)
     shares = parse_ratios(ratios)
     conversion = convert(
         source,

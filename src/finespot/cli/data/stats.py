@@ -24,19 +24,24 @@ def command(
     plots: Annotated[
         Path | None, typer.Option("--plots", help="draw pictures into this folder", rich_help_panel=options.OUT)
     ] = None,
+    overwrite: options.OverwriteFiles = False,
 ) -> None:
     """Objects by class and size, at the source and at the network, crowding, empty ground; and advice from it."""
-    from rich.console import Console
-
+    from finespot.cli import terminal
+    from finespot.cli.data.convert import check_reports
     from finespot.data import dataset_splits, open_dataset, stats
+    from finespot.errors import FineSpotError
 
     tiling = options.tiling(slice_size, overlap, None)
+    if overwrite and json is None:
+        raise FineSpotError("nothing is written that could be there", where="overwrite", hint="give --json too")
+    check_reports(json, source=data, overwrite=overwrite)
     names = dataset_splits(data) if splits is None else [name.strip() for name in splits.split(",") if name.strip()]
     datasets = [open_dataset(data, name) for name in dict.fromkeys(names)]
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
     for dataset in datasets:
         for note in dataset.notes:
-            console.print(f"{dataset.split}: {note}", markup=False)
+            console.print(f"{dataset.split}: {note}")
     statistics = stats.measure(datasets, imgsz, tiling)
     advice = stats.advise(statistics)
     console.print(stats.table(statistics, advice))
@@ -44,4 +49,4 @@ def command(
     if plots is not None:
         written += stats.draw(statistics, plots)
     for path in written:
-        console.print(f"wrote {path}", markup=False)
+        console.print(f"wrote {path}")

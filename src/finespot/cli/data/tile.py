@@ -73,12 +73,12 @@ def command(
     overwrite: shared.Overwrite = False,
 ) -> None:
     """Cut pictures into tiles; pictures no larger than a tile are linked. tiles.json says where each tile lies."""
-    from rich.console import Console
-
+    from finespot.cli import terminal
     from finespot.data.tiles.write import write_tiles
 
     cutting, border = rules(size, overlap, rule, min_visible, cut)
-    console = Console(highlight=False, soft_wrap=True)
+    shared.check_reports(json, source=source, overwrite=overwrite)
+    console = terminal.console()
     conversion = write_tiles(
         source,
         target,

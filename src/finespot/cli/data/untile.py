@@ -26,16 +26,18 @@ def command(
             "--max-det", min=1, help="most detections in a picture (default: all)", rich_help_panel=options.RUN
         ),
     ] = None,
+    overwrite: options.OverwriteFiles = False,
 ) -> None:
     """Move detections from tiles to their pictures and suppress doubles once over all tiles of a picture."""
     import msgspec
-    from rich.console import Console
 
+    from finespot.cli import terminal
     from finespot.data.tiles import untile
     from finespot.writers import write_atomic
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.console()
+    options.check_outputs(out, overwrite=overwrite, inputs=[found])
     records = untile(found, data, split, iou=iou, max_det=max_det)
     write_atomic(out, msgspec.json.encode(records))
     pictures = len({record["image_id"] for record in records})
-    console.print(f"wrote {out}: {len(records)} detections in {pictures} pictures", markup=False)
+    console.print(f"wrote {out}: {len(records)} detections in {pictures} pictures")
