@@ -31,7 +31,7 @@ def digest(module: torch.nn.Module) -> str:
 
 def toy(folder: str) -> None:
     from conftest import PLAIN, Toy, ToyKeeper, ToyLoader
-    from finespot.training.devices import make_fabric
+    from finespot.training.devices import leave_group, make_fabric
     from finespot.training.log import Log
     from finespot.training.loop import Loop
     from finespot.training.recipe import Recipe
@@ -58,6 +58,7 @@ def toy(folder: str) -> None:
     loop.fit()
     values = torch.cat([p.detach().flatten() for p in task.model.parameters()]).tolist()
     say(folder, fabric.global_rank, weights=values, steps=loop.progress.steps)
+    leave_group()
 
 
 def run(folder: str, data: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,6 +25,8 @@ Note = Callable[[str], None]
 _FORMATS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 # The other processes wait while the first one validates, which may take hours on a large data set.
 _PATIENCE = timedelta(hours=24)
+# Seconds; the lock changes hands within milliseconds.
+_MOMENT = 0.2
 
 
 def make_fabric(recipe: Recipe, note: Note) -> Fabric:
@@ -55,6 +58,17 @@ def make_fabric(recipe: Recipe, note: Note) -> Fabric:
             strategy=strategy,
             precision=_FORMATS[precision],  # type: ignore[arg-type]
         )
+
+
+def leave_group() -> None:
+    """End the exchange with other processes, if there is one: left to the interpreter's end it can crash or hang.
+
+    A thread of gloo needs the interpreter lock to free the tensors of its last exchange, and the group's destructor
+    waits for that thread, at times with the lock held (torch 2.13). So the thread gets its moment first.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        time.sleep(_MOMENT)
+        torch.distributed.destroy_process_group()
 
 
 def choose_device(device: str, note: Note) -> tuple[str, list[int]]:

@@ -146,17 +146,18 @@ def _run(
 ) -> None:
     """What each process does; every one writes the result to `out`."""
     log = Log(quiet=quiet or not fabric.is_global_zero)
-    with _determinism(recipe):
-        result = _train(fabric, start or _prepare(recipe, fabric.is_global_zero, log), folder, resumed, log)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    try:
+        with _determinism(recipe):
+            result = _train(fabric, start or _prepare(recipe, fabric.is_global_zero, log), folder, resumed, log)
+    finally:
+        devices.leave_group()
     write_atomic(out, pickle.dumps(result), sync=False)
 
 
 def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log: Log) -> RunResult:
     recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
-    card = make_card(recipe, task.model.architecture, dataset, task.source, task.source_licence)
+    card = make_card(recipe, task, dataset)
     if card.data_licence != recipe.data_licence:
         log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
     validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None
