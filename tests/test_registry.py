@@ -49,3 +49,40 @@ def test_dotted_path_reaches_code_outside() -> None:
 def test_unknown_kind_is_a_mistake_in_the_code() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         registry.names("spoon")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("atss", "atss", {}),
+        ("atss(topk=9)", "atss", {"topk": 9}),
+        (" nwd( constant = 12.8 , mean=1e-3) ", "nwd", {"constant": 12.8, "mean": 1e-3}),
+        ("a(x=true, y=null, z=False, w=word, v=-2)", "a", {"x": True, "y": None, "z": False, "w": "word", "v": -2}),
+        ("inner(over=focaler(d=0.1, u=1), ratio=2)", "inner", {"over": "focaler(d=0.1, u=1)", "ratio": 2}),
+        ("my.module:Name(a=1)", "my.module:Name", {"a": 1}),
+        ("plain()", "plain", {}),
+    ],
+)
+def test_calls_are_read(text: str, name: str, options: dict[str, object]) -> None:
+    assert registry.parse_call(text) == (name, options)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a(", "a)", "a(b)", "a(=1)", "a(b=)", "a(b=1,b=2)", "a b", "a((b=1)", "1a", "a(b=1))("]
+)
+def test_calls_that_are_none(text: str) -> None:
+    with pytest.raises(FineSpotError, match="expected 'name' or"):
+        registry.parse_call(text)
+
+
+@pytest.mark.usefixtures("table")
+def test_make_offers_what_a_part_takes() -> None:
+    registry.register("toy", "pair")(lambda a, b=2: (a, b))
+    registry.register("toy", "any")(lambda **given: given)
+    assert registry.make("toy", "pair", a=1, c=5) == (1, 2)
+    assert registry.make("toy", "pair(b=7, a=3)", a=1) == (3, 7)
+    assert registry.make("toy", "any(x=1)", y=2) == {"x": 1, "y": 2}
+    with pytest.raises(FineSpotError, match=r"unknown option of the toy 'pair' 'bb'; did you mean b"):
+        registry.make("toy", "pair(bb=1)", a=1)
+    with pytest.raises(FineSpotError, match=r"the toy 'pair' wants 'a'.*pair\(a=\.\.\.\)"):
+        registry.make("toy", "pair")

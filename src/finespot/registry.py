@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 # kind -> package that registers it on import. What has no tenant yet is not listed.
 _PACKAGES = {
     "backbone": "finespot.nn.backbones",
+    "relay": "finespot.nn.relays",
     "neck": "finespot.nn.necks",
     "head": "finespot.nn.heads",
     "family": "finespot.zoo",
@@ -29,6 +31,10 @@ _PACKAGES = {
     "runtime": "finespot.runtimes",
     "task": "finespot.training.tasks",
 }
+_CALL = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?)\s*(?:\((?P<options>.*)\))?", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _builders: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in _PACKAGES}
 
 
@@ -79,6 +85,92 @@ def build(kind: str, name: str, **options: Any) -> Any:
                 hint="name a class or a function that makes the part",
             ) from error
     return builder(**options)
+
+
+def make(kind: str, text: str, **offered: Any) -> Any:
+    """Build what `text` says, `name` or `name(key=value)`, with those of `offered` that the builder takes.
+
+    Parameters
+    ----------
+    offered:
+        What the place knows (levels, widths ...): a part takes what it has a parameter for. Options in the text come
+        on top, and must be parameters.
+
+    Raises
+    ------
+    FineSpotError
+        As `lookup` and `parse_call`; or the builder lacks a parameter that is written, or wants one that is not known.
+    """
+    name, options = parse_call(text)
+    builder = lookup(kind, name)
+    known = inspect.signature(builder).parameters
+    what = kind.replace("_", " ")
+    if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()):
+        for key in options:
+            if key not in known:
+                raise unknown(f"option of the {what} '{name}'", key, known)
+        offered = {key: value for key, value in offered.items() if key in known}
+    lacking = [
+        key
+        for key, one in known.items()
+        if one.default is inspect.Parameter.empty and one.kind not in _VARIADIC and key not in {**offered, **options}
+    ]
+    if lacking:
+        raise FineSpotError(
+            f"the {what} '{name}' wants '{lacking[0]}', which nothing here gives",
+            hint=f"write it: {name}({lacking[0]}=...)" if ":" not in name else "give that parameter a default",
+        )
+    return builder(**{**offered, **options})
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """`name` or `name(key=value, key=value)`: the name and its options.
+
+    Values are numbers, true, false, null or words; a word may be a call itself, and is kept as text.
+
+    Raises
+    ------
+    FineSpotError
+        The text is something else.
+    """
+    found = _CALL.fullmatch(text.strip())
+    if not found:
+        raise _malformed(text)
+    options: dict[str, Any] = {}
+    for part in _split(found["options"], text) if found["options"] else []:
+        key, equals, value = (one.strip() for one in part.partition("="))
+        if not equals or not key.isidentifier() or not value or key in options:
+            raise _malformed(text)
+        options[key] = _value(value)
+    return found["name"], options
+
+
+def _split(text: str, whole: str) -> list[str]:
+    """The parts between commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth < 0:
+            raise _malformed(whole)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if depth:
+        raise _malformed(whole)
+    return parts
+
+
+def _value(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _NUMBER.fullmatch(text):
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    return text
+
+
+def _malformed(text: str) -> FineSpotError:
+    return FineSpotError(f"expected 'name' or 'name(key=value, ...)' but got '{text}'")
 
 
 def names(kind: str) -> list[str]:

@@ -357,13 +357,17 @@ class Features:
 class Candidates:
     """Where a dense head predicts: centers (N, 2) as (x, y) in input pixels and strides (N,).
 
-    Where the points are complete grids, level by level and row by row with centers (i + 0.5) * stride, `grids` holds
-    (stride, rows, columns) of each level; assigners then count points out instead of testing all of them.
+    Where the points are complete grids, level by level and row by row with centers (i + offset) * stride, `grids` holds
+    (stride, rows, columns) of each; assigners then count points out instead of testing all of them. Where a point has
+    an anchor box about its center, `sizes` (N, 2) holds its width and height; a level with several anchors a cell is
+    several grids, one an anchor.
     """
 
     centers: Tensor
     strides: Tensor
     grids: tuple[tuple[int, int, int], ...] = ()
+    sizes: Tensor | None = None
+    offset: float = 0.5
 
     def __len__(self) -> int:
         return int(self.strides.shape[0])
@@ -408,6 +412,14 @@ class Tiling:
             raise FineSpotError(f"expected a tile size of 32 pixels or more but got {self.size}", where="slice")
         if not 0 <= self.overlap < 1:
             raise FineSpotError(f"expected an overlap from 0 to below 1 but got {self.overlap}", where="overlap")
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What a network wants its RGB input to be: (value / 255 - mean) / std, channel by channel."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)

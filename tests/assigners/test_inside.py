@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.assigners.inside import points_inside, widened
-from finespot.nn.heads.anchor_free import make_anchors
+from finespot.nn.heads.points import make_anchors
 from finespot.structures import Candidates
 
 SIZE, STRIDES = (96, 160), (8, 16, 32)

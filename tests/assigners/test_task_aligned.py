@@ -11,7 +11,7 @@ from finespot import registry
 from finespot.assigners import DensePredictions, TaskAligned
 from finespot.assigners.task_aligned import least_side
 from finespot.boxes.overlap import iou_family
-from finespot.nn.heads.anchor_free import make_anchors
+from finespot.nn.heads.points import make_anchors
 from finespot.structures import Candidates, Targets
 
 SIZE, STRIDES, CLASSES = (64, 96), (8, 16, 32), 3

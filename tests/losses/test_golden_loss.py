@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from finespot.nn.heads.anchor_free import make_anchors
 from finespot.nn.heads.dense_loss import DenseLoss, Points
+from finespot.nn.heads.points import make_anchors
 from finespot.structures import Targets
 
 CASES = json.loads((Path(__file__).parent / "data" / "loss.json").read_text())
-BINS = torch.arange(16.0)
 
 
 def noise(count: int, k: int) -> np.ndarray:
@@ -68,7 +67,7 @@ def test_losses_and_gradients(name: str) -> None:
     raw, targets = inputs(case)
     raw["boxes"].requires_grad_()
     raw["scores"].requires_grad_()
-    found = DenseLoss()(raw, targets, BINS, case["strides"])
+    found = DenseLoss()(raw, targets, case["strides"])
     assert [found.terms[key].item() for key in ("box", "cls", "dfl")] == pytest.approx(
         case["loss_box_cls_dfl"], rel=1e-5
     )
@@ -83,10 +82,10 @@ def test_losses_and_gradients(name: str) -> None:
 def test_positives(name: str) -> None:
     case = CASES[name]
     raw, targets = inputs(case)
-    points = Points(raw, BINS, case["strides"])
+    points = Points(raw, case["strides"])
     loss = DenseLoss()
     found = loss.assigner(points, targets, points.candidates)
-    counts = loss(raw, targets, BINS, case["strides"]).counts
+    counts = loss(raw, targets, case["strides"]).counts
     assert int(counts["positives"]) == sum(case["n_foreground"])
     for image in range(case["batch"]):
         here = found.rows // case["anchors"] == image

@@ -74,7 +74,7 @@ def test_points_are_kept_by_size_and_usable_for_training_after_inference() -> No
     assert raw["anchors"] is first
     made.loss(raw, targets()).total.backward()
     for side in range(2, 40):
-        made._anchors([torch.zeros(1, 1, side, 2)] * 3, [8, 16, 32])
+        made.anchors([torch.zeros(1, 1, side, 2)] * 3)
     assert len(made._points) <= 16
 
 
@@ -181,7 +181,7 @@ def test_class_rows_name_all_parameters_of_class_height() -> None:
 def test_ignore_regions_quiet_their_negative_points(label: int) -> None:
     raw = random_raw()
     raw["scores"].requires_grad_()
-    loss = DenseLoss()(raw, targets(ignore=True, label=label), torch.arange(16.0), [8, 16, 32])
+    loss = DenseLoss()(raw, targets(ignore=True, label=label), [8, 16, 32])
     loss.total.backward()
     x, y = raw["anchors"][0, :, 0], raw["anchors"][0, :, 1]
     inside = (x > 30) & (y > 0)
@@ -197,7 +197,7 @@ def test_ignore_regions_quiet_their_negative_points(label: int) -> None:
 
 
 def test_counts_by_size() -> None:
-    counts = DenseLoss()(random_raw(), targets(ignore=True), torch.arange(16.0), [8, 16, 32]).counts
+    counts = DenseLoss()(random_raw(), targets(ignore=True), [8, 16, 32]).counts
     sizes = [int(counts[f"targets_{name}"]) for name in ("to_8px", "to_16px", "to_32px", "above_32px")]
     assert sizes == [0, 2, 1, 0]
     assert int(counts["starved"]) == sum(int(v) for k, v in counts.items() if k.startswith("starved_"))
@@ -205,13 +205,13 @@ def test_counts_by_size() -> None:
 
 def test_gains_assigner_and_box_loss_take_effect() -> None:
     def terms(**options) -> dict[str, float]:
-        found = DenseLoss(**options)(random_raw(), targets(), torch.arange(16.0), [8, 16, 32])
+        found = DenseLoss(**options)(random_raw(), targets(), [8, 16, 32])
         return {name: value.item() for name, value in found.terms.items()}
 
     plain = terms()
     assert terms(gains={"box": 15.0})["box"] == pytest.approx(2 * plain["box"])
     assert terms(box_loss="giou")["box"] != plain["box"]
-    assert terms(assigner_options={"topk": 1})["dfl"] != plain["dfl"]
+    assert terms(assigner="task_aligned(topk=1)")["dfl"] != plain["dfl"]
     seen = {}
 
     def own(pred, target, *, stride, image_size):

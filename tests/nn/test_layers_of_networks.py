@@ -16,7 +16,7 @@ from finespot.structures import Features, Level
 
 LAYERS = {
     "conv": lambda: Conv(8, 12, 3, 2),
-    "depthwise": lambda: Conv(8, 8, 3, groups=8, activation=False),
+    "depthwise": lambda: Conv(8, 8, 3, groups=8, activation=None),
     "c2f": lambda: C2f(8, 16, 2, shortcut=True),
     "c3k2": lambda: C3k2(8, 16, 2),
     "c3k2 nested": lambda: C3k2(8, 16, 1, nested=True, expansion=0.25),

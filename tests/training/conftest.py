@@ -29,6 +29,7 @@ class Toy:
         self.model: nn.Module = nn.Sequential(*layers)
         self.trainable: nn.Module = self.model
         self.epochs: list[int] = []
+        self.starts: list[tuple[int, bool]] = []
         self.edits = 0
         self.poison: int | None = None
 
@@ -41,6 +42,9 @@ class Toy:
 
     def before_step(self) -> None:
         self.edits += 1
+
+    def epoch_start(self, epoch: int, closing: bool) -> None:
+        self.starts.append((epoch, closing))
 
     def epoch_end(self, epoch: int) -> None:
         self.epochs.append(epoch)

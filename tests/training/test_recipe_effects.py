@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from finespot import inference, weights
 from finespot.data import TrainLoader
 from finespot.errors import FineSpotError
-from finespot.structures import Tiling
+from finespot.structures import Normalization, Tiling
 from finespot.training import RunResult, load_recipe, settings, train
 from finespot.training import run as running
 from finespot.training import validator as validating
@@ -82,6 +83,8 @@ ELSEWHERE = {
     "schedule.name": "test_schedule.test_cosine",
     "loss.box_loss": "test_losses_by_name",
     "loss.assigner": "test_losses_by_name",
+    "loss.obj": "test_losses_by_name",
+    "loss.l1": "test_losses_by_name",
     "channels_last": "test_loop.test_channels_last_reaches_pictures_and_weights",
     "workers": "test_other_keys",
     "cache": "test_other_keys",
@@ -221,8 +224,13 @@ def test_licence_and_own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_licences_of_all_training_data_are_joined(own: str, inherited: str, joined: str) -> None:
     dataset = running.open_dataset(DATA, "val")
-    architecture = weights.read_card("hit-uav-n").architecture
-    card = running.make_card(Recipe(data_licence=own), architecture, dataset, "x.safetensors", inherited)
+    task = SimpleNamespace(
+        model=SimpleNamespace(architecture=weights.read_card("hit-uav-n").architecture),
+        normalization=Normalization(),
+        source="x.safetensors",
+        source_licence=inherited,
+    )
+    card = running.make_card(Recipe(data_licence=own), task, dataset)
     assert card.data_licence == joined
 
 
@@ -312,6 +320,9 @@ def test_losses_by_name() -> None:
     ciou = Detect(load_recipe(), running.Classes(("a", "b")), print).model.head.criterion.box_loss
     keys = {"stride": torch.ones(1), "image_size": (16, 16)}
     assert not torch.equal(head.criterion.box_loss(a, b, **keys), ciou(a, b, **keys))
+    for word in ("obj=2", "l1=2"):
+        with pytest.raises(FineSpotError, match="unknown loss gain"):
+            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
     for word in ("box_loss=absent", "assigner=absent"):
         with pytest.raises(FineSpotError, match="absent"):
             Detect(load_recipe("default", [word]), running.Classes(("a",)), print)

@@ -14,7 +14,7 @@ from torch import nn
 from finespot import zoo
 from finespot.errors import FineSpotError
 from finespot.structures import Architecture
-from finespot.weights.foreign.yolo import _entries, from_yolo, to_yolo
+from finespot.weights.foreign.yolo import entries, from_yolo, to_yolo
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "zoo" / "data" / "golden.json").read_text())
 
@@ -55,7 +55,7 @@ def test_the_map_names_every_tensor(name: str) -> None:
     architecture = zoo.architecture(name, classes=2)
     with torch.device("meta"):
         ours = zoo.build(architecture).state_dict()
-    assert {key for entry in _entries(architecture) for key in entry.ours} == set(ours)
+    assert {key for entry in entries(architecture) for key in entry.ours} == set(ours)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -25,6 +25,9 @@ class Predictions(Protocol):
     def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Class probabilities (K,) of the given labels."""
 
+    def class_scores(self, rows: Tensor) -> Tensor:
+        """Probabilities (K, classes) of all classes."""
+
 
 @dataclass(frozen=True)
 class DensePredictions:
@@ -41,15 +44,20 @@ class DensePredictions:
         """Probabilities (K,) of the labels at the rows."""
         return self.all_scores.detach().flatten(0, 1)[rows, labels].float()
 
+    def class_scores(self, rows: Tensor) -> Tensor:
+        """Probabilities (K, classes) at the rows."""
+        return self.all_scores.detach().flatten(0, 1)[rows].float()
+
 
 @dataclass(frozen=True)
 class Assignment:
     """Which points answer for which targets.
 
-    rows (P,): positive points, each once; targets (P,): the row of `Targets` that each answers for; weights (P,): its
-    soft class target, 0 to 1. positives (T,): how many points of weight above 0 each target got (0 for ignore
-    regions). ignored_rows, ignored_labels (Q,): negative points inside ignore regions, and the class for which they
-    bear no class loss (-1: all classes).
+    rows (P,): positive points, each once (an assigner whose points may answer for several targets says so); targets
+    (P,): the row of `Targets` that each answers for; weights (P,): its soft class target, 0 to 1. positives (T,): how
+    many points of weight above 0 each target got (0 for ignore regions). ignored_rows, ignored_labels (Q,): negative
+    points inside ignore regions, or neither near nor far enough from a target, and the class for which they bear no
+    class loss (-1: all classes).
     """
 
     rows: Tensor

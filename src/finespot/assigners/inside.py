@@ -39,9 +39,9 @@ def _near(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     stride, size = grids[:, :1], grids[:, 1:].flip(1)
     counts = size.prod(1)
     start = counts.cumsum(0) - counts
-    # (T, L, 2) cell indices in x and y; center of cell i is (i + 0.5) * stride.
-    first = (boxes[:, None, :2] / stride - 0.5).floor().long().clamp(min=0)
-    last = torch.minimum((boxes[:, None, 2:] / stride - 0.5).ceil().long(), size - 1)
+    # (T, L, 2) cell indices in x and y; center of cell i is (i + offset) * stride.
+    first = (boxes[:, None, :2] / stride - candidates.offset).floor().long().clamp(min=0)
+    last = torch.minimum((boxes[:, None, 2:] / stride - candidates.offset).ceil().long(), size - 1)
     sides = (last - first + 1).clamp(min=0)
     area = sides.prod(2).flatten()
     total = int(area.sum())

@@ -42,7 +42,7 @@ def command(
     for name, card in bundled.items():
         table.row(
             name,
-            f"{card.architecture.family}{card.architecture.size}",
+            zoo.name_of(card.architecture),
             ", ".join(card.classes.names),
             "; ".join(_figures(measured) for measured in card.metrics),
             card.data_licence,

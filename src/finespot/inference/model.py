@@ -164,7 +164,7 @@ class Model:
         detector = session.detector
         architecture = card.architecture
         return {
-            "architecture": f"{architecture.family}{architecture.size}",
+            "architecture": zoo.name_of(architecture),
             "options": dict(architecture.options),
             "classes": list(card.classes.names),
             "parameters": zoo.count_parameters(detector),

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from finespot import registry, weights
+from finespot import registry, weights, zoo
 from finespot.errors import unknown
 from finespot.runtimes.memory import within_memory
 from finespot.runtimes.settings import choose_device, choose_precision, choose_threads
-from finespot.structures import Architecture, Classes
+from finespot.structures import Architecture, Classes, Normalization
 from finespot.weights import CHANNELS, Card
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def _open(
     if card is None:
         head: Any = source.head
         architecture = source.architecture or Architecture("custom", "", head.classes)
-        card = Card(architecture=architecture, classes=Classes(tuple(str(i) for i in range(head.classes))))
+        expected = zoo.normalization_of(source.architecture) if source.architecture else Normalization()
+        names = Classes(tuple(str(i) for i in range(head.classes)))
+        card = Card(architecture=architecture, classes=names, mean=expected.mean, std=expected.std)
     card.check()
     return source, card, next(source.parameters()).device
 

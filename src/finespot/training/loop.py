@@ -156,6 +156,7 @@ class Loop:
     def train_epoch(self, epoch: int) -> Figures:
         """One pass over the data."""
         set_training(self.task.trainable, self.frozen)
+        self.task.epoch_start(epoch, closing=self.closing(epoch))
         figures = Figures()
         pending = 0
         with self.log.epoch(epoch, self.recipe.epochs, len(self.loader)) as bar:
@@ -234,9 +235,11 @@ class Loop:
 
     def augment(self, epoch: int) -> Augment:
         """The augmentation of an epoch: without mixing of pictures in the last `close_mosaic` ones."""
-        if epoch >= self.recipe.epochs - self.recipe.close_mosaic:
-            return self.recipe.augment.closed()
-        return self.recipe.augment
+        return self.recipe.augment.closed() if self.closing(epoch) else self.recipe.augment
+
+    def closing(self, epoch: int) -> bool:
+        """Whether an epoch is one of the last `close_mosaic`."""
+        return epoch >= self.recipe.epochs - self.recipe.close_mosaic
 
     def settings_in_force(self) -> dict[str, Any]:
         """What the finished epoch was trained with: the last iteration's rates, augmentation, frozen parts."""

@@ -72,13 +72,21 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Loss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Gains of the loss terms; box loss and assigner by registered name or dotted path."""
+    """Gains of the loss terms; box loss and assigner by registered name or dotted path, with options in brackets.
 
-    box: NotNegative = 7.5
-    cls: NotNegative = 0.5
-    dfl: NotNegative = 1.5
-    box_loss: str = "ciou"
-    assigner: str = "task_aligned"
+    What is null is the model's own; a gain of a term that the model does not have is refused.
+    """
+
+    box: NotNegative | None = None
+    cls: NotNegative | None = None
+    dfl: NotNegative | None = None
+    obj: NotNegative | None = None
+    l1: NotNegative | None = None
+    box_loss: str | None = None
+    assigner: str | None = None
+
+
+LOSS_GAINS = ("box", "cls", "dfl", "obj", "l1")
 
 
 class Ema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

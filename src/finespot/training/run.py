@@ -30,7 +30,7 @@ from finespot.inference import draw_predictions, draw_report
 from finespot.metrics import Report
 from finespot.registry import build
 from finespot.runtimes import Session
-from finespot.structures import Architecture, Classes
+from finespot.structures import Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
 from finespot.training.choice import choose_recipe, refuse_changes, stored_recipe
@@ -198,11 +198,9 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     return RunResult(folder, files.best, fabric.broadcast(report))
 
 
-def make_card(
-    recipe: Recipe, architecture: Architecture, dataset: Dataset, source: str | None, source_licence: str = ""
-) -> Card:
+def make_card(recipe: Recipe, task: Any, dataset: Dataset) -> Card:
     """The card of the weights that a run makes; they come from the data of the weights they start from too."""
-    licences = [part for text in (recipe.data_licence, source_licence) for part in text.split("; ") if part]
+    licences = [part for text in (recipe.data_licence, task.source_licence) for part in text.split("; ") if part]
     provenance: dict[str, Any] = {
         "made_by": f"finespot {finespot.__version__} train",
         "data": dataset.name,
@@ -210,12 +208,14 @@ def make_card(
         "epochs": recipe.epochs,
         "seed": recipe.seed,
     }
-    if source:
-        provenance["started_from"] = source
+    if task.source:
+        provenance["started_from"] = task.source
     return Card(
-        architecture=architecture,
+        architecture=task.model.architecture,
         classes=dataset.classes,
         imgsz=recipe.imgsz,
+        mean=task.normalization.mean,
+        std=task.normalization.std,
         tiling=recipe.tile.tiling,
         data_licence="; ".join(dict.fromkeys(licences)),
         provenance=provenance,

@@ -33,6 +33,10 @@ class Task(Protocol):
         """Called when the gradients of an optimizer step are complete and clipped; may edit them."""
         ...
 
+    def epoch_start(self, epoch: int, closing: bool) -> None:
+        """Called before the first step of an epoch (counted from 0); `closing` where pictures are no longer joined."""
+        ...
+
     def epoch_end(self, epoch: int) -> None:
         """Called after the last step of an epoch (counted from 0), before its validation."""
         ...

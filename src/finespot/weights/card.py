@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from finespot.errors import FineSpotError
-from finespot.structures import Architecture, Classes, Tiling
+from finespot.structures import Architecture, Classes, Normalization, Tiling
 
 FORMAT_VERSION = 1
 CHANNELS = 3
@@ -76,6 +76,11 @@ class Card(msgspec.Struct, kw_only=True):
             )
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and std as one."""
+        return Normalization(self.mean, self.std)
 
     def own_parts(self) -> list[str]:
         """The dotted paths (`my_parts:Neck`) that the architecture names: code outside FineSpot."""

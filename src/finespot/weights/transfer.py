@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from finespot import zoo
 from finespot.errors import FineSpotError, some
 from finespot.structures import Classes
 from finespot.weights.catalog import resolve
@@ -112,7 +113,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
         raise FineSpotError(
             f"nothing in it fits this network ({len(tensors)} tensors against {len(state)}, 0 % of the parameters)",
             where=path,
-            hint=f"it holds a {card.architecture.family}{card.architecture.size}: take weights of a related network",
+            hint=f"it holds a {zoo.name_of(card.architecture)}: take weights of a related network",
         )
     known = {classes[label] for label, _ in pairs}
     copied = by_class & set(matched)

@@ -6,7 +6,7 @@
 from finespot.zoo.cost import count_gflops, count_parameters
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale
-from finespot.zoo.names import architecture, build, families, name_of, names
+from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
 
@@ -23,4 +23,5 @@ __all__ = [
     "families",
     "name_of",
     "names",
+    "normalization_of",
 ]

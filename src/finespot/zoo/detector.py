@@ -44,7 +44,7 @@ class Detector(nn.Module):
         _check_fit([(name, part) for name, part in parts if part is not None])
         self.backbone, self.relay, self.neck, self.head = backbone, relay, neck, head
         self.architecture = architecture
-        self.stride = max(level.stride for level in _levels("backbone", backbone, "levels"))
+        self.stride = max(level.stride for level in levels_of("backbone", backbone, "levels"))
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
         height, width = images.shape[-2:]
@@ -78,7 +78,7 @@ class Detector(nn.Module):
 
 def _check_fit(parts: Sequence[tuple[str, nn.Module]]) -> None:
     for (before, giver), (after, taker) in pairwise(parts):
-        given, taken = _levels(before, giver, "levels"), _levels(after, taker, "inputs")
+        given, taken = levels_of(before, giver, "levels"), levels_of(after, taker, "inputs")
         if given != taken:
             raise FineSpotError(
                 f"the {after} expects {_words(taken)} but the {before} gives {_words(given)}",
@@ -87,7 +87,8 @@ def _check_fit(parts: Sequence[tuple[str, nn.Module]]) -> None:
             )
 
 
-def _levels(name: str, part: nn.Module, attribute: str) -> tuple[Level, ...]:
+def levels_of(name: str, part: nn.Module, attribute: str = "levels") -> tuple[Level, ...]:
+    """The levels that a part gives, or takes (`attribute` "inputs"); an error that names it where it says none."""
     levels = getattr(part, attribute, None)
     if not isinstance(levels, tuple) or not all(isinstance(level, Level) for level in levels):
         raise FineSpotError(

@@ -8,12 +8,12 @@ import torch
 
 from finespot import registry
 from finespot.errors import FineSpotError, unknown
-from finespot.structures import Architecture
+from finespot.structures import Architecture, Normalization
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family
 
 
-def families() -> list[Family]:
+def families() -> list[Family[Any]]:
     """All registered families that have a table of sizes."""
     found = (registry.lookup("family", name) for name in registry.names("family"))
     return [one for one in found if isinstance(one, Family)]
@@ -37,7 +37,7 @@ def architecture(name: str, classes: int = 80, **options: Any) -> Architecture:
     for family in families():
         for suffix, variant in family.variants.items():
             for size in family.sizes:
-                if name == f"{family.name}{size}{suffix}":
+                if name == family.name_of(size, suffix):
                     return Architecture(family.name, size, classes, {**variant, **options})
     raise unknown("model", name, names())
 
@@ -45,14 +45,21 @@ def architecture(name: str, classes: int = 80, **options: Any) -> Architecture:
 def name_of(architecture: Architecture) -> str:
     """The name of an architecture; options that no variant has are put in brackets behind it."""
     family = registry.lookup("family", architecture.family)
+    if not isinstance(family, Family):
+        return f"{architecture.family}{architecture.size}"
     options = dict(architecture.options)
-    variants = family.variants if isinstance(family, Family) else {"": {}}
-    for suffix, wanted in sorted(variants.items(), key=lambda item: -len(item[1])):
+    for suffix, wanted in sorted(family.variants.items(), key=lambda item: -len(item[1])):
         if all(options.get(key) == value for key, value in wanted.items()):
             rest = {key: value for key, value in options.items() if key not in wanted}
             more = f" ({', '.join(f'{key}={value}' for key, value in sorted(rest.items()))})" if rest else ""
-            return f"{architecture.family}{architecture.size}{suffix}{more}"
-    return f"{architecture.family}{architecture.size}"
+            return f"{family.name_of(architecture.size, suffix)}{more}"
+    return family.name_of(architecture.size)
+
+
+def normalization_of(architecture: Architecture) -> Normalization:
+    """What a network of this architecture expects of its input before it has weights of its own."""
+    family = registry.lookup("family", architecture.family)
+    return family.normalization if isinstance(family, Family) else Normalization()
 
 
 def build(architecture: Architecture) -> Detector:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from finespot import registry
 from finespot.nn.backbones import CSPBackbone
 from finespot.nn.layers import C2PSA, SPPF, C3k2, Conv, named
+from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale
+from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
 
 SIZES = {
     "n": Scale(depth=0.50, width=0.25, max_channels=1024),
@@ -34,28 +34,30 @@ NESTED_EVERYWHERE = ("m", "l", "x")
 
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
-    """YOLO11 of a size; options: p2, neck (registered name), head (registered name)."""
-    options = architecture.options
-    p2 = bool(options.get("p2", False))
+    """YOLO11 of a size; option: p2."""
+    p2 = bool(architecture.options.get("p2", False))
     nested = architecture.size in NESTED_EVERYWHERE
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
     n = scale.repeats(2)
-    backbone = CSPBackbone(
-        stem=Conv(3, c1, 3, 2),
-        stages=(
-            named(down=Conv(c1, c2, 3, 2), block=C3k2(c2, c3, n, nested, expansion=0.25)),
-            named(down=Conv(c3, c3, 3, 2), block=C3k2(c3, c4, n, nested, expansion=0.25)),
-            named(down=Conv(c4, c4, 3, 2), block=C3k2(c4, c4, n, nested=True)),
-            named(
-                down=Conv(c4, c5, 3, 2),
-                block=C3k2(c5, c5, n, nested=True),
-                pool=SPPF(c5, c5),
-                attention=C2PSA(c5, n),
+    strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
+
+    def own_backbone() -> nn.Module:
+        return CSPBackbone(
+            stem=Conv(3, c1, 3, 2),
+            stages=(
+                named(down=Conv(c1, c2, 3, 2), block=C3k2(c2, c3, n, nested, expansion=0.25)),
+                named(down=Conv(c3, c3, 3, 2), block=C3k2(c3, c4, n, nested, expansion=0.25)),
+                named(down=Conv(c4, c4, 3, 2), block=C3k2(c4, c4, n, nested=True)),
+                named(
+                    down=Conv(c4, c5, 3, 2),
+                    block=C3k2(c5, c5, n, nested=True),
+                    pool=SPPF(c5, c5),
+                    attention=C2PSA(c5, n),
+                ),
             ),
-        ),
-        widths=(c3, c4, c4, c5),
-        strides=(4, 8, 16, 32) if p2 else (8, 16, 32),
-    )
+            widths=(c3, c4, c4, c5),
+            strides=strides,
+        )
 
     def block(c_in: int, c_out: int) -> nn.Module:
         return C3k2(c_in, c_out, n, nested)
@@ -64,24 +66,11 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
         return C3k2(c_in, c_out, n, nested=True)
 
     widths = (c2, c3, c4, c5) if p2 else (c3, c4, c5)
-    neck = registry.build(
-        "neck",
-        options.get("neck", "pafpn"),
-        inputs=backbone.levels,
-        widths=widths,
-        block=block,
-        last_block=last_block,
-    )
-    head = registry.build(
-        "head",
-        options.get("head", "anchor_free"),
-        levels=neck.levels,
-        classes=architecture.classes,
-        depthwise=True,
-    )
-    return Detector(backbone, None, neck, head, architecture)
+    backbone = backbone_of(architecture, own_backbone, strides)
+    relay = relay_of(architecture, backbone)
+    neck = neck_of(architecture, "pafpn", relay or backbone, widths=widths, block=block, last_block=last_block)
+    head = head_of(architecture, "anchor_free", neck, depthwise=True)
+    return Detector(backbone, relay, neck, head, architecture)
 
 
-YOLO11 = registry.register("family", "yolo11")(
-    Family("yolo11", SIZES, build, {"": {}, "-p2": {"p2": True}}, options=("p2", "neck", "head"))
-)
+YOLO11 = register("family", "yolo11")(Family("yolo11", SIZES, build, {"": {}, "-p2": {"p2": True}}, options=("p2",)))

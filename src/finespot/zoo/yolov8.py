@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from finespot import registry
 from finespot.nn.backbones import CSPBackbone
 from finespot.nn.layers import SPPF, C2f, Conv, named
+from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale
+from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
 
 SIZES = {
     "n": Scale(depth=0.33, width=0.25, max_channels=1024),
@@ -32,38 +32,34 @@ SIZES = {
 
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
-    """YOLOv8 of a size; options: p2, neck (registered name), head (registered name)."""
-    options = architecture.options
-    p2 = bool(options.get("p2", False))
+    """YOLOv8 of a size; option: p2."""
+    p2 = bool(architecture.options.get("p2", False))
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
     few, many = scale.repeats(3), scale.repeats(6)
-    backbone = CSPBackbone(
-        stem=Conv(3, c1, 3, 2),
-        stages=(
-            named(down=Conv(c1, c2, 3, 2), block=C2f(c2, c2, few, shortcut=True)),
-            named(down=Conv(c2, c3, 3, 2), block=C2f(c3, c3, many, shortcut=True)),
-            named(down=Conv(c3, c4, 3, 2), block=C2f(c4, c4, many, shortcut=True)),
-            named(down=Conv(c4, c5, 3, 2), block=C2f(c5, c5, few, shortcut=True), pool=SPPF(c5, c5)),
-        ),
-        widths=(c2, c3, c4, c5),
-        strides=(4, 8, 16, 32) if p2 else (8, 16, 32),
-    )
+    strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
+
+    def own_backbone() -> nn.Module:
+        return CSPBackbone(
+            stem=Conv(3, c1, 3, 2),
+            stages=(
+                named(down=Conv(c1, c2, 3, 2), block=C2f(c2, c2, few, shortcut=True)),
+                named(down=Conv(c2, c3, 3, 2), block=C2f(c3, c3, many, shortcut=True)),
+                named(down=Conv(c3, c4, 3, 2), block=C2f(c4, c4, many, shortcut=True)),
+                named(down=Conv(c4, c5, 3, 2), block=C2f(c5, c5, few, shortcut=True), pool=SPPF(c5, c5)),
+            ),
+            widths=(c2, c3, c4, c5),
+            strides=strides,
+        )
 
     def block(c_in: int, c_out: int) -> nn.Module:
         return C2f(c_in, c_out, few, shortcut=False)
 
     widths = (c2, c3, c4, c5) if p2 else (c3, c4, c5)
-    neck = registry.build("neck", options.get("neck", "pafpn"), inputs=backbone.levels, widths=widths, block=block)
-    head = registry.build(
-        "head",
-        options.get("head", "anchor_free"),
-        levels=neck.levels,
-        classes=architecture.classes,
-        depthwise=False,
-    )
-    return Detector(backbone, None, neck, head, architecture)
+    backbone = backbone_of(architecture, own_backbone, strides)
+    relay = relay_of(architecture, backbone)
+    neck = neck_of(architecture, "pafpn", relay or backbone, widths=widths, block=block)
+    head = head_of(architecture, "anchor_free", neck, depthwise=False)
+    return Detector(backbone, relay, neck, head, architecture)
 
 
-YOLOV8 = registry.register("family", "yolov8")(
-    Family("yolov8", SIZES, build, {"": {}, "-p2": {"p2": True}}, options=("p2", "neck", "head"))
-)
+YOLOV8 = register("family", "yolov8")(Family("yolov8", SIZES, build, {"": {}, "-p2": {"p2": True}}, options=("p2",)))

@@ -1,13 +1,15 @@
 """Building blocks, one idea a file."""
 
 from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
-from finespot.nn.layers.conv import Conv, Fork, Pointwise, named
+from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Pointwise, named
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.sppf import SPPF
 
 __all__ = [
     "C2PSA",
     "SPPF",
+    "TORCH_NORM",
+    "YOLO_NORM",
     "Attention",
     "Bottleneck",
     "C2f",
@@ -15,6 +17,7 @@ __all__ = [
     "C3k2",
     "Conv",
     "Fork",
+    "Norm",
     "PSABlock",
     "Pointwise",
     "named",

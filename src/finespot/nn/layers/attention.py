@@ -25,9 +25,9 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = max(channels // HEAD_WIDTH, 1)
         key = channels // self.heads // 2 * self.heads
-        self.entry = Fork(channels, (key, key, channels), activation=False)
-        self.project = Conv(channels, channels, activation=False)
-        self.position = Conv(channels, channels, 3, groups=channels, activation=False)
+        self.entry = Fork(channels, (key, key, channels), activation=None)
+        self.project = Conv(channels, channels, activation=None)
+        self.position = Conv(channels, channels, 3, groups=channels, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.entry(x)
@@ -48,7 +48,7 @@ class PSABlock(nn.Module):
         super().__init__()
         self.attention = Attention(channels)
         self.expand = Conv(channels, 2 * channels)
-        self.contract = Conv(2 * channels, channels, activation=False)
+        self.contract = Conv(2 * channels, channels, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(x)

@@ -1,22 +1,31 @@
 """Convolution with batch norm and activation, and several of them that read one map.
 
 The pair "convolution without bias, batch norm (eps 1e-3, momentum 0.03), SiLU" is the unit that the YOLO families
-since v5 are made of. Where their blocks cut the output of one 1x1 convolution in two (C2f, C3k2, C2PSA, attention),
-ours use separate convolutions, a `Fork`, so that a pruner sees one tensor per consumer; the parameter count is the
-same, since batch norm works on single channels. `fuse` folds batch norm in and joins a fork into one convolution.
+since v5 are made of; others take torch's own norm constants, or ReLU. Where their blocks cut the output of one 1x1
+convolution in two (C2f, C3k2, C2PSA, attention), ours use separate convolutions, a `Fork`, so that a pruner sees one
+tensor per consumer; the parameter count is the same, since batch norm works on single channels. `fuse` folds batch norm
+in and joins a fork into one convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BN_EPS = 1e-3
-BN_MOMENTUM = 0.03
+
+class Norm(NamedTuple):
+    """Constants of a batch norm."""
+
+    eps: float
+    momentum: float
+
+
+YOLO_NORM = Norm(eps=1e-3, momentum=0.03)
+TORCH_NORM = Norm(eps=1e-5, momentum=0.1)
 
 
 class Pointwise(nn.Conv2d):
@@ -41,20 +50,37 @@ class Swish(nn.SiLU):
         return F.silu(input, inplace=not input.requires_grad)
 
 
-class Conv(nn.Module):
-    """Convolution (no bias, padding kernel // 2), batch norm, SiLU (or nothing where `activation` is False).
+ACTIVATIONS: dict[str | None, Callable[[], nn.Module]] = {
+    "silu": Swish,
+    "relu": lambda: nn.ReLU(inplace=True),
+    None: nn.Identity,
+}
 
-    Maps (B, c_in, H, W) to (B, c_out, ceil(H / stride), ceil(W / stride)).
+
+class Conv(nn.Module):
+    """Convolution (no bias), batch norm, activation ("silu", "relu" or None for nothing).
+
+    Maps (B, c_in, H, W) to (B, c_out, ceil(H / stride), ceil(W / stride)) with the `padding` of odd kernels, which is
+    kernel // 2 where it is not given.
     """
 
     def __init__(
-        self, c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: str | None = "silu",
+        norm: Norm = YOLO_NORM,
+        padding: int | None = None,
     ) -> None:
         super().__init__()
         kind = Pointwise if kernel == 1 else nn.Conv2d
-        self.conv = kind(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=BN_EPS, momentum=BN_MOMENTUM)
-        self.act: nn.Module = Swish() if activation else nn.Identity()
+        around = kernel // 2 if padding is None else padding
+        self.conv = kind(c_in, c_out, kernel, stride, around, groups=groups, bias=False)
+        self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=norm.eps, momentum=norm.momentum)
+        self.act: nn.Module = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.act(self.bn(self.conv(x))))
@@ -77,9 +103,16 @@ class Conv(nn.Module):
 class Fork(nn.Module):
     """Convolutions of one kind that read the same map: (B, c_in, H, W) to one map per entry of `widths`."""
 
-    def __init__(self, c_in: int, widths: Sequence[int], kernel: int = 1, activation: bool = True) -> None:
+    def __init__(
+        self,
+        c_in: int,
+        widths: Sequence[int],
+        kernel: int = 1,
+        activation: str | None = "silu",
+        norm: Norm = YOLO_NORM,
+    ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([Conv(c_in, width, kernel, activation=activation) for width in widths])
+        self.branches = nn.ModuleList([Conv(c_in, width, kernel, activation=activation, norm=norm) for width in widths])
         self.joined: Conv | None = None
         self.widths = list(widths)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +10,9 @@ from torch import Tensor, nn
 
 from finespot import weights, zoo
 from finespot.errors import FineSpotError
-from finespot.nn.heads.dense_loss import DenseLoss
-from finespot.registry import lookup, register
-from finespot.structures import Architecture, Batch, Classes, LossTerms, Targets
-from finespot.training.recipe import Recipe
+from finespot.registry import register
+from finespot.structures import Architecture, Batch, Classes, LossTerms, Normalization, Targets
+from finespot.training.recipe import LOSS_GAINS, Recipe
 
 
 class _Truth:
@@ -36,10 +34,13 @@ class _Forward(nn.Module):
 
 
 class Start(NamedTuple):
-    """What a run starts from: the network, freshly built, and the weights to take over, if any."""
+    """What a run starts from: the network, freshly built, the weights to take over, if any, and what these (or the
+    network) expect of their input.
+    """
 
     model: zoo.Detector
     weights: Path | None
+    normalization: Normalization
 
 
 @register("task", "detect")
@@ -52,7 +53,7 @@ class Detect:
 
     def __init__(self, recipe: Recipe, classes: Classes, note: Callable[[str], None]) -> None:
         start = find_start(recipe, len(classes))
-        self.model = start.model
+        self.model, self.normalization = start.model, start.normalization
         set_loss(self.model, recipe)
         self.source: str | None = None
         self.source_licence = ""
@@ -63,10 +64,14 @@ class Detect:
         self.trainable: nn.Module = _Forward(self.model)
 
     def step(self, batch: Batch) -> LossTerms:
-        """The head's losses for pictures scaled to 0..1."""
+        """The head's losses for pictures as the network expects them."""
         assert batch.targets is not None
-        raw = self.trainable(batch.images.float().div_(255), _Truth(batch.targets))
+        raw = self.trainable(normalized(batch.images, self.normalization), _Truth(batch.targets))
         return self.model.loss(raw, batch.targets)
+
+    def epoch_start(self, epoch: int, closing: bool) -> None:
+        """The head's loss may change when pictures are joined no longer (YOLOX adds a term)."""
+        self.model.head.criterion.closing = closing
 
     def before_step(self) -> None:
         """Nothing to edit."""
@@ -75,23 +80,21 @@ class Detect:
         """Nothing to do."""
 
 
+def normalized(images: Tensor, rule: Normalization) -> Tensor:
+    """uint8 pictures (B, 3, H, W) as float: (value / 255 - mean) / std."""
+    inputs = images.float().div_(255)
+    if any(rule.mean):
+        inputs.sub_(inputs.new_tensor(rule.mean).view(1, -1, 1, 1))
+    if any(value != 1 for value in rule.std):
+        inputs.div_(inputs.new_tensor(rule.std).view(1, -1, 1, 1))
+    return inputs
+
+
 def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
-    """Give the head the recipe's gains, box loss and assigner."""
+    """Give the head the recipe's gains, box loss and assigner; what the recipe leaves open stays the head's own."""
     loss = recipe.loss
-    gains = {"box": loss.box, "cls": loss.cls, "dfl": loss.dfl}
-    model.head.criterion = DenseLoss(assigner=loss.assigner, box_loss=_box_loss(loss.box_loss), gains=gains)
-
-
-def _box_loss(name: str) -> Any:
-    """The name, or, where a dotted path names a function of boxes, that: it is the loss, and does not make one."""
-    found = lookup("box_loss", name)
-    if ":" not in name or inspect.isclass(found):
-        return name
-    try:
-        inspect.signature(found).bind(None, None, stride=None, image_size=None)
-    except TypeError:
-        return name
-    return found
+    gains = {name: gain for name in LOSS_GAINS if (gain := getattr(loss, name)) is not None}
+    model.head.set_loss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains)
 
 
 def find_start(recipe: Recipe, classes: int) -> Start:
@@ -104,7 +107,9 @@ def find_start(recipe: Recipe, classes: int) -> Start:
     """
     source = weights.resolve(recipe.weights) if recipe.weights else None
     if not _means_file(recipe.model):
-        return Start(zoo.build(zoo.architecture(recipe.model, classes=classes, **recipe.options)), source)
+        architecture = zoo.architecture(recipe.model, classes=classes, **recipe.options)
+        expected = zoo.normalization_of(architecture) if source is None else weights.read_card(source).normalization
+        return Start(zoo.build(architecture), source, expected)
     path = weights.resolve(recipe.model)
     card = weights.read_card(path)
     known = card.architecture
@@ -117,7 +122,8 @@ def find_start(recipe: Recipe, classes: int) -> Start:
         )
     options = {**known.options, **recipe.options}
     architecture = Architecture(known.family, known.size, classes, options, known.channels)
-    return Start(weights.build(path, architecture), source or path)
+    expected = card.normalization if source is None else weights.read_card(source).normalization
+    return Start(weights.build(path, architecture), source or path, expected)
 
 
 def _means_file(model: str) -> bool:

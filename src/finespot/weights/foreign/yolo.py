@@ -9,7 +9,6 @@ values together, so rows are picked. Every value is carried over bit by bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -22,8 +21,8 @@ from finespot.nn.heads import AnchorFreeHead
 from finespot.nn.layers import C2PSA, SPPF, Attention, Bottleneck, C2f, C3k, C3k2, Conv, Fork, PSABlock
 from finespot.nn.necks import PAFPN
 from finespot.structures import Architecture
+from finespot.weights.foreign.layout import Entry, conv_entries, from_file, skeleton, to_file
 
-_BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 # Blocks whose parts only have other names.
 _RENAMED: dict[type[nn.Module], dict[str, str]] = {
     SPPF: {"cv1": "entry", "cv2": "exit"},
@@ -32,88 +31,19 @@ _RENAMED: dict[type[nn.Module], dict[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One tensor of the file: its key, our keys, the rows of it that each of ours holds (None: all)."""
-
-    key: str
-    ours: tuple[str, ...]
-    rows: tuple[Tensor | None, ...] = (None,)
-
-
 def from_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """A file's state dict under our names, for `Detector.load_state_dict`.
-
-    Raises
-    ------
-    FineSpotError
-        A key is missing or unknown, or a shape is not that of the architecture.
-    """
-    own = _skeleton(architecture).state_dict()
-    found: dict[str, Tensor] = {}
-    entries = list(_entries(architecture))
-    surplus = sorted(set(state) - {entry.key for entry in entries})
-    if surplus:
-        raise FineSpotError(f"{len(surplus)} keys do not belong to {zoo.name_of(architecture)}, first '{surplus[0]}'")
-    for entry in entries:
-        if entry.key not in state:
-            raise FineSpotError(f"expected the key '{entry.key}' of {zoo.name_of(architecture)} but it is missing")
-        value = state[entry.key]
-        for name, rows in zip(entry.ours, entry.rows):
-            part = value if rows is None or value.ndim == 0 else _picked(value, rows, entry.key)
-            if name.endswith("bins"):
-                part = part.reshape(-1)
-            if part.shape != own[name].shape:
-                raise FineSpotError(
-                    f"expected shape {tuple(own[name].shape)} for '{name}' but got {tuple(part.shape)}",
-                    where=entry.key,
-                    hint="check size and class count",
-                )
-            found[name] = part.clone()
-    return found
+    """A file's state dict under our names, for `Detector.load_state_dict`; see `layout.from_file`."""
+    return from_file(state, entries(architecture), architecture)
 
 
 def to_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
-    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`.
-
-    Raises
-    ------
-    FineSpotError
-        A tensor is missing, or the architecture has parts that such files do not know.
-    """
-    found: dict[str, Tensor] = {}
-    for entry in _entries(architecture):
-        absent = [name for name in entry.ours if name not in state]
-        if absent:
-            raise FineSpotError(f"expected the unfused tensor '{absent[0]}' but it is missing")
-        parts = [state[name] for name in entry.ours]
-        if entry.key.endswith("dfl.conv.weight"):
-            parts = [parts[0].reshape(1, -1, 1, 1)]
-        if entry.rows[0] is None or parts[0].ndim == 0:
-            found[entry.key] = parts[0].clone()
-            continue
-        rows = torch.cat([cast(Tensor, one) for one in entry.rows])
-        joined = torch.cat(parts)
-        value = torch.empty_like(joined)
-        value[rows.to(value.device)] = joined
-        found[entry.key] = value
-    return found
+    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`."""
+    return to_file(state, entries(architecture))
 
 
-def _picked(value: Tensor, rows: Tensor, key: str) -> Tensor:
-    if int(rows.max()) >= len(value):
-        raise FineSpotError(f"expected more than {int(rows.max())} rows but got {len(value)}", where=key)
-    return value[rows.to(value.device)]
-
-
-def _skeleton(architecture: Architecture) -> zoo.Detector:
-    with torch.device("meta"):
-        return zoo.build(architecture)
-
-
-def _entries(architecture: Architecture) -> Iterator[_Entry]:
+def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file, in its order."""
-    detector = _skeleton(architecture)
+    detector = skeleton(architecture)
     for number, (name, module) in _layers(detector, zoo.name_of(architecture)).items():
         yield from _walk(module, f"model.{number}", name)
 
@@ -140,12 +70,12 @@ def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module
     return layers
 
 
-def _walk(module: nn.Module, key: str, name: str) -> Iterator[_Entry]:
+def _walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
     """Tensors of one of our modules (at `name`), under the file's `key`, in the file's order."""
     if isinstance(module, Conv):
-        yield from _conv(key, (name,))
+        yield from conv_entries(key, (name,))
     elif isinstance(module, nn.Conv2d):
-        yield from (_Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
+        yield from (Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
     elif type(module) in _RENAMED:
         yield from _parts(module, key, name, _RENAMED[type(module)])
     elif isinstance(module, Attention):
@@ -157,7 +87,7 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[_Entry]:
         yield from _parts(module, key, name, {"cv2": "exit", "m": "units"})
     elif isinstance(module, C3k):
         for i in range(2):
-            yield from _conv(f"{key}.cv{i + 1}", (f"{name}.entry.branches.{i}",))
+            yield from conv_entries(f"{key}.cv{i + 1}", (f"{name}.entry.branches.{i}",))
         yield from _parts(module, key, name, {"cv3": "exit", "m": "chain"})
     elif isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         for i, (part, child) in enumerate(module.named_children()):
@@ -166,31 +96,25 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[_Entry]:
         raise FineSpotError(f"{name} is a {type(module).__name__}, which files of this kind do not hold")
 
 
-def _parts(module: nn.Module, key: str, name: str, names: Mapping[str, str]) -> Iterator[_Entry]:
+def _parts(module: nn.Module, key: str, name: str, names: Mapping[str, str]) -> Iterator[Entry]:
     for theirs, ours in names.items():
         yield from _walk(getattr(module, ours), f"{key}.{theirs}", f"{name}.{ours}")
 
 
-def _conv(key: str, names: tuple[str, ...], rows: tuple[Tensor | None, ...] = (None,)) -> Iterator[_Entry]:
-    """A convolution with batch norm, or several of ours that the file holds as one."""
-    for part in ("conv.weight", *(f"bn.{one}" for one in _BN)):
-        yield _Entry(f"{key}.{part}", tuple(f"{name}.{part}" for name in names), rows)
-
-
-def _fork(fork: Fork, key: str, name: str) -> Iterator[_Entry]:
+def _fork(fork: Fork, key: str, name: str) -> Iterator[Entry]:
     rows = tuple(torch.arange(sum(fork.widths), device="cpu").split(fork.widths))
-    yield from _conv(key, tuple(f"{name}.entry.branches.{i}" for i in range(len(rows))), rows)
+    yield from conv_entries(key, tuple(f"{name}.entry.branches.{i}" for i in range(len(rows))), rows)
 
 
-def _attention(module: Attention, key: str, name: str) -> Iterator[_Entry]:
+def _attention(module: Attention, key: str, name: str) -> Iterator[Entry]:
     """The file's rows run head by head: the head's query, key, value."""
     per_head = [width // module.heads for width in module.entry.widths]
     table = torch.arange(sum(module.entry.widths), device="cpu").reshape(module.heads, -1)
     rows = tuple(part.reshape(-1) for part in table.split(per_head, dim=1))
-    yield from _conv(f"{key}.qkv", tuple(f"{name}.entry.branches.{i}" for i in range(3)), rows)
+    yield from conv_entries(f"{key}.qkv", tuple(f"{name}.entry.branches.{i}" for i in range(3)), rows)
     yield from _parts(module, key, name, {"proj": "project", "pe": "position"})
 
 
-def _head(head: AnchorFreeHead, key: str, name: str) -> Iterator[_Entry]:
+def _head(head: AnchorFreeHead, key: str, name: str) -> Iterator[Entry]:
     yield from _parts(head, key, name, {"cv2": "box_branches", "cv3": "class_branches"})
-    yield _Entry(f"{key}.dfl.conv.weight", (f"{name}.bins",))
+    yield Entry(f"{key}.dfl.conv.weight", (f"{name}.bins",), shape=(1, -1, 1, 1))

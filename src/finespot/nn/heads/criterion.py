@@ -1,0 +1,100 @@
+"""What the losses of all heads share: the chosen assigner and box loss, gains by name, figures for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from finespot.assigners import Assigner, Assignment
+from finespot.errors import FineSpotError, unknown
+from finespot.losses import BoxLoss, box_loss
+from finespot.registry import make
+from finespot.structures import Targets
+
+# Sides (square root of the area, input pixels) that part the size bins of the counts.
+SIZE_EDGES = (8.0, 16.0, 32.0)
+SIZE_NAMES = ("to_8px", "to_16px", "to_32px", "above_32px")
+
+
+class Criterion(nn.Module):
+    """The loss of a head. A family's own fills in the three constants; None means there is no such choice.
+
+    Parameters
+    ----------
+    assigner, box_loss:
+        Text for `registry.make`, such as `atss(topk=9)`, or ready objects; None takes the family's. A box loss that is
+        a module has its buffers saved with the head.
+    gains:
+        Factors of the terms; those not named keep the family's.
+
+    Attributes
+    ----------
+    closing:
+        Set by training in the last epochs, those without joined pictures (mosaic, mixup).
+
+    Raises
+    ------
+    FineSpotError
+        A gain, assigner or box loss is unknown, or the family has no such choice.
+    """
+
+    GAINS: ClassVar[Mapping[str, float]] = {}
+    ASSIGNER: ClassVar[str | None] = None
+    BOX_LOSS: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        assigner: str | Assigner | None = None,
+        box_loss: str | BoxLoss | None = None,
+        gains: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        for name in gains or {}:
+            if name not in self.GAINS:
+                raise unknown("loss gain", name, self.GAINS)
+        self.gains = {**self.GAINS, **(gains or {})}
+        self.closing = False
+        self.assigner = self._assigner(assigner)
+        self.box_loss = self._box_loss(box_loss)
+
+    def _assigner(self, chosen: str | Assigner | None) -> Assigner | None:
+        if chosen is not None and self.ASSIGNER is None:
+            raise FineSpotError("this head has an assignment of its own that cannot be exchanged", where="assigner")
+        named = self.ASSIGNER if chosen is None else chosen
+        made: Assigner | None = make("assigner", named) if isinstance(named, str) else named
+        return made
+
+    def _box_loss(self, chosen: str | BoxLoss | None) -> BoxLoss | None:
+        named = self.BOX_LOSS if chosen is None else chosen
+        return box_loss(named) if isinstance(named, str) else named
+
+
+def ignored_entries(shape: torch.Size, assignment: Assignment) -> Tensor | None:
+    """Mask (R, classes) of entries that bear no class loss, or None where there are none."""
+    rows, labels = assignment.ignored_rows, assignment.ignored_labels
+    if len(rows) == 0:
+        return None
+    mask = torch.zeros(shape, dtype=torch.bool, device=rows.device)
+    mask[rows[labels < 0]] = True
+    mask[rows[labels >= 0], labels[labels >= 0]] = True
+    return mask
+
+
+def counts(targets: Targets, positives: Tensor) -> dict[str, Tensor]:
+    """Figures for the log: targets, positives, starved (targets without a positive), these by size.
+
+    `positives` (T,) is how many points of weight above 0 each target got.
+    """
+    real = ~targets.ignore
+    starved = real & (positives == 0)
+    side = (targets.boxes[:, 2:] - targets.boxes[:, :2]).prod(1).sqrt()
+    size = torch.bucketize(side, torch.tensor(SIZE_EDGES, device=side.device))
+    found = {"targets": real.sum(), "positives": positives.sum(), "starved": starved.sum()}
+    bins = len(SIZE_NAMES)
+    for name, which in (("targets", real), ("starved", starved)):
+        by_size = torch.bincount(size[which], minlength=bins)
+        found.update({f"{name}_{SIZE_NAMES[i]}": by_size[i] for i in range(bins)})
+    return found

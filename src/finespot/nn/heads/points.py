@@ -1,0 +1,64 @@
+"""The points of a dense head: where they lie, how maps become rows of points, what assigners are told of them.
+
+Points are ordered level by level from fine to coarse; of a level anchor by anchor where a cell has several, then row
+by row. Raw outputs carry them as "anchors" (1, N, 3): center x, center y, stride in input pixels, or (1, N, 5) with
+width and height of the anchor box behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from finespot.structures import Candidates, Size
+
+# Anchor boxes of one level: (width, height) pairs in input pixels.
+AnchorSizes = Sequence[tuple[float, float]]
+
+
+def make_anchors(
+    sizes: Sequence[tuple[int, ...]],
+    strides: Sequence[int],
+    device: torch.device,
+    offset: float = 0.5,
+    anchors: Sequence[AnchorSizes] | None = None,
+) -> Tensor:
+    """The points (1, N, 3 or 5) of maps of `sizes` (rows, columns): cell i has its center at (i + offset) * stride."""
+    levels = []
+    for number, ((rows, columns), stride) in enumerate(zip(sizes, strides)):
+        y = (torch.arange(rows, device=device, dtype=torch.float32) + offset) * stride
+        x = (torch.arange(columns, device=device, dtype=torch.float32) + offset) * stride
+        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
+        cells = torch.stack((grid_x, grid_y, torch.full_like(grid_x, float(stride))), -1).flatten(0, 1)
+        if anchors is None:
+            levels.append(cells)
+            continue
+        boxes = torch.tensor(anchors[number], device=device, dtype=torch.float32)
+        pairs = torch.cat((cells.expand(len(boxes), -1, -1), boxes[:, None].expand(-1, len(cells), -1)), -1)
+        levels.append(pairs.flatten(0, 1))
+    return torch.cat(levels).unsqueeze(0)
+
+
+def rows_of(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, C, h, w) to one (B, C, N), the C values of a point side by side in memory (as in channels-last)."""
+    if torch.compiler.is_exporting():
+        # Other runtimes keep maps channel by channel; there the plain form spares them the transpositions.
+        return torch.cat([x.flatten(2) for x in maps], 2)
+    return torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in maps], 1).transpose(1, 2)
+
+
+def candidates_of(anchors: Tensor, strides: Sequence[int], repeats: int = 1, offset: float = 0.5) -> Candidates:
+    """What assigners are told of raw "anchors" (1, N, 3 or 5) on levels of `strides`, `repeats` anchors a cell."""
+    points = anchors[0].float()
+    height, width = input_size(anchors, offset)
+    grids = tuple((s, height // s, width // s) for s in strides for _ in range(repeats))
+    sizes = points[:, 3:5] if points.shape[1] == 5 else None
+    return Candidates(points[:, :2], points[:, 2], grids, sizes, offset)
+
+
+def input_size(anchors: Tensor, offset: float = 0.5) -> Size:
+    """The network input's (height, width), from the last point: the bottom right cell of the coarsest level."""
+    x, y, stride = anchors[0, -1, :3].tolist()
+    return round(y + (1 - offset) * stride), round(x + (1 - offset) * stride)

@@ -1,0 +1,150 @@
+"""How the tensors of a foreign file stand to ours: an `Entry` for each of its keys, read in both directions.
+
+A layout is an iterable of entries in the file's order. Besides names, four things may change, all without loss: rows
+(one convolution of theirs is several of ours), the order of rows or columns (BGR input, other head order), the
+shape of a constant, and copies (their file repeats what we hold once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from finespot import zoo
+from finespot.errors import FineSpotError
+from finespot.structures import Architecture
+
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of the file.
+
+    Attributes
+    ----------
+    key:
+        Its name in the file.
+    ours:
+        The names of ours that it holds; several share its rows.
+    rows:
+        For each of ours the rows of the file's tensor, in our order (None: all as they are). Scalars ignore them.
+    columns:
+        The order in which ours holds the second dimension; None as it is.
+    shape:
+        The file's shape where ours is another one with as many values; one side may be -1.
+    """
+
+    key: str
+    ours: tuple[str, ...]
+    rows: tuple[Tensor | None, ...] = (None,)
+    columns: Tensor | None = None
+    shape: tuple[int, ...] | None = None
+
+
+def from_file(
+    state: Mapping[str, Tensor], entries: Iterable[Entry], architecture: Architecture, spare: Iterable[str] = ()
+) -> dict[str, Tensor]:
+    """A file's state dict under our names, for `Detector.load_state_dict`.
+
+    `spare` names keys of the file that have no place and no use. Values get our number types (files may hold halves);
+    batch counters, which only training reads, may be missing.
+
+    Raises
+    ------
+    FineSpotError
+        A key is missing or unknown, a shape is not that of the architecture, or copies differ.
+    """
+    name = zoo.name_of(architecture)
+    own = skeleton(architecture).state_dict()
+    listed = list(entries)
+    surplus = sorted(set(state) - {entry.key for entry in listed} - set(spare))
+    if surplus:
+        raise FineSpotError(f"{len(surplus)} keys do not belong to {name}, first '{surplus[0]}'")
+    found: dict[str, Tensor] = {}
+    for entry in listed:
+        if entry.key not in state and entry.key.endswith(_COUNTER):
+            found.update({mine: torch.zeros((), dtype=torch.int64) for mine in entry.ours})
+            continue
+        if entry.key not in state:
+            raise FineSpotError(f"expected the key '{entry.key}' of {name} but it is missing")
+        for mine, part in _parts(entry, state[entry.key]):
+            if part.numel() != own[mine].numel() or (entry.shape is None and part.shape != own[mine].shape):
+                raise FineSpotError(
+                    f"expected shape {tuple(own[mine].shape)} for '{mine}' but got {tuple(part.shape)}",
+                    where=entry.key,
+                    hint="check size and class count",
+                )
+            part = part.reshape(own[mine].shape).to(own[mine].dtype, copy=True)
+            if mine in found and not torch.equal(found[mine], part):
+                raise FineSpotError(f"expected a copy of '{mine}' but the values differ", where=entry.key)
+            found[mine] = part
+    return found
+
+
+def to_file(state: Mapping[str, Tensor], entries: Iterable[Entry]) -> dict[str, Tensor]:
+    """Our state dict (unfused) under the file's names and in its order: the inverse of `from_file`.
+
+    Raises
+    ------
+    FineSpotError
+        A tensor is missing.
+    """
+    found: dict[str, Tensor] = {}
+    for entry in entries:
+        absent = [name for name in entry.ours if name not in state]
+        if absent:
+            raise FineSpotError(f"expected the unfused tensor '{absent[0]}' but it is missing")
+        parts = [state[name] for name in entry.ours]
+        value = parts[0].clone()
+        if entry.rows[0] is not None and value.ndim:
+            rows = torch.cat([cast(Tensor, one) for one in entry.rows])
+            joined = torch.cat(parts)
+            value = torch.empty_like(joined)
+            value[rows.to(value.device)] = joined
+        if entry.columns is not None and value.ndim > 1:
+            ordered = torch.empty_like(value)
+            ordered[:, entry.columns.to(value.device)] = value
+            value = ordered
+        found[entry.key] = value if entry.shape is None else value.reshape(entry.shape)
+    return found
+
+
+def skeleton(architecture: Architecture) -> zoo.Detector:
+    """The network without memory: names and shapes."""
+    with torch.device("meta"):
+        return zoo.build(architecture)
+
+
+def conv_entries(
+    key: str,
+    names: tuple[str, ...],
+    rows: tuple[Tensor | None, ...] = (None,),
+    *,
+    conv: str = "conv",
+    norm: str = "bn",
+    columns: Tensor | None = None,
+) -> Iterator[Entry]:
+    """A convolution with batch norm at `key` (parts `conv` and `norm`), held by our `Conv`s at `names`."""
+    yield Entry(f"{key}.{conv}.weight", tuple(f"{name}.conv.weight" for name in names), rows, columns)
+    for part in BATCH_NORM:
+        yield Entry(f"{key}.{norm}.{part}", tuple(f"{name}.bn.{part}" for name in names), rows)
+
+
+def _parts(entry: Entry, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What each of ours holds of the file's tensor."""
+    if entry.columns is not None and value.ndim > 1:
+        value = _picked(value, entry.columns, 1, entry.key)
+    for name, rows in zip(entry.ours, entry.rows, strict=True):
+        yield name, value if rows is None or value.ndim == 0 else _picked(value, rows, 0, entry.key)
+
+
+def _picked(value: Tensor, rows: Tensor, dim: int, key: str) -> Tensor:
+    if int(rows.max()) >= value.shape[dim]:
+        raise FineSpotError(f"expected more than {int(rows.max())} rows but got {value.shape[dim]}", where=key)
+    return value.index_select(dim, rows.to(value.device))
