@@ -73,8 +73,8 @@ class TestFilesThatExist:
 
     def test_models(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "m.json").write_text("old")
-        refused(run("models", "--json", tmp_path / "m.json"), "m.json", "--overwrite")
-        assert run("models", "--json", tmp_path / "m.json", "--overwrite")[0] == 0
+        refused(run("models", "yolov8n", "--json", tmp_path / "m.json"), "m.json", "--overwrite")
+        assert run("models", "yolov8n", "--json", tmp_path / "m.json", "--overwrite")[0] == 0
         assert "hit-uav-n" in (tmp_path / "m.json").read_text()
 
     @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")

@@ -16,21 +16,6 @@ def call(*words: str | Path) -> int:
     return int(stop.value.code or 0)
 
 
-def test_models_lists_architectures_and_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("models", "--json", tmp_path / "models.json") == 0
-    printed = capsys.readouterr().out
-    assert "2,624,080" in printed
-    assert "CC BY 4.0" in printed
-    listed = json.loads((tmp_path / "models.json").read_text())
-    assert listed["architectures"]["yolov8n"] == 3_157_200
-    assert "hit-uav-n" in listed["weights"]
-
-
-def test_models_counts_for_other_classes(tmp_path: Path) -> None:
-    assert call("models", "--classes", "4", "--json", tmp_path / "models.json") == 0
-    assert json.loads((tmp_path / "models.json").read_text())["architectures"]["yolo11n"] < 2_624_080
-
-
 def test_bundled_weights_find_objects_on_the_samples(samples: Path, tmp_path: Path) -> None:
     assert call("predict", "hit-uav-n", samples / "images" / "val", "--project", tmp_path, "save_txt=true") == 0
     records = json.loads((tmp_path / "run" / "predictions.json").read_text())

@@ -54,6 +54,7 @@ VERBS = {
         "the shapes of labelled objects, for heat maps",
         "finespot data shapes pictures.yaml --out SHAPES --model facebook/sam-vit-base",
     ),
+    "info": Verb("Look", "parameters, operations, memory and time of a network", "finespot info yolo11n-p2"),
     "models": Verb("Look", "list architectures and bundled weights", "finespot models"),
 }
 

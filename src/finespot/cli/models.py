@@ -2,59 +2,121 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from finespot.cli import options
 
 if TYPE_CHECKING:
-    from finespot.weights import MetricRecord
+    from finespot.weights import Card, MetricRecord
+
+SIDE = 640
 
 
 def command(
+    pattern: Annotated[str, typer.Argument(help="only architectures of this name, as 'yolo*-p2'")] = "*",
     classes: Annotated[
         int, typer.Option("--classes", min=1, help="class count to count parameters for", rich_help_panel=options.RUN)
     ] = 80,
+    cost: Annotated[
+        bool,
+        typer.Option(
+            "--cost",
+            help="fused parameters and GFLOPs at 640 px too (a second each)",
+            rich_help_panel=options.RUN,
+        ),
+    ] = False,
+    rule: options.Rule = "counted",
     json: options.Json = None,
     overwrite: options.OverwriteFiles = False,
 ) -> None:
     """List the architectures with their parameters, and the bundled weights with what they reach."""
-    import torch
+    from fnmatch import fnmatchcase
 
-    from finespot import weights, zoo
+    from finespot import zoo
+    from finespot.cli.progress import bar
     from finespot.cli.terminal import console
-    from finespot.writers.table import ResultTable
+    from finespot.errors import FineSpotError, unknown
 
     options.check_outputs(json, overwrite=overwrite)
-    counts = {}
-    for name in zoo.names():
-        with torch.device("meta"):
-            counts[name] = zoo.count_parameters(zoo.build(zoo.architecture(name, classes)))
+    if rule not in zoo.RULES:
+        raise unknown("rule", rule, zoo.RULES, where="rule")
+    names = [name for name in zoo.names() if fnmatchcase(name, pattern)]
+    if not names:
+        raise FineSpotError(f"no architecture is called '{pattern}'", hint="finespot models lists all")
     out = console()
-    table = ResultTable(("name",), ("parameters",), title=f"architectures, {classes} classes")
-    for name, count in counts.items():
-        table.row(name, f"{count:,}")
-    out.print(table)
-    bundled = {name: weights.read_card(weights.resolve(name)) for name in weights.bundled()}
+    whole = cost or json is not None
+    rows = []
+    with bar(out, "models", len(names)) as advance:
+        for name in names:
+            rows.append(_figures(name, classes, rule, whole))
+            advance()
+    out.print(_architectures(rows, f"architectures, {classes} classes" + (f"; {zoo.RULES[rule]}" if whole else "")))
+    cards = _weights()
+    out.print(_bundled(cards))
+    if json is not None:
+        options.write_report(json, {"architectures": rows, "weights": list(cards)})
+        out.print(f"wrote {json}")
+
+
+def _figures(name: str, classes: int, rule: str, whole: bool) -> dict[str, Any]:
+    import torch
+
+    from finespot import zoo
+
+    with torch.device("meta"):
+        detector = zoo.build(zoo.architecture(name, classes))
+    found: dict[str, Any] = {"name": name, "parameters": zoo.count_parameters(detector)}
+    if not whole:
+        return found
+    fused = detector.fused()
+    return {
+        **found,
+        "parameters_fused": zoo.count_parameters(fused),
+        "gflops": zoo.count_gflops(detector, (SIDE, SIDE), rule),
+        "gflops_fused": zoo.count_gflops(fused, (SIDE, SIDE), rule),
+        "rule": f"{rule}: {zoo.RULES[rule]}",
+        "size": [SIDE, SIDE],
+    }
+
+
+def _architectures(rows: list[dict[str, Any]], title: str) -> Any:
+    from finespot.writers.table import ResultTable
+
+    whole = "gflops" in rows[0]
+    table = ResultTable(("name",), ("parameters", *(("fused", "GFLOPs", "fused GFLOPs") if whole else ())), title=title)
+    for row in rows:
+        more = (f"{row['parameters_fused']:,}", f"{row['gflops']:.2f}", f"{row['gflops_fused']:.2f}") if whole else ()
+        table.row(row["name"], f"{row['parameters']:,}", *more)
+    return table
+
+
+def _weights() -> dict[str, Card]:
+    from finespot import weights
+
+    return {name: weights.read_card(weights.resolve(name)) for name in sorted(weights.bundled())}
+
+
+def _bundled(cards: dict[str, Card]) -> Any:
+    from finespot import zoo
+    from finespot.writers.table import ResultTable
+
     texts = ("name", "architecture", "classes", "measured", "licence of the training data")
     table = ResultTable(texts, ("input",), title="weights in the package")
-    for name, card in bundled.items():
+    for name, card in cards.items():
         table.row(
             name,
             zoo.name_of(card.architecture),
             ", ".join(card.classes.names),
-            "; ".join(_figures(measured) for measured in card.metrics),
+            "; ".join(_measured(measured) for measured in card.metrics),
             card.data_licence,
             str(card.imgsz),
         )
-    out.print(table)
-    if json is not None:
-        options.write_report(json, {"architectures": counts, "weights": sorted(bundled)})
-        out.print(f"wrote {json}")
+    return table
 
 
-def _figures(measured: MetricRecord) -> str:
+def _measured(measured: MetricRecord) -> str:
     """The leading figures of one measurement with what they were measured on."""
     values = {name: measured.values.get(name) for name in ("AP", "AP50")}
     numbers = " ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)

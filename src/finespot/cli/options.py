@@ -43,6 +43,7 @@ Overlap = Annotated[
         "--overlap", help="share of a tile's side that its neighbor repeats (default: 0.2)", rich_help_panel=SLICE
     ),
 ]
+Rule = Annotated[str, typer.Option("--rule", help="how operations are counted: counted, thop", rich_help_panel=RUN)]
 OwnParts = Annotated[
     bool,
     typer.Option(
@@ -80,6 +81,49 @@ def tiling(size: int | None, overlap: float | None, own: Tiling | None) -> Tilin
     if overlap is None:
         overlap = own.overlap if own is not None else Tiling().overlap
     return Tiling(side, overlap)
+
+
+def input_size(text: str | None, own: int, stride: int) -> tuple[int, int]:
+    """(height, width) of `640` or `480x640`; a square of side `own` where nothing is given.
+
+    Raises
+    ------
+    FineSpotError
+        The text is something else, or a side is no multiple of `stride`.
+    """
+    from finespot.errors import FineSpotError
+
+    parts = [str(own)] if text is None else text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and 0 < int(part) <= 16384 for part in parts):
+        raise FineSpotError(f"expected a side or HEIGHTxWIDTH in pixels but got '{text}'", where="imgsz")
+    height, width = int(parts[0]), int(parts[-1])
+    if height % stride or width % stride:
+        raise FineSpotError(f"expected multiples of {stride} but got {height} x {width}", where="imgsz")
+    return height, width
+
+
+def architecture_options(words: Iterable[str]) -> dict[str, Any]:
+    """Words `key=value` as options of an architecture: numbers, true, false, lists; everything else is text.
+
+    Raises
+    ------
+    FineSpotError
+        A word is none of this form.
+    """
+    import yaml
+
+    from finespot.errors import FineSpotError
+
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise FineSpotError(f"expected key=value but got '{word}'", where="set")
+        try:
+            found[key.removeprefix("options.")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found[key.removeprefix("options.")] = value
+    return found
 
 
 def check_outputs(*files: Path | None, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:

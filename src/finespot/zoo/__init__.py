@@ -3,7 +3,7 @@
 >>> detector = build(architecture("yolo11n-p2", classes=4))
 """
 
-from finespot.zoo.cost import count_gflops, count_parameters
+from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measure
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
@@ -11,8 +11,10 @@ from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
 
 __all__ = [
+    "RULES",
     "YOLO11",
     "YOLOV8",
+    "Cost",
     "Detector",
     "Family",
     "Scale",
@@ -21,6 +23,7 @@ __all__ = [
     "count_gflops",
     "count_parameters",
     "families",
+    "measure",
     "name_of",
     "names",
     "normalization_of",
