@@ -29,6 +29,8 @@ Labels = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 ANY_CLASS = -1
+# How a picture lies in a network's input: padded on all sides, padded right and bottom, or stretched to fill it.
+FITS = ("center", "corner", "stretch")
 
 
 @dataclass(frozen=True)

@@ -88,3 +88,25 @@ def test_pictures_that_fit_in_a_tile_are_counted() -> None:
     sizes = [(100, 640), (640, 641), (700, 20)]
     assert uncut(sizes, Tiling(640)) == ["1 of 3 pictures were not cut: they are no larger than a tile of 640 px"]
     assert uncut(sizes, Tiling(64)) == uncut(sizes, Tiling(None)) == uncut(sizes, None) == []
+
+
+def test_a_picture_in_the_corner_of_its_padding() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 128, 3), np.uint8)
+    found, placement = place(pixels, Tile((0, 0, 128, 100)), Scaling(128, 32, fit="corner"))
+    assert found.shape == (128, 128, 3)
+    assert placement.offset == (0, 0)
+    np.testing.assert_array_equal(found[:100], pixels)
+    assert (found[100:] == 114).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_a_stretched_picture_fills_its_input(height, width) -> None:
+    rule, notes = scaling(150, 32, Tiling(100), "stretch")
+    assert (rule.imgsz, len(notes)) == (160, 2)
+    pixels = np.zeros((height, width, 3), np.uint8)
+    found, placement = place(pixels, Tile((0, 0, width, height)), rule)
+    assert found.shape == (160, 160, 3)
+    assert (placement.scale, placement.offset) == ((160 / height, 160 / width), (0, 0))
+    box = np.array([[0, 0, width, height]], np.float32)
+    np.testing.assert_allclose(placement.to_picture(placement.to_input(box)), box, atol=1e-3)

@@ -33,11 +33,12 @@ def fit_size(size: Size, imgsz: int, stride: int) -> Size:
 
 
 def letterbox(
-    pixels: NDArray[np.uint8], size: Size, fill: int = PADDING, enlarge: bool = True
+    pixels: NDArray[np.uint8], size: Size, fill: int = PADDING, enlarge: bool = True, corner: bool = False
 ) -> tuple[NDArray[np.uint8], Placement]:
     """Place uint8 pixels (h, w, channels) in an input of `size` (height, width); channels stay as they are.
 
-    `enlarge` False leaves pictures that are smaller than the input at their size. A picture that fits exactly is
+    `enlarge` False leaves pictures that are smaller than the input at their size; `corner` puts the picture top left
+    instead of in the middle. A picture that fits exactly is
     returned itself, not a copy.
     """
     height, width = pixels.shape[:2]
@@ -45,7 +46,7 @@ def letterbox(
     if not enlarge:
         ratio = min(ratio, 1.0)
     inner = (min(size[0], max(1, round(height * ratio))), min(size[1], max(1, round(width * ratio))))
-    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    top, left = (0, 0) if corner else ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2)
     placement = Placement(
         scale=(inner[0] / height, inner[1] / width), offset=(float(top), float(left)), size=(height, width)
     )

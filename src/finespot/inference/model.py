@@ -142,7 +142,10 @@ class Model:
             )
         opened = open_source(source)
         rule, notes = scaling(
-            card.imgsz if imgsz is None else imgsz, self.session.stride, card.tiling if tiling is None else tiling
+            card.imgsz if imgsz is None else imgsz,
+            self.session.stride,
+            card.tiling if tiling is None else tiling,
+            card.fit,
         )
         settings = Settings(
             scaling=rule,

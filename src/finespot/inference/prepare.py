@@ -2,7 +2,7 @@
 
 A whole picture is scaled so that its long side becomes `imgsz`; a window of a tiling by `imgsz / tile size`, so that
 pixels stay as they are where both are equal. Either is padded to the next multiple of the stride only: a picture
-of 640 x 512 enters as 640 x 512.
+of 640 x 512 enters as 640 x 512. Weights that learnt on stretched pictures get a square of `imgsz`, unpadded.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from finespot.weights import LARGEST_SIDE
 
 @dataclass(frozen=True)
 class Scaling:
-    """The rule that makes network inputs: the tiling, the input size and the stride that sides are multiples of."""
+    """The rule that makes network inputs: the tiling, the input size, the stride that sides are multiples of, and how
+    a picture lies in the input (see `Card.fit`).
+    """
 
     imgsz: int
     stride: int
     tiling: Tiling | None = None
+    fit: str = "center"
 
     @property
     def tiled(self) -> bool:
@@ -40,7 +43,7 @@ class Scaling:
         return self.imgsz / max(window)
 
 
-def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
+def scaling(imgsz: int, stride: int, tiling: Tiling | None, fit: str = "center") -> tuple[Scaling, list[str]]:
     """The scaling for an asked input size, with notes where that changes the size of pixels or was rounded up.
 
     Raises
@@ -54,17 +57,17 @@ def scaling(imgsz: int, stride: int, tiling: Tiling | None) -> tuple[Scaling, li
     if tiling is not None and not isinstance(tiling, Tiling):
         hint = f"give tiling=Tiling({tiling})" if isinstance(tiling, int) else None
         raise FineSpotError(f"expected a Tiling but got {tiling!r}", where="tiling", hint=hint)
-    rule, notes = Scaling(imgsz, stride, tiling), []
+    rule, notes = Scaling(imgsz, stride, tiling, fit), []
     if tiling is not None and tiling.size is not None and tiling.size != imgsz:
         notes.append(f"tiles of {tiling.size} px are scaled to {imgsz} px")
     rounded = -(-imgsz // stride) * stride
     if rounded == imgsz:
         return rule, notes
-    if rule.tiled:
+    if rule.tiled and fit != "stretch":
         # Tiles keep their scale: a tile of 500 px at imgsz 500 stays at its own pixels.
         return rule, [*notes, f"imgsz {imgsz} is no multiple of the stride {stride}: tiles are padded to {rounded}"]
     note = f"imgsz {imgsz} is no multiple of the stride {stride}: rounded up to {rounded}"
-    return replace(rule, imgsz=rounded), [note]
+    return replace(rule, imgsz=rounded), [*notes, note]
 
 
 def uncut(sizes: Iterable[Size], tiling: Tiling | None) -> list[str]:
@@ -81,14 +84,13 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
     x1, y1, x2, y2 = tile.window
     height, width = y2 - y1, x2 - x1
     window = pixels[y1:y2, x1:x2]
-    factor = rule.factor((height, width))
-    scaled = (max(1, round(height * factor)), max(1, round(width * factor)))
+    scaled = _scaled((height, width), rule)
     if scaled != (height, width):
         window = images.resize(window, scaled)
     target = (_up(scaled[0], rule.stride), _up(scaled[1], rule.stride))
     offset = (0.0, 0.0)
     if target != scaled:
-        window, inner = images.letterbox(window, target, enlarge=False)
+        window, inner = images.letterbox(window, target, enlarge=False, corner=rule.fit == "corner")
         offset = inner.offset
     placement = Placement(
         scale=(scaled[0] / height, scaled[1] / width),
@@ -103,6 +105,14 @@ def read_rgb(image: Image) -> NDArray[np.uint8]:
     """All pixels of a picture as uint8 RGB (H, W, 3): gray repeated, 16 bits scaled to 8."""
     pixels: NDArray[Any] = image.read(None)
     return images.to_rgb8(pixels, image.bit_depth)
+
+
+def _scaled(window: Size, rule: Scaling) -> Size:
+    """What a window of (height, width) is scaled to."""
+    if rule.fit == "stretch":
+        return rule.imgsz, rule.imgsz
+    factor = rule.factor(window)
+    return max(1, round(window[0] * factor)), max(1, round(window[1] * factor))
 
 
 def _up(length: int, stride: int) -> int:

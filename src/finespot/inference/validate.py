@@ -106,7 +106,7 @@ def validate(
     rules = metrics.protocol(protocol) if isinstance(protocol, str) else protocol
     card = session.card
     rule, notes = scaling(
-        card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling
+        card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
     )
     settings = Settings(
         scaling=rule,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from finespot.errors import FineSpotError
-from finespot.structures import Architecture, Classes, Normalization, Tiling
+from finespot.structures import FITS, Architecture, Classes, Normalization, Tiling
 
 FORMAT_VERSION = 1
 CHANNELS = 3
@@ -37,6 +37,9 @@ class Card(msgspec.Struct, kw_only=True):
         Enough to build the network and to name what it finds.
     imgsz, mean, std:
         The input, RGB of 8 bits: its long side in pixels; the network gets (value / 255 - mean) / std.
+    fit:
+        How a picture lies in the input: in the `center` or the top left `corner` of its padding, or stretched to a
+        square (`stretch`).
     tiling:
         How pictures are cut; None means whole pictures.
     conf, iou, max_det:
@@ -50,6 +53,7 @@ class Card(msgspec.Struct, kw_only=True):
     imgsz: int = 640
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    fit: str = "center"
     tiling: Tiling | None = None
     conf: float = 0.25
     iou: float = 0.7
@@ -74,6 +78,8 @@ class Card(msgspec.Struct, kw_only=True):
                 f"expected imgsz from 1 to {LARGEST_SIDE}, max_det of 1 or more, conf and iou from 0 to 1 but got "
                 f"{self.imgsz}, {self.max_det}, {self.conf}, {self.iou}"
             )
+        if self.fit not in FITS:
+            raise FineSpotError(f"expected a fit of {', '.join(FITS)} but got '{self.fit}'")
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
 
