@@ -26,6 +26,7 @@ _PACKAGES = {
     "family": "finespot.zoo",
     "box_loss": "finespot.losses",
     "assigner": "finespot.assigners",
+    "nms": "finespot.boxes",
     "format": "finespot.data.formats",
     "protocol": "finespot.metrics",
     "runtime": "finespot.runtimes",

@@ -5,7 +5,29 @@
 
 from __future__ import annotations
 
+from finespot.boxes.choice import Kept, Suppressor, suppressor
 from finespot.boxes.convert import clip, cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
+from finespot.boxes.decay import Matrix, Soft
+from finespot.boxes.fusion import Weighted
+from finespot.boxes.greedy import Cluster, Diou, Greedy, Ios, Nwd
 from finespot.boxes.suppression import nms
 
-__all__ = ["clip", "cxcywh_to_xyxy", "nms", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
+__all__ = [
+    "Cluster",
+    "Diou",
+    "Greedy",
+    "Ios",
+    "Kept",
+    "Matrix",
+    "Nwd",
+    "Soft",
+    "Suppressor",
+    "Weighted",
+    "clip",
+    "cxcywh_to_xyxy",
+    "nms",
+    "suppressor",
+    "xywh_to_xyxy",
+    "xyxy_to_cxcywh",
+    "xyxy_to_xywh",
+]

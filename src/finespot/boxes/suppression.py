@@ -9,7 +9,7 @@ pile up, so that even near pairs are too many, the best boxes are settled first 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from finespot.errors import FineSpotError
 
 Rows = NDArray[np.int64]
 Pairs = tuple[Rows, Rows]
+Choice = Callable[[Pairs, int], NDArray[np.bool_]]
 
 # Measured on one core: below this many boxes the full matrix is quicker than the sweep.
 _DENSE = 96
@@ -58,26 +59,55 @@ def nms(boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, iou: float, max_
         A coordinate or score is NaN or infinite, the lengths differ, `iou` lies outside 0 to 1 or `max_det` is
         negative.
     """
-    corners = np.asarray(boxes, np.float32)
-    values = np.asarray(scores).reshape(-1)
-    classes = np.asarray(labels).reshape(-1)
-    count = len(values)
-    if corners.size != 4 * count or len(classes) != count:
-        raise FineSpotError(
-            f"expected as many boxes, scores and labels but got {corners.shape}, {count} and {len(classes)}"
-        )
-    if not 0 <= iou <= 1:
-        raise FineSpotError(f"expected a threshold from 0 to 1 but got {iou}", where="iou")
-    if max_det is not None and max_det < 0:
-        raise FineSpotError(f"expected a limit of 0 or more but got {max_det}", where="max_det")
-    if not (np.isfinite(corners).all() and np.isfinite(values).all()):
-        raise FineSpotError("expected finite boxes and scores but got NaN or infinity")
-    if count == 0 or max_det == 0:
-        return np.zeros(0, np.int64)
-    order = np.argsort(-values, kind="stable")
-    table = BoxTable.build(corners.reshape(-1, 4)[order], _dense_labels(classes[order]), iou)
-    kept = _settle(table, count if max_det is None else max_det)
-    return order[kept]
+    ranked = Ranked.build(boxes, scores, labels, iou, max_det)
+    if len(ranked) == 0:
+        return ranked.rows
+    table = BoxTable.build(ranked.boxes, ranked.labels, iou)
+    return ranked.rows[settle(table, ranked.wanted, greedy_beaten)]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Checked boxes (N, 4) and scores (N,) by falling score; of equal scores the lower row comes first.
+
+    `rows` says which row each was, `labels` are small numbers from 0, `wanted` is how many are to be kept at most; with
+    none wanted there are none.
+    """
+
+    rows: Rows
+    boxes: NDArray[np.float32]
+    scores: NDArray[Any]
+    labels: Rows
+    wanted: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def build(
+        cls, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, threshold: float, max_det: int | None
+    ) -> Ranked:
+        """Check and sort; raises what `nms` says."""
+        corners = np.asarray(boxes, np.float32)
+        values = np.asarray(scores).reshape(-1)
+        classes = np.asarray(labels).reshape(-1)
+        count = len(values)
+        if corners.size != 4 * count or len(classes) != count:
+            raise FineSpotError(
+                f"expected as many boxes, scores and labels but got {corners.shape}, {count} and {len(classes)}"
+            )
+        if not 0 <= threshold <= 1:
+            raise FineSpotError(f"expected a threshold from 0 to 1 but got {threshold}", where="iou")
+        if max_det is not None and max_det < 0:
+            raise FineSpotError(f"expected a limit of 0 or more but got {max_det}", where="max_det")
+        if not (np.isfinite(corners).all() and np.isfinite(values).all()):
+            raise FineSpotError("expected finite boxes and scores but got NaN or infinity")
+        order = np.zeros(0, np.int64)
+        if count and max_det != 0:
+            order = np.argsort(-values, kind="stable")
+            classes = _dense_labels(classes[order])
+        wanted = count if max_det is None else max_det
+        return cls(order, corners.reshape(-1, 4)[order], values[order], classes[: len(order)], wanted)
 
 
 def _dense_labels(labels: NDArray[Any]) -> Rows:
@@ -132,8 +162,11 @@ class BoxTable:
         return np.asarray(share > self.threshold)
 
 
-def _settle(table: BoxTable, wanted: int) -> Rows:
-    """Kept rows of the table, ascending, at most `wanted`: settle the best boxes, delete their piles, go on."""
+def settle(table: BoxTable, wanted: int, beaten: Choice) -> Rows:
+    """Kept rows of the table, ascending, at most `wanted`: settle the best boxes, delete their piles, go on.
+
+    `beaten` is the choice among conflicting pairs: see `greedy_beaten`.
+    """
     alive = np.arange(len(table.area))
     kept: list[Rows] = []
     found = 0
@@ -151,7 +184,7 @@ def _settle(table: BoxTable, wanted: int) -> Rows:
                 pairs = _conflicts(table, search, near)
                 break
             size = max(_SMALLEST_HEAD, int(size * 0.5 * (_PAIR_BUDGET / near.total) ** 0.5))
-        winners = head[~_beaten(pairs, table, head)]
+        winners = head[~beaten(pairs, len(table.area))[head]]
         kept.append(winners)
         found += len(winners)
         if found >= wanted or size == len(alive):
@@ -160,15 +193,15 @@ def _settle(table: BoxTable, wanted: int) -> Rows:
     return np.concatenate(kept)[:wanted]
 
 
-def _beaten(pairs: Pairs, table: BoxTable, head: Rows) -> NDArray[np.bool_]:
-    """Which rows of `head` the greedy choice deletes, given all conflicting pairs (better row, worse row)."""
+def greedy_beaten(pairs: Pairs, count: int) -> NDArray[np.bool_]:
+    """Which of `count` rows the greedy choice deletes, given all conflicting pairs (better row, worse row)."""
     better, worse = pairs
-    dead = np.zeros(len(table.area), bool)
+    dead = np.zeros(count, bool)
     for _ in range(_ROUNDS):
         if len(better) <= _FEW_PAIRS:
             break
         # A box that nobody better conflicts with is kept; all its partners go, and with them their conflicts.
-        challenged = np.zeros(len(table.area), bool)
+        challenged = np.zeros(count, bool)
         challenged[worse] = True
         dead[worse[~challenged[better]]] = True
         still = ~(dead[better] | dead[worse])
@@ -180,7 +213,7 @@ def _beaten(pairs: Pairs, table: BoxTable, head: Rows) -> NDArray[np.bool_]:
         if first not in gone:
             gone.add(second)
     dead[list(gone)] = True
-    return dead[head]
+    return dead
 
 
 def _matrix_pairs(table: BoxTable, head: Rows) -> Pairs:

@@ -11,11 +11,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from finespot.boxes import Suppressor, suppressor
 from finespot.errors import FineSpotError
 from finespot.inference.prefetch import Prefetch
 from finespot.inference.prepare import Scaling, place, read_rgb
@@ -38,7 +40,10 @@ class Settings:
     scaling:
         How windows are cut and scaled (see `prepare.scaling`).
     conf, iou, max_det:
-        Least score, IoU above which the lesser of two boxes falls, most detections in a picture.
+        Least score, threshold of suppression (IoU above which the lesser of two boxes falls), most detections in a
+        picture.
+    nms:
+        Which suppression, as text (`finespot.boxes.suppressor`); a head that needs none goes without.
     classes:
         Labels that are looked for; None for all. The others are left out before detections are counted.
     batch:
@@ -55,6 +60,7 @@ class Settings:
     conf: float = 0.25
     iou: float = 0.7
     max_det: int = 300
+    nms: str = "greedy"
     classes: tuple[int, ...] | None = None
     batch: int = 1
     multi_label: bool = False
@@ -68,6 +74,12 @@ class Settings:
         for name, count in (("max_det", self.max_det), ("batch", self.batch)):
             if count < 1:
                 raise FineSpotError(f"expected 1 or more but got {count}", where=name)
+        _ = self.suppressor  # an unknown name is said at once
+
+    @cached_property
+    def suppressor(self) -> Suppressor:
+        """What `nms` names."""
+        return suppressor(self.nms)
 
 
 @dataclass(frozen=True)
@@ -228,6 +240,8 @@ def _finish(picture: _Picture, session: Session, settings: Settings, classes: Cl
             iou=settings.iou,
             max_det=settings.max_det,
             suppress=session.head.suppress,
+            nms=settings.suppressor,
+            conf=settings.conf,
             source=picture.name,
         )
     timing.pictures += 1

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finespot.boxes import clip, nms
+from finespot.boxes import Greedy, Suppressor, clip
 from finespot.structures import Boxes, Classes, Detections, Flags, Labels, Placement, Size, Window
 from finespot.tiling.cut_off import at_cut, shown_whole
+
+_GREEDY = Greedy()
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,17 @@ def merge(
     iou: float = 0.7,
     max_det: int | None = None,
     suppress: bool = True,
+    nms: Suppressor = _GREEDY,
+    conf: float = 0.0,
     source: str = "",
 ) -> Detections:
     """Join the parts of a picture of `size` (height, width) into detections by falling score.
 
     Boxes are moved into the picture and clipped to it; those without area left (found in the padding) go. Where
     `suppress` is set, first a box falls that may be cut off at an edge of its window inside the picture and that a box
-    of its class from another window, not cut itself, covers for the most part (`cut_off`, exactly); then one whose IoU
-    with a better one of its class exceeds `iou`. At most `max_det` stay.
+    of its class from another window, not cut itself, covers for the most part (`cut_off`, exactly); then what `nms`
+    takes for a double at the threshold `iou` (by default, what has a greater IoU with a better one of its class) or
+    lowers below the score `conf`. At most `max_det` stay.
     """
     found = [part for part in parts if len(part.boxes)]
     if not found:
@@ -68,7 +73,12 @@ def merge(
         good &= ~shown_whole(boxes, labels, number, cut)
     if not good.all():
         boxes, scores, labels = boxes[good], scores[good], labels[good]
-    keep = nms(boxes, scores, labels, iou, max_det) if suppress else np.argsort(-scores, kind="stable")[:max_det]
+    if suppress:
+        boxes, scores, labels = nms(boxes, scores, labels, threshold=iou, max_det=max_det)
+        # The head has applied `conf` already; suppression may have lowered scores since.
+        keep = np.flatnonzero(scores >= np.float32(conf))
+    else:
+        keep = np.argsort(-scores, kind="stable")[:max_det]
     return Detections(boxes[keep], scores[keep], labels[keep], size, classes, source)
 
 

@@ -1,0 +1,86 @@
+"""What all suppressions have in common, and the text that names one: `greedy`, `soft(sigma=0.3)`.
+
+Each is registered as kind `nms`. Boxes of one class only affect each other, by falling score, of equal scores the lower
+row first.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from finespot import registry
+from finespot.boxes.suppression import Ranked, Rows
+from finespot.errors import FineSpotError, unknown
+
+
+class Kept(NamedTuple):
+    """What a suppression leaves, by falling score: boxes (K, 4) xyxy float32, scores (K,) and labels (K,)."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+
+    @classmethod
+    def of(cls, ranked: Ranked, labels: ArrayLike, kept: Rows) -> Kept:
+        """The boxes of these ranks, unchanged."""
+        return cls(ranked.boxes[kept], ranked.scores[kept], np.asarray(labels).reshape(-1)[ranked.rows[kept]])
+
+
+class Suppressor(Protocol):
+    """A way to leave one box of each object.
+
+    `thresholded` says whether it looks at `threshold`; what does not is missing the attribute or has it true.
+    """
+
+    @property
+    def thresholded(self) -> bool: ...
+
+    def __call__(
+        self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None
+    ) -> Kept:
+        """Boxes xyxy (N, 4), scores (N,) and labels (N,) without doubles, at most `max_det`.
+
+        Raises
+        ------
+        FineSpotError
+            A coordinate or score is NaN or infinite, the lengths differ, `threshold` lies outside 0 to 1 or `max_det`
+            is negative.
+        """
+        ...
+
+
+def suppressor(text: str) -> Suppressor:
+    """The suppression that a text names: `name`, `name(option=value, ...)`, or a dotted path with such options.
+
+    Raises
+    ------
+    FineSpotError
+        The text is malformed, the name or an option unknown, or a value out of range.
+    """
+    name, options = registry.parse_call(text)
+    if ":" not in name:
+        known = list(inspect.signature(registry.lookup("nms", name)).parameters)
+        for key in options:
+            if key not in known:
+                if not known:
+                    raise FineSpotError(f"expected no options of '{name}' but got {key}", where="nms")
+                raise unknown(f"option of '{name}'", key, known, where="nms")
+    return cast(Suppressor, registry.build("nms", name, **options))
+
+
+def check_number(owner: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
+    """Refuse an option's value that is no number above `low`, up to `high`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value <= high or math.isinf(value):
+        limits = f"above {low:g}" + ("" if math.isinf(high) else f" up to {high:g}")
+        raise FineSpotError(f"expected a number {limits} for {name} of '{owner}' but got {value}", where="nms")
+
+
+def check_word(owner: str, name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse an option's value that is none of these words."""
+    if value not in choices:
+        raise FineSpotError(f"expected {' or '.join(choices)} for {name} of '{owner}' but got {value}", where="nms")
