@@ -148,6 +148,6 @@ class TestVal:
     def test_the_table_says_how_it_was_made(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path]
         _, out, _ = run(*words, "--slice", "32", "--max-det", "7", "conf=0.01")
-        assert "made with conf 0.01, iou 0.7, imgsz 64, tiling (size 32, overlap 0.2), max_det 7\n" in out
+        assert "made with conf 0.01, iou 0.7, nms greedy, imgsz 64, tiling (size 32, overlap 0.2), max_det 7\n" in out
         assert "at most 7 detections of a picture were kept; coco looks at 100 of each class\n" in out
         assert "tiles of 32 px are scaled to 64 px\n" in out

@@ -68,6 +68,23 @@ class TestPredict:
         assert f"skipped {dataset / 'images' / 'clip.mp4'}: a video is read only where" in out
         refused(run("predict", tiny, "", "--project", tmp_path), "source", "empty")
 
+    def test_nms_changes_what_is_found(self, run: Run, samples: Path, tmp_path: Path) -> None:
+        picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
+        words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "--no-images", "imgsz=256", "conf=0.05"]
+        found = {}
+        for number, nms in enumerate((None, "greedy", "weighted", "soft(sigma=0.3)", "soft")):
+            assert run(*words, "--name", number, *(["--nms", nms] if nms else []))[0] == 0
+            found[nms] = (tmp_path / str(number) / "predictions.json").read_text()
+        assert found.pop(None) == found["greedy"]
+        assert len(set(found.values())) == len(found)
+        assert run(*words, "--name", "word", "nms=soft(sigma=0.3)")[0] == 0
+        assert (tmp_path / "word" / "predictions.json").read_text() == found["soft(sigma=0.3)"]
+        assert "iou 0.5 is left out: nms soft takes no threshold\n" in run(*words, "--nms", "soft", "--iou", "0.5")[1]
+        refused(run(*words, "--nms", "gredy", "--name", "none"), "unknown nms 'gredy'", "greedy")
+        refused(run(*words, "--nms", "soft(sigm=1)", "--name", "none"), "nms: ", "'sigm'", "sigma")
+        refused(run(*words, "--nms", "soft(", "--name", "none"), "'soft('")
+        assert not (tmp_path / "none").exists()
+
     def test_classes_come_before_the_limit(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "--no-images", "--max-det", "2"]

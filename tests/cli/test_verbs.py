@@ -42,6 +42,21 @@ def test_predict_options_have_effects(samples: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "cut" / "crops").rglob("*.jpg"))
 
 
+def test_val_suppresses_as_told(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["val", "hit-uav-n", "--data", f"hit-uav:{samples}", "--no-plots", "imgsz=320", "conf=0.05"]
+    found = {}
+    for number, nms in enumerate((None, "greedy", "soft(sigma=0.3)", "weighted")):
+        results = tmp_path / f"{number}.json"
+        more = ["--nms", nms] if nms else []
+        assert call(*words, "--project", tmp_path / "runs", "--save-json", results, *more) == 0
+        found[nms] = results.read_text()
+    assert found.pop(None) == found["greedy"]
+    assert len(set(found.values())) == 3
+    out = capsys.readouterr().out
+    assert out.count("made with conf 0.05, iou 0.7, nms greedy, imgsz 320") == 2
+    assert out.count("iou 0.7 is left out: nms soft(sigma=0.3) takes no threshold\n") == 1
+
+
 def test_val_writes_numbers_detections_and_plots(samples: Path, tmp_path: Path) -> None:
     numbers, detections = tmp_path / "v.json", tmp_path / "d.json"
     words = ["--json", numbers, "--save-json", detections, "--project", tmp_path / "runs", "imgsz=320"]

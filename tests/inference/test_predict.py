@@ -195,15 +195,41 @@ class TestOptions:
         assert len(predict(max_det=7)) == 7
         same([predict(max_det=7)], [whole[0].select(np.arange(7))])
 
+    def test_nms(self, model, picture, whole) -> None:
+        def predict(nms, **options):
+            found = next(model.predict(picture, conf=CONF, nms=nms, **options))
+            assert found.scores.min() >= CONF
+            return found
+
+        same([predict("greedy")], whole)
+        same([predict("cluster")], whole)
+        counts = {nms: len(predict(nms)) for nms in ("greedy", "nwd(constant=2)", "nwd(constant=50)", "soft", "ios")}
+        assert counts["nwd(constant=50)"] < counts["nwd(constant=2)"]
+        assert len(set(counts.values())) == len(counts)
+        assert len(predict("diou", iou=0.5)) > len(predict("greedy", iou=0.5))
+        assert predict("weighted", iou=0.5).boxes.tolist() != predict("greedy", iou=0.5).boxes.tolist()
+        assert predict("matrix").scores.sum() < predict("matrix(sigma=0.1)").scores.sum()
+        for text in ("gredy", "soft(", "soft(sigma=-1)"):
+            with pytest.raises(FineSpotError):
+                model.predict(picture, nms=text)
+
+    def test_an_iou_that_nms_does_not_look_at_is_said(self, model, picture) -> None:
+        for text, idle in (("soft", True), ("matrix", True), ("soft(method=linear)", False), ("nwd", False)):
+            model.predict(picture, nms=text, iou=0.5)
+            assert model.notes == ([f"iou 0.5 is left out: nms {text} takes no threshold"] if idle else [])
+            model.predict(picture, nms=text)
+            assert model.notes == []
+
     def test_defaults_come_from_the_card(self, session, detector, card, picture) -> None:
         changed = type(card)(
-            architecture=card.architecture, classes=card.classes, imgsz=96, conf=0.4, iou=0.5, max_det=5,
+            architecture=card.architecture, classes=card.classes, imgsz=96, conf=0.3, iou=0.5, max_det=50, nms="soft",
             tiling=Tiling(400, 0.1),
         )  # fmt: skip
         model = Model(Session(detector, card=changed, threads=1))
         own = list(model.predict(picture))
-        given = Model(session).predict(picture, imgsz=96, conf=0.4, iou=0.5, max_det=5, tiling=Tiling(400, 0.1))
+        given = Model(session).predict(picture, imgsz=96, conf=0.3, max_det=50, tiling=Tiling(400, 0.1), nms="soft")
         same(own, list(given))
+        assert len(own[0]) not in (50, len(next(model.predict(picture, nms="greedy"))))
         assert model.timing.windows == 4
         list(model.predict(picture, tiling=Tiling(None)))
         assert model.timing.windows == 1
@@ -380,4 +406,8 @@ def test_a_head_without_suppression_is_not_suppressed(session, picture, whole) -
 
     model = Model(_Watching(session))
     model.session.head = Free()
-    assert len(next(model.predict(picture, conf=CONF))) > len(whole[0])
+    free = next(model.predict(picture, conf=CONF))
+    assert len(free) > len(whole[0])
+    assert model.notes == []
+    same([next(model.predict(picture, conf=CONF, nms="soft"))], [free])
+    assert model.notes == ["nms soft is left out: the head of this network finds no doubles"]

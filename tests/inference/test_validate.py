@@ -99,6 +99,7 @@ def test_options_have_effects(session, dataset, validation) -> None:
     plain = sum(map(len, validation.detections))
     assert count(conf=0.3) < plain
     assert count(conf=0.05, iou=0.3) < plain
+    assert count(conf=0.05, nms="nwd(constant=1000)") < plain
     assert count(conf=0.05, max_det=3) == 12
     assert count(conf=0.3, imgsz=96) != count(conf=0.3)
     assert validate(session, dataset, conf=0.3, tiling=Tiling(320, 0.0)).timing.windows == 16
@@ -112,6 +113,7 @@ def test_the_report_says_how_it_was_made(session, dataset) -> None:
     assert made.report.to_json("val")["settings"] == {
         "conf": 0.3,
         "iou": 0.5,
+        "nms": "greedy",
         "imgsz": 150,
         "tiling": {"size": 320, "overlap": 0.1},
         "max_det": 50,
@@ -121,6 +123,19 @@ def test_the_report_says_how_it_was_made(session, dataset) -> None:
     plain = validate(session, dataset, conf=0.3, imgsz=150).report
     assert (plain.settings["imgsz"], plain.settings["tiling"], plain.settings["max_det"]) == (160, None, 300)
     assert not [note for note in plain.notes if "were kept" in note]
+
+
+def test_notes_on_suppression(session, dataset) -> None:
+    soft = validate(session, dataset, conf=0.3, nms="soft")
+    assert "iou 0.7 is left out: nms soft takes no threshold" in soft.notes
+    assert soft.report.settings["nms"] == "soft"
+
+    free = _OneLabel(session)
+    free.suppress = False
+    assert "nms diou is left out: the head of this network finds no doubles" in validate(
+        free, dataset, conf=0.3, nms="diou"
+    ).notes  # fmt: skip
+    assert not [note for note in validate(free, dataset, conf=0.3).notes if "nms" in note]
 
 
 def test_pictures_that_are_not_cut_are_counted(session, dataset) -> None:

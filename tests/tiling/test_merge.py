@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finespot.boxes import clip, nms
+from finespot.boxes import clip, nms, suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
 from finespot.tiling.plan import overlap_pixels
@@ -62,6 +62,20 @@ def test_options_have_effects() -> None:
     assert count(iou=0.7, suppress=False) == 3
     assert count(iou=0.7, max_det=1) == 1
     assert count(suppress=False, max_det=2) == 2
+
+
+def test_the_choice_of_suppression_reaches_boxes_scores_and_the_least_score() -> None:
+    boxes = [[0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60]]
+    parts = [part(boxes[:1], [0.9]), part(boxes[1:], [0.8, 0.7])]
+    found = lambda nms, **more: merge(parts, size=(100, 200), classes=CLASSES, nms=suppressor(nms), iou=0.7, **more)  # noqa: E731
+    assert len(found("greedy")) == 2
+    soft = found("soft")
+    assert soft.scores.tolist() == pytest.approx([0.9, 0.7, 0.8 * np.exp(-(0.8**2) / 0.5)])
+    # Scores that suppression lowers count anew; without suppression none is looked at.
+    assert len(found("soft", conf=0.5)) == 2
+    assert len(found("soft", conf=0.5, suppress=False)) == 3
+    assert found("weighted").boxes[0].tolist() == pytest.approx([0, 0, 10, (9 + 6.4) / 1.7])
+    assert len(merge([part(boxes, [-1, -2, -3])], size=(100, 200), classes=CLASSES)) == 2
 
 
 def test_without_suppression_the_order_is_by_score() -> None:

@@ -99,6 +99,7 @@ ELSEWHERE = {
     "val.protocol": "test_validation_keys",
     "val.conf": "test_validation_keys",
     "val.iou": "test_validation_keys",
+    "val.nms": "test_validation_keys",
     "val.max_det": "test_validation_keys",
     "val.batch": "test_validation_keys",
     "device": "test_distributed.test_devices_and_formats",
@@ -354,8 +355,26 @@ def test_validation_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         return validate(session, dataset, **keys)
 
     monkeypatch.setattr(validating.inference, "validate", watched)
-    words = ["val.protocol=ai-tod", "val.conf=0.01", "val.iou=0.5", "val.max_det=7", "val.batch=3", "val.every=1"]
+    words = [
+        "val.protocol=ai-tod",
+        "val.conf=0.01",
+        "val.iou=0.5",
+        "val.nms=soft(sigma=0.3)",
+        "val.max_det=7",
+        "val.batch=3",
+        "val.every=1",
+    ]
     result = go(tmp_path, "epochs=1", *words)
-    expected = {"protocol": "ai-tod", "conf": 0.01, "iou": 0.5, "max_det": 7, "batch": 3, "imgsz": 64}
+    expected = {
+        "protocol": "ai-tod",
+        "conf": 0.01,
+        "iou": 0.5,
+        "nms": "soft(sigma=0.3)",
+        "max_det": 7,
+        "batch": 3,
+        "imgsz": 64,
+    }
     assert asked == [expected, expected]
+    with pytest.raises(FineSpotError, match="unknown nms 'gredy'"):
+        go(tmp_path, "val.nms=gredy", "val.every=1")
     assert "val/AP25" in (result.folder / "metrics.csv").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import resource
@@ -70,12 +71,23 @@ def test_every_entry_of_the_card_survives(detector, tmp_path) -> None:
     card = Card(
         architecture=detector.architecture, classes=Classes(("a", "b", "c"), (5, 6, 8)), imgsz=1280,
         mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), tiling=Tiling(320, 0.3), conf=0.1, iou=0.6, max_det=1000,
+        nms="nwd(constant=9.5)",
         metrics=[MetricRecord(protocol="coco", data="d", split="val", imgsz=640, values={"AP": 0.25, "AR": None})],
         data_licence="CC-BY-4.0", provenance={"seed": 3, "recipe": {"epochs": 5}},
     )  # fmt: skip
     path = weights.save(tmp_path / "w.safetensors", detector, card)
     assert weights.read_card(path) == card
     assert weights.load(path)[1] == card
+
+
+def test_suppression_in_the_card(card) -> None:
+    old = json.loads(card.to_json())
+    del old["nms"]
+    assert Card.from_json(json.dumps(old)).nms == "greedy"
+    for text, words in (("gredy", "did you mean greedy"), ("soft(", "name"), ("unheard_of:Nms", "FineSpot's own")):
+        with pytest.raises(FineSpotError, match=words):
+            Card.from_json(json.dumps({**old, "nms": text}))
+    assert "unheard_of" not in sys.modules
 
 
 def test_channels_last_and_shared_memory_can_be_saved(detector, card, tmp_path) -> None:

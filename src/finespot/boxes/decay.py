@@ -78,7 +78,7 @@ class Soft:
         return _rescored(Kept.of(ranked, labels, np.array(picked, np.int64)), np.array(values))
 
     def _factor(self, iou: Values) -> Values:
-        return 1 - iou if self.method == "linear" else np.asarray(np.exp(-(iou**2) / (self.sigma or 0.5)))
+        return np.asarray(1 - iou if self.method == "linear" else np.exp(-(iou**2) / (self.sigma or 0.5)))
 
 
 @register("nms", "matrix")
@@ -115,7 +115,7 @@ class Matrix:
 
     def _ratio(self, iou: Values, worst: Values) -> Values:
         if self.kernel == "linear":
-            return (1 - iou) / np.maximum(1 - worst, _EPS)
+            return np.asarray((1 - iou) / np.maximum(1 - worst, _EPS))
         return np.asarray(np.exp((self.sigma or 2.0) * (worst**2 - iou**2)))
 
 
@@ -165,7 +165,7 @@ class Overlaps:
         height = np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second])
         shared = np.maximum(width, 0) * np.maximum(height, 0)
         union = self._area[first] + self._area[second] - shared
-        return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 class _Neighbors:

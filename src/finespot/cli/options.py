@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 RUN, SPEED, SLICE, OUT = "What to run", "Speed", "Large pictures", "Output"
 
+Nms = Annotated[
+    str | None,
+    typer.Option(
+        "--nms",
+        help="suppression: greedy, cluster, diou, ios, nwd, soft, matrix or weighted, with options as in "
+        "'soft(sigma=0.3)'",
+        rich_help_panel=RUN,
+    ),
+]
 Data = Annotated[
     str, typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as hit-uav:DIR or coco:DIR", rich_help_panel=RUN)
 ]

@@ -43,10 +43,11 @@ def command(
             "--iou",
             min=0,
             max=1,
-            help="overlap that removes the weaker box (default: 0.7)",
+            help="overlap (for --nms nwd: similarity) that removes the weaker box (default: the weights' own, 0.7)",
             rich_help_panel=options.RUN,
         ),
     ] = None,
+    nms: options.Nms = None,
     max_det: Annotated[
         int | None,
         typer.Option(
@@ -115,6 +116,7 @@ def command(
         pictures,
         conf=conf,
         iou=iou,
+        nms=nms,
         max_det=max_det,
         classes=None if classes is None else chosen_classes(classes, model.classes),
         imgsz=imgsz,

@@ -24,8 +24,16 @@ def command(
         float, typer.Option("--conf", min=0, max=1, help="least score", rich_help_panel=options.RUN)
     ] = 0.001,
     iou: Annotated[
-        float, typer.Option("--iou", min=0, max=1, help="overlap that removes a box", rich_help_panel=options.RUN)
+        float,
+        typer.Option(
+            "--iou",
+            min=0,
+            max=1,
+            help="overlap (for --nms nwd: similarity) that removes a box",
+            rich_help_panel=options.RUN,
+        ),
     ] = 0.7,
+    nms: options.Nms = None,
     max_det: Annotated[
         int | None,
         typer.Option(
@@ -81,6 +89,7 @@ def command(
             batch=batch,
             conf=conf,
             iou=iou,
+            nms=nms,
             max_det=max_det,
             tiling=options.tiling(slice_size, overlap, session.card.tiling),
             progress=lambda done, total: advance(),

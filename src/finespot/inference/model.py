@@ -10,7 +10,7 @@ import torch
 
 from finespot import zoo
 from finespot.errors import FineSpotError
-from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.pipeline import Outcome, Settings, suppression_notes, walk
 from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
@@ -98,6 +98,7 @@ class Model:
         *,
         conf: float | None = None,
         iou: float | None = None,
+        nms: str | None = None,
         max_det: int | None = None,
         classes: Sequence[str | int] | None = None,
         tiling: Tiling | None = None,
@@ -115,6 +116,9 @@ class Model:
         conf, iou, max_det:
             Least score, IoU above which the lesser of two boxes of a class falls, most detections in a picture; what
             the weight file says (0.25, 0.7 and 300 as a rule) where left out.
+        nms:
+            Which suppression, with its options, such as `soft(sigma=0.3)`: see `finespot.boxes.suppressor`. What is
+            compared with `iou` is its own similarity. The weight file's (greedy as a rule) where left out.
         classes:
             Names or labels of what is looked for; the others are left out before detections are counted. None: all.
         tiling:
@@ -151,12 +155,15 @@ class Model:
             scaling=rule,
             conf=card.conf if conf is None else conf,
             iou=card.iou if iou is None else iou,
+            nms=card.nms if nms is None else nms,
             max_det=card.max_det if max_det is None else max_det,
             classes=None if classes is None else card.classes.labels(classes),
             batch=batch,
             keep_pixels=pixels,
             skip_unreadable=not opened.single,
         )
+        suppress = self.session.head.suppress
+        notes += suppression_notes(settings, suppress, nms_asked=nms is not None, iou_asked=iou is not None)
         self.skipped, self.notes, self.timing = list(opened.left_out), notes, Timing()
         walked = walk(self.session, opened.entries, settings, self.timing)
         return Predictions(_watched(walked, rule.tiling, self.skipped, notes))
@@ -177,6 +184,7 @@ class Model:
             "tiling": None if card.tiling is None else {"size": card.tiling.size, "overlap": card.tiling.overlap},
             "conf": card.conf,
             "iou": card.iou,
+            "nms": card.nms,
             "max_det": card.max_det,
             "metrics": [
                 {"protocol": m.protocol, "data": m.data, "split": m.split, "imgsz": m.imgsz, "values": m.values}

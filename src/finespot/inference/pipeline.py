@@ -82,6 +82,15 @@ class Settings:
         return suppressor(self.nms)
 
 
+def suppression_notes(settings: Settings, needed: bool, *, nms_asked: bool, iou_asked: bool) -> list[str]:
+    """A note where what was asked of suppression has no effect; `needed` says whether the head needs any."""
+    if not needed:
+        return [f"nms {settings.nms} is left out: the head of this network finds no doubles"] if nms_asked else []
+    if iou_asked and not getattr(settings.suppressor, "thresholded", True):
+        return [f"iou {settings.iou:g} is left out: nms {settings.nms} takes no threshold"]
+    return []
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one picture: its place in the source, its detections, its pixels where they were asked for.

@@ -12,7 +12,7 @@ import numpy as np
 
 from finespot import metrics
 from finespot.errors import FineSpotError, some
-from finespot.inference.pipeline import Settings, walk
+from finespot.inference.pipeline import Settings, suppression_notes, walk
 from finespot.inference.prepare import scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
@@ -77,6 +77,7 @@ def validate(
     batch: int = 8,
     conf: float = 0.001,
     iou: float = 0.7,
+    nms: str | None = None,
     max_det: int | None = None,
     tiling: Tiling | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -93,6 +94,8 @@ def validate(
         Windows of equal shape that run together at most.
     conf, iou:
         Least score (every class above it counts at a place) and IoU of suppression.
+    nms:
+        Which suppression, as in `Model.predict`; greedy where left out, whatever the weight file says, as for `iou`.
     max_det:
         Most detections in a picture; by default 300 or the protocol's largest limit, if that is more.
     progress:
@@ -112,10 +115,12 @@ def validate(
         scaling=rule,
         conf=conf,
         iou=iou,
+        nms="greedy" if nms is None else nms,
         max_det=max(_MAX_DET, *rules.max_dets) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
     )
+    notes += suppression_notes(settings, session.head.suppress, nms_asked=nms is not None, iou_asked=True)
     labels, class_notes = match_classes(session.classes, dataset.classes)
     timing = Timing()
     detections: list[Detections] = []
@@ -164,6 +169,7 @@ def _told(settings: Settings) -> dict[str, Any]:
     return {
         "conf": settings.conf,
         "iou": settings.iou,
+        "nms": settings.nms,
         "imgsz": settings.scaling.imgsz,
         "tiling": cut,
         "max_det": settings.max_det,

@@ -6,6 +6,7 @@ show is judged once, against all its boxes. A whole picture is the case of one w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,7 +49,7 @@ def merge(
     max_det: int | None = None,
     suppress: bool = True,
     nms: Suppressor = _GREEDY,
-    conf: float = 0.0,
+    conf: float = -math.inf,
     source: str = "",
 ) -> Detections:
     """Join the parts of a picture of `size` (height, width) into detections by falling score.

@@ -97,14 +97,15 @@ class Ema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Val(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Validation in the loop. `every` 0 means never; `max_det` null takes the protocol's; `batch` null twice the
-    training batch.
+    """Validation in the loop. `every` 0 means never; `nms` null is greedy; `max_det` null takes the protocol's;
+    `batch` null twice the training batch.
     """
 
     every: Count = 1
     protocol: str = "coco"
     conf: Share = 0.001
     iou: Share = 0.7
+    nms: str | None = None
     max_det: AtLeastOne | None = None
     batch: AtLeastOne | None = None
 

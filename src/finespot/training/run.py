@@ -24,6 +24,7 @@ from torch import nn
 
 import finespot
 from finespot import metrics, weights
+from finespot.boxes import suppressor
 from finespot.data import Dataset, TrainLoader, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import draw_predictions, draw_report
@@ -244,6 +245,8 @@ def _determinism(recipe: Recipe) -> Iterator[None]:
 def _open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
     """The split to validate on; None where the recipe never validates."""
     metrics.protocol(recipe.val.protocol)
+    if recipe.val.nms is not None:
+        suppressor(recipe.val.nms)
     if recipe.val.every == 0:
         log.note("validation: never (val.every is 0); best is the last epoch")
         return None

@@ -48,6 +48,7 @@ class Validator:
                 batch=self.batch,
                 conf=val.conf,
                 iou=val.iou,
+                nms=val.nms,
                 max_det=val.max_det,
                 progress=progress,
             )

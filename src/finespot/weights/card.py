@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from finespot.boxes import suppressor
 from finespot.errors import FineSpotError
 from finespot.structures import FITS, Architecture, Classes, Normalization, Tiling
 
@@ -44,6 +45,8 @@ class Card(msgspec.Struct, kw_only=True):
         How pictures are cut; None means whole pictures.
     conf, iou, max_det:
         Thresholds of prediction: least score, IoU of suppression, most detections in a picture.
+    nms:
+        The suppression that `iou` belongs to, one of FineSpot's own (`finespot.boxes.suppressor`).
     metrics, data_licence, provenance:
         What was measured, the licence of the training data, and where the weights come from.
     """
@@ -58,6 +61,7 @@ class Card(msgspec.Struct, kw_only=True):
     conf: float = 0.25
     iou: float = 0.7
     max_det: int = 300
+    nms: str = "greedy"
     metrics: list[MetricRecord] = []
     data_licence: str = ""
     provenance: dict[str, Any] = {}
@@ -80,6 +84,11 @@ class Card(msgspec.Struct, kw_only=True):
             )
         if self.fit not in FITS:
             raise FineSpotError(f"expected a fit of {', '.join(FITS)} but got '{self.fit}'")
+        if ":" in self.nms:  # reading a file must not import what it names
+            raise FineSpotError(
+                f"expected a suppression of FineSpot's own but got '{self.nms}'", hint="give one of yours in prediction"
+            )
+        suppressor(self.nms)
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
 
