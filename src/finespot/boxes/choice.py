@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 class Suppressor(Protocol):
     """A way to leave one box of each object.
 
-    `thresholded` says whether it looks at `threshold`; what does not is missing the attribute or has it true.
+    `thresholded` says whether it looks at `threshold`; one of your own that lacks the attribute counts as if it does.
     """
 
     @property
