@@ -342,7 +342,7 @@ def test_exact_doubles_divide_nothing_by_zero() -> None:
         ("matrix(kernel=linear, sigma=1)", "sigma has no effect on 'matrix'"),
         ("nwd(constant=true)", "constant of 'nwd' but got True"),
         ("weighted(conf_type=sum)", "expected avg or max"),
-        ("soft(", r"expected name or name\(key=value"),
+        ("soft(", r"expected 'name' or 'name\(key=value"),
         ("no.module:Name", "cannot import the nms"),
     ],
 )
