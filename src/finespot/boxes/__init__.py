@@ -1,6 +1,7 @@
 """Boxes: conversions between forms, suppression of doubles, overlaps.
 
-`finespot.boxes.overlap` works on torch tensors and is imported by its own name, so that this package stays light.
+`overlap`, `penalized`, `gaussian` and `geometry` work on torch tensors and are imported by their own names, so that
+this package stays light.
 """
 
 from __future__ import annotations
