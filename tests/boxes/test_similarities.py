@@ -58,6 +58,19 @@ def test_best_with_itself(seed: int) -> None:
             assert torch.allclose(measure(3 * a, 3 * b), measure(a, b), atol=1e-5), name
 
 
+def test_offsets_far_below_a_pixel_count() -> None:
+    a, b = torch.tensor([[0.0, 0, 3, 3], [0.1, 0.05, 3.1, 3.05]], dtype=torch.float64)
+    for measure in (geometry.iou, penalized.siou, penalized.eiou, penalized.shape_iou, gaussian.gcd, gaussian.kld):
+        assert measure(a / 1000, b / 1000).item() == pytest.approx(measure(a, b).item(), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 9999), near=st.sampled_from([1e-7, 1e-6, 1e-3, 1]))
+def test_iou_is_never_above_1(seed: int, near: float) -> None:
+    a, b = boxes(50, seed), boxes(50, seed + 1)
+    assert (geometry.iou(a, a + near * (b - a)) <= 1).all()
+
+
 def test_iou_agrees_with_the_matrix() -> None:
     a, b = boxes(9, 2), boxes(5, 3)
     assert torch.allclose(geometry.iou(a[:, None], b[None]), pairwise_iou(a, b), atol=1e-6)

@@ -58,6 +58,17 @@ def test_one_target_and_equal_areas_weigh_beta_ln_2() -> None:
     assert found.tolist() == pytest.approx(SAL["cases"]["equal_areas|area|batch|beta=1"]["loss"], abs=1e-6)
 
 
+def test_areas_that_rounding_parts_are_equal() -> None:
+    target = torch.tensor([[0.0, 0, 4.1, 4.1], [1000.3, 2000.7, 1004.4, 2004.8]])
+    assert target[0, 2] != target[1, 2] - target[1, 0]
+    for scale in ("area", "sqrt", "log"):
+        assert ScaleAdaptive(beta=1, scale=scale).weights(target).tolist() == pytest.approx([LN2, LN2])  # type: ignore[arg-type]
+
+
+def test_weights_bear_no_gradient() -> None:
+    assert not ScaleAdaptive().weights(TARGET.clone().requires_grad_()).requires_grad
+
+
 def test_no_pairs_keep_the_graph() -> None:
     for kind in ("batch", "fixed", "ema"):
         pred = torch.zeros(0, 4, requires_grad=True)

@@ -29,6 +29,8 @@ Range = Literal["batch", "fixed", "ema"]
 Scale = Literal["area", "sqrt", "log"]
 # Square pixels of the network input, and the share of the old range that a batch keeps.
 _LOW, _HIGH, _DECAY = 4.0, 4096.0, 0.99
+# A narrower range, relative to its end, is equal areas but for the rounding of coordinates.
+_NARROW = 1e-3
 
 
 @register("box_loss", "sal")
@@ -97,7 +99,7 @@ class ScaleAdaptive(nn.Module):
         """Weights (P,) of pairs with these targets (P, 4); in training, a running range takes them in first."""
         size = self._scaled(area(target))
         low, high = self._bounds(size)
-        wide = high - low > 1e-9 * high.abs().clamp(min=1)
+        wide = high - low > _NARROW * high.abs().clamp(min=1)
         place = torch.where(wide, ((size - low) / (high - low).clamp(min=EPS)).clamp(0, 1), 0)
         weights = (self.beta * torch.log1p(1 - place)).clamp(min=self.w_min)
         return weights / weights.mean().clamp(min=EPS) if self.normalize_mean else weights
