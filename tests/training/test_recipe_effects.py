@@ -231,7 +231,7 @@ def test_licences_of_all_training_data_are_joined(own: str, inherited: str, join
         source="x.safetensors",
         source_licence=inherited,
     )
-    card = running.make_card(Recipe(data_licence=own), task, dataset)
+    card = running.make_card(Recipe(data_licence=own), task, dataset, 300)
     assert card.data_licence == joined
 
 

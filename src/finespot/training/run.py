@@ -26,6 +26,7 @@ import finespot
 from finespot import metrics, weights
 from finespot.boxes import suppressor
 from finespot.data import Dataset, TrainLoader, open_dataset
+from finespot.data.crowds import crowds
 from finespot.errors import FineSpotError
 from finespot.inference import draw_predictions, draw_report
 from finespot.metrics import Report
@@ -40,6 +41,7 @@ from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
 from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
+from finespot.training.plan import plan_max_det
 from finespot.training.recipe import Recipe, write_recipe
 from finespot.training.validator import Validator
 from finespot.weights import Card
@@ -118,13 +120,15 @@ def train(
 class _Start:
     """What a process trains with: the recipe with its sizes settled, the data sets, the task.
 
-    `val` is None where nothing is validated, or in a process other than the first.
+    `val` is None where nothing is validated, or in a process other than the first; `max_det` is the cap on detections
+    that the weights will have.
     """
 
     recipe: Recipe
     dataset: Dataset
     val: Dataset | None
     task: Any
+    max_det: int
 
 
 def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
@@ -134,12 +138,14 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     if len(dataset) == 0:
         raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
     val = _open_val(recipe, dataset.classes, log) if first else None
-    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note)
+    facts = crowds(dataset, recipe.tile)
+    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, crowds=facts)
+    max_det = plan_max_det(facts, recipe.val.max_det, log.note)
     freeze(task.model, recipe.freeze)
     if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
     recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
-    return _Start(recipe, dataset, val, task)
+    return _Start(recipe, dataset, val, task, max_det)
 
 
 def _run(
@@ -158,7 +164,7 @@ def _run(
 def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log: Log) -> RunResult:
     recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
-    card = make_card(recipe, task, dataset)
+    card = make_card(recipe, task, dataset, start.max_det)
     if card.data_licence != recipe.data_licence:
         log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
     validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None
@@ -199,7 +205,7 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     return RunResult(folder, files.best, fabric.broadcast(report))
 
 
-def make_card(recipe: Recipe, task: Any, dataset: Dataset) -> Card:
+def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int) -> Card:
     """The card of the weights that a run makes; they come from the data of the weights they start from too."""
     licences = [part for text in (recipe.data_licence, task.source_licence) for part in text.split("; ") if part]
     provenance: dict[str, Any] = {
@@ -218,6 +224,7 @@ def make_card(recipe: Recipe, task: Any, dataset: Dataset) -> Card:
         mean=task.normalization.mean,
         std=task.normalization.std,
         tiling=recipe.tile.tiling,
+        max_det=max_det,
         data_licence="; ".join(dict.fromkeys(licences)),
         provenance=provenance,
     )

@@ -1,0 +1,73 @@
+"""Queries and the cap on detections, planned from the training data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finespot.data import TileSettings, open_dataset
+from finespot.data.crowds import Crowds, crowds
+from finespot.training.plan import plan_max_det, plan_queries
+
+ROOT = Path(__file__).parents[2]
+DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
+
+
+def many(most: int, tiles: int | None = None) -> Crowds:
+    per_picture = np.full(2000, most)
+    return Crowds(per_picture, per_picture if tiles is None else np.full(9, tiles))
+
+
+def test_objects_are_counted_by_picture_and_by_tile() -> None:
+    dataset = open_dataset(DATA, "train")
+    whole = crowds(dataset, TileSettings())
+    by_hand = [int((~dataset.annotations(i).ignore).sum()) for i in range(len(dataset))]
+    assert whole.per_picture.tolist() == by_hand
+    assert whole.per_input is whole.per_picture
+    assert whole.in_picture() == whole.in_input() == max(by_hand)
+    cut = crowds(dataset, TileSettings(size=256, overlap=0.2, min_visible=0.5))
+    assert cut.per_picture.tolist() == by_hand
+    assert len(cut.per_input) > len(dataset)
+    assert 0 < cut.in_input() <= cut.in_picture()
+    # Every object shows half of itself in a tile at least, as neighbors overlap.
+    assert cut.per_input.sum() >= sum(by_hand)
+
+
+def test_one_picture_in_a_thousand_may_hold_more() -> None:
+    counts = np.zeros(2001, np.int64)
+    counts[0] = 5000
+    assert Crowds(counts, counts).in_picture() == 0
+    counts[1:3] = 700
+    assert Crowds(counts, counts).in_picture() == 700
+    assert Crowds(counts[:0], counts[:0]).in_picture() == 0
+
+
+@pytest.mark.parametrize(("most", "planned"), [(0, 300), (300, 300), (301, 350), (1234, 1250)])
+def test_numbers_follow_the_crowd(most: int, planned: int) -> None:
+    said: list[str] = []
+    assert plan_queries(many(most), {}, said.append) == planned
+    assert said == [f"queries: {planned} (99.9 % of the pictures hold {most} objects or fewer)"]
+    said.clear()
+    assert plan_max_det(many(most), None, said.append) == planned
+    wanted = [f"max_det: {planned} (99.9 % of the pictures hold {most} objects or fewer)"]
+    assert said == (wanted if planned > 300 else [])
+
+
+def test_tiles_decide_queries_and_pictures_the_cap() -> None:
+    said: list[str] = []
+    assert plan_queries(many(900, 120), {}, said.append) == 300
+    assert "of the tiles hold 120 objects" in said[0]
+    assert plan_max_det(many(900, 120), None, said.append) == 900
+
+
+def test_what_a_person_gave_stays_with_a_warning() -> None:
+    said: list[str] = []
+    assert plan_queries(many(500), {"queries": 100}, said.append) == 100
+    assert said == ["warning: 100 queries cannot find all: 99.9 % of the pictures hold 500 objects or fewer"]
+    said.clear()
+    assert plan_queries(many(500), {"queries": 500}, said.append) == 500
+    assert said == []
+    assert plan_max_det(many(299), 100, said.append) == 300
+    assert said == ["warning: val.max_det 100 is too low: 99.9 % of the pictures hold 299 objects or fewer"]
