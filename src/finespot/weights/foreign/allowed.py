@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import pathlib
 import re
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,9 +32,6 @@ PACKAGES = (
 )
 # Objects that are nothing but their attributes.
 _NAMESPACES = {"argparse.Namespace", "types.SimpleNamespace"}
-# How Python 2, and Python 3 in the older pickle protocols, spell them.
-_OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-_OLD_NAMES = {"builtins.unicode": "builtins.str", "builtins.long": "builtins.int", "builtins.xrange": "builtins.range"}
 _NUMBERS = re.compile(r"numpy\.(float|int|uint|complex)\d+|numpy\.bool_?")
 # A pickle can repeat a long name or row of arguments in two bytes, and have each looked at anew.
 _LONGEST_NAME = 1000
@@ -58,8 +56,9 @@ def lookup(module: str, name: str) -> Value:
     FineSpotError
         The name is not allowed.
     """
-    text = f"{_OLD_MODULES.get(module, module)}.{name}"
-    text = _OLD_NAMES.get(text, text)
+    # Older protocols use the names of Python 2; what is looked at is what Python 3 would take.
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    text = f"{module}.{name}"
     if text in _REFUSED:
         raise FineSpotError(f"it holds {_REFUSED[text]} ({text}), which cannot be read", hint=_SAVE_PLAIN)
     if text in _CONSTANTS:

@@ -98,9 +98,11 @@ class Tensors:
         if last >= there or offset > there:
             what = f"a tensor of shape {shape}, strides {strides} and offset {offset} does not fit in {there} elements"
             raise FineSpotError(what, where=where)
+        copied = storage.key in self._owned or _repeats(shape, strides)
+        if copied:
+            self.charge(count * storage.elements.itemsize, f"a tensor of shape {shape}")
         tensor = storage.elements.as_strided(shape, strides, storage.elements.storage_offset() + offset)
-        if storage.key in self._owned or _repeats(shape, strides):
-            self.charge(count * tensor.itemsize, f"a tensor of shape {shape}")
+        if copied:
             self._copies.append(tensor)
         elif count:
             self._owned.add(storage.key)

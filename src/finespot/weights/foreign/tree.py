@@ -17,7 +17,7 @@ Value: TypeAlias = object
 
 # More than any network needs; damaged and hostile files nest and share without end.
 _DEEPEST = 200
-_MOST = 1_000_000
+_MOST = 200_000
 _LONGEST = 1000
 
 

@@ -78,12 +78,12 @@ class _Machine:
     def number(self, form: str) -> int:
         return int(struct.unpack(form, self.read(struct.calcsize(form)))[0])
 
-    def line(self) -> str:
+    def line(self, encoding: str = "utf-8") -> str:
         data = self.file.readline(min(_LONGEST_LINE, self.left))
         if not data.endswith(b"\n"):
             raise FineSpotError("its pickle is cut off, or holds a line of text without end")
         self.left -= len(data)
-        return data[:-1].decode("utf-8")
+        return data[:-1].decode(encoding)
 
     # The stack
 
@@ -225,10 +225,6 @@ def _quoted(text: str) -> str:
     return text[1:-1]
 
 
-def _escaped(text: str) -> str:
-    return text.encode("latin-1", "backslashreplace").decode("raw_unicode_escape")
-
-
 _Step = Callable[[_Machine], None]
 
 
@@ -272,7 +268,7 @@ _STEPS: dict[bytes, _Step] = {
     b"\x8b": _counted("<i", _whole),
     # Text and bytes
     b"S": _written(_quoted),
-    b"V": _written(_escaped),
+    b"V": lambda m: m.push(m.line("raw_unicode_escape")),
     b"T": _counted("<i", _old_text),
     b"U": _counted("<B", _old_text),
     b"X": _counted("<I", _text),
