@@ -6,6 +6,7 @@ import os
 import random
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,11 +138,11 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 def look_at(file: Path) -> None:
     """Read a file and use all that comes out of it."""
     found = read_checkpoint(file)
-    try:
+    with suppress(FineSpotError):  # a whole network is no plain data
         plain(found.tree)
-    finally:
-        state, _ = find_state(found)
-        assert all(tensor.double().sum() is not None for tensor in state.values() if not tensor.is_complex())
+    state, _ = find_state(found)
+    for tensor in state.values():
+        tensor.abs().sum()
 
 
 def survive(kind: str, folder: Path, rounds: int, seed: int) -> None:

@@ -433,6 +433,15 @@ def test_many_small_bombs(tmp_path: Path) -> None:
     refused(file, "bytes together")
 
 
+def test_a_claimed_size_of_compressed_bytes(tmp_path: Path) -> None:
+    file = rewritten(save([torch.rand(3)], tmp_path / "a.pt"), compression=zipfile.ZIP_DEFLATED)
+    data = bytearray(file.read_bytes())
+    at = data.rindex(b"PK\x01\x02", 0, data.rindex(b"a/data/0"))
+    data[at + 20 : at + 24] = struct.pack("<I", 0x7FFFFFF0)
+    file.write_bytes(data)
+    refused(file, "the entry 'a/data/0' claims")
+
+
 def test_an_unknown_compression(tmp_path: Path) -> None:
     refused(rewritten(save([1], tmp_path / "a.pt"), compression=zipfile.ZIP_LZMA), "compressed in an unknown way")
 

@@ -147,6 +147,14 @@ def test_objects_of_the_standard_library(form: str, tmp_path: Path) -> None:
     assert list(found["ordered"]) == ["b", "a"]
 
 
+def test_a_large_pickle(form: str, tmp_path: Path) -> None:
+    """Logs of a training may stand beside the weights."""
+    value = {"log": "x" * 17_000_000, "values": np.arange(3_000_000)}
+    found = read_checkpoint(save(value, tmp_path / "a.pt", form)).tree
+    assert found["log"] == value["log"]
+    assert (found["values"] == value["values"]).all()
+
+
 def test_objects_of_torch(form: str, tmp_path: Path) -> None:
     value = [torch.Size([2, 3]), torch.device("cuda", 1), torch.device("cpu"), torch.float16, torch.__version__]
     found = read_checkpoint(save(value, tmp_path / "a.pt", form)).tree
@@ -297,6 +305,22 @@ def test_objects_of_known_packages_become_records(tmp_path: Path) -> None:
     # In protocol 2 a method is written as getattr(class, name); the name is all that is taken.
     assert method == Name("mmengine.config.Stateful.method")
     assert "mmengine" not in sys.modules
+
+
+class Keywords:
+    def __new__(cls, *args: object, **keywords: object) -> Any:
+        return super().__new__(cls)
+
+    def __getnewargs_ex__(self) -> Any:
+        return (1,), {"scale": 2}
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_keywords_of_a_class(protocol: int, tmp_path: Path) -> None:
+    with classes_of("mmdet.structures", Keywords):
+        file = save(Keywords(), tmp_path / "a.pt", pickle_protocol=protocol)
+    found = read_checkpoint(file).tree
+    assert (found.name, found.args) == ("mmdet.structures.Keywords", (1, {"scale": 2}))
 
 
 def test_an_optimizer(tmp_path: Path) -> None:

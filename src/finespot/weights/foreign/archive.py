@@ -40,7 +40,7 @@ _STRONGEST = 20  # times that a compressed file may grow; numbers shrink to nine
 _CHUNK = 1 << 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What a file holds.
 
@@ -125,7 +125,7 @@ def _unknown(start: bytes) -> FineSpotError:
 
 
 class _Bounded(io.RawIOBase):
-    """A file that refuses to be read in large pieces while zipfile reads its directory."""
+    """A file that refuses to be read in pieces above a limit, first that of the directory, later its own size."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self.limit = file, _LARGEST_DIRECTORY
@@ -136,6 +136,8 @@ class _Bounded(io.RawIOBase):
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if offset < 0 and whence == 0:
+            raise zipfile.BadZipFile("an entry lies before its start")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -151,7 +153,7 @@ class _Bounded(io.RawIOBase):
 def _read_zip(file: BinaryIO, size: int) -> Value:
     bounded = _Bounded(file)
     with zipfile.ZipFile(bounded) as archive:  # type: ignore[arg-type]  # reading and seeking is all that it does
-        bounded.limit = _CHUNK
+        bounded.limit = size
         entries = _checked_entries(archive, size)
         root = _root(entries)
         order = entries.get(f"{root}byteorder")
@@ -194,7 +196,8 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
         if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise FineSpotError(f"the entry '{shown(entry.filename)}' is encrypted or compressed in an unknown way")
         grown = entry.file_size - entry.compress_size
-        if grown and (entry.compress_type == zipfile.ZIP_STORED or entry.file_size > _STRONGEST * size):
+        impossible = entry.compress_size > size or (entry.compress_type == zipfile.ZIP_STORED and grown)
+        if impossible or entry.file_size > _STRONGEST * size:
             raise FineSpotError(f"the entry '{shown(entry.filename)}' claims {entry.file_size:,} bytes")
         entries[entry.filename] = entry
         total += entry.file_size
