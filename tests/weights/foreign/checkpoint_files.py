@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
 import sys
@@ -34,9 +33,7 @@ def pickled(data: bytes, path: Path, form: str = "zip") -> Path:
             archive.writestr("archive/byteorder", "little")
             archive.writestr("archive/version", "3\n")
     else:
-        facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
-        head = b"".join(pickle.dumps(one, protocol=2) for one in (MAGIC, 1001, facts))
-        path.write_bytes(head + data + pickle.dumps([], protocol=2))
+        legacy_with(data, [], b"", path)
     return path
 
 
@@ -133,22 +130,21 @@ def small_files(folder: Path) -> dict[str, Path]:
     }
 
 
-def legacy_with_storage(length: int, elements: int, data: bytes, path: Path) -> Path:
-    """A file of the older form with one float storage that claims `length` elements in its pickle."""
+def text(value: str) -> bytes:
+    """The step of a pickle that makes this text."""
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
 
-    class Pickler(pickle.Pickler):
-        def persistent_id(self, value: object) -> object:
-            return ("storage", torch.FloatStorage, "7", "cpu", length, None) if value == "STORAGE" else None
 
-    class Built:
-        def __reduce__(self) -> Any:
-            return torch._utils._rebuild_tensor_v2, ("STORAGE", 0, (elements,), (1,), False, {})
+def floats(length: int, view: bytes = b"N", shape: int = 4, kind: str = "FloatStorage") -> bytes:
+    """The steps that make a vector out of the storage `7`, said to have `length` elements."""
+    handle = b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + text("7") + text("cpu")
+    handle += b"J" + struct.pack("<i", length) + view + b"tQ"
+    return b"ctorch._utils\n_rebuild_tensor\n(" + handle + b"K\x00K" + bytes([shape]) + b"\x85K\x01\x85tR"
 
-    buffer = io.BytesIO()
-    for one in (MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}):
-        pickle.dump(one, buffer, protocol=2)
-    Pickler(buffer, protocol=2).dump({"w": Built()})
-    pickle.dump(["7"], buffer, protocol=2)
-    buffer.write(struct.pack("<q", length) + data)
-    path.write_bytes(buffer.getvalue())
+
+def legacy_with(data: bytes, keys: object, content: bytes, path: Path) -> Path:
+    """A file of the older form with this pickle as the value, this list of storages, and these bytes behind."""
+    facts = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+    head = b"".join(pickle.dumps(one, protocol=2) for one in (MAGIC, 1001, facts))
+    path.write_bytes(head + data + pickle.dumps(keys, protocol=2) + content)
     return path

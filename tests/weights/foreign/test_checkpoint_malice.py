@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_files import FORMS, Detect, DetectionModel, classes_of, legacy_with_storage, pickled, save
+from checkpoint_files import FORMS, Detect, DetectionModel, classes_of, floats, legacy_with, pickled, save, text
 
 from finespot.errors import FineSpotError
 from finespot.weights.foreign import find_state, flat_state, plain, read_checkpoint
@@ -31,10 +31,6 @@ class Calls:
 
     def __reduce__(self) -> Any:
         return self.function, self.args
-
-
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
 
 
 @pytest.fixture(params=FORMS)
@@ -194,6 +190,20 @@ def test_extension_numbers(code: bytes, form: str, tmp_path: Path) -> None:
         (b"}]K\x01s.", "expected a key but got list"),
         (b"}}K\x01s.", "expected a key but got dict"),
         (b"\x8f(]\x90.", "expected a key but got list"),
+        (b"cnumpy\ndtype\n" + text("f8") + b"\x85R(K\x03" + text(">") + b"NNNtb.", "big-endian"),
+        (b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n" + text("f8") + b"\x85RC\x04abcd\x86R.", "expected 8 bytes"),
+        (b"cnumpy.core.multiarray\nscalar\n" + text("f8") + b"C\x08abcdefgh\x86R.", "shape and type of an array"),
+        (b"cnumpy\ndtype\n" + text("f8,O") + b"\x85R.", "'f8,O'"),
+        (b"cdatetime\ndatetime\nC\x03abc\x85R.", "a date or time"),
+        (b"cdatetime\ndatetime\nC\x0aabcdefghij\x85R.", "damaged"),
+        (b"S'a\\x41'\n.", "text in quotes"),
+        (b"Sabc\n.", "text in quotes"),
+        (b"K\x01K\x02\x93.", "the text of a name"),
+        (b"ctorch.nn\nA\nK\x01}\x92.", "the arguments of a class"),
+        (b"ctorch.nn\nA\n(" + b"N" * 65 + b"tR.", "at most 64 arguments"),
+        (b"}(" + b"N" * 65 + b"tNs.", "a key of few parts"),
+        (b"}\x8a\x09" + bytes(8) + b"\x01Ns.", "a key of at most 64 bits"),
+        (b"\x85.", "too few values"),
         (b"(](]tK\x01d.", "without a value"),
     ],
 )
@@ -345,17 +355,54 @@ def test_copies_of_a_large_value(tmp_path: Path) -> None:
     refused(pickled(large + keep, tmp_path / "a.pt"), "much more memory than the file has")
 
 
-def test_claims_on_storages(tmp_path: Path) -> None:
-    data = struct.pack("<4f", 1, 2, 3, 4)
-    file = tmp_path / "a.pt"
-    assert read_checkpoint(legacy_with_storage(4, 4, data, file)).tree["w"].tolist() == [1, 2, 3, 4]
-    refused(legacy_with_storage(1 << 40, 4, data, file), "claim")
-    refused(legacy_with_storage(1 << 62, 4, data, file), "the length of a storage")
-    refused(legacy_with_storage(4, 5, data, file), "does not fit")
-    refused(legacy_with_storage(4, 4, data[:-1], file), "cut off")
-    refused(legacy_with_storage(-4, 4, data, file), "the length of a storage")
-    file.write_bytes(legacy_with_storage(4, 4, data, file).read_bytes()[:-24] + struct.pack("<q", -4) + data)
-    refused(file, "should hold 16 bytes but has -4 elements")
+FOUR = struct.pack("<q4f", 4, 1, 2, 3, 4)
+
+
+def view(start: int, length: int) -> bytes:
+    return text("v") + b"K" + bytes([start]) + b"K" + bytes([length]) + b"\x87"
+
+
+def test_what_the_claims_below_change(tmp_path: Path) -> None:
+    file = legacy_with(floats(4) + b".", ["7"], FOUR, tmp_path / "a.pt")
+    assert read_checkpoint(file).tree.tolist() == [1, 2, 3, 4]
+    # Early releases could store a part of another storage.
+    file = legacy_with(floats(4, view(1, 2), 2) + b".", ["7"], FOUR, tmp_path / "a.pt")
+    assert read_checkpoint(file).tree.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("data", "keys", "content", "message"),
+    [
+        (floats((1 << 31) - 1), ["7"], FOUR, "its storages claim 8,589,934,588 bytes"),
+        (floats(-4), ["7"], FOUR, "the length of a storage"),
+        (floats(4, shape=5), ["7"], FOUR, "does not fit"),
+        (floats(4, kind="Size"), ["7"], FOUR, "the type of a storage"),
+        (floats(4, kind="nn.Linear"), ["7"], FOUR, "the type of a storage"),
+        (floats(4, b"K\x01"), ["7"], FOUR, "a storage's view"),
+        (floats(4, view(3, 2), 2), ["7"], FOUR, "a view ends at element 5 of 4"),
+        (floats(4, view(1, 2), 3), ["7"], FOUR, "does not fit"),
+        (floats(2, shape=2) + b"0" + floats(4), ["7"], FOUR, "claimed with two sizes"),
+        (floats(4), ["8"], FOUR, "list of storages"),
+        (floats(4), [], FOUR, "list of storages"),
+        (floats(4), ["7", "7"], FOUR * 2, "list of storages"),
+        (floats(4), "7", FOUR, "list of storages"),
+        (floats(4), [["7"]], FOUR, "list of storages"),
+        (floats(4), ["7"], FOUR[:-1], "cut off"),
+        (floats(4), ["7"], FOUR[:7], "cut off"),
+        (floats(4), ["7"], struct.pack("<q", -4) + FOUR[8:], "should hold 16 bytes but has -4 elements"),
+        (floats(4), ["7"], struct.pack("<q", 5) + FOUR[8:], "should hold 16 bytes but has 5 elements"),
+        (floats(4), ["7"], struct.pack("<q", 0) + FOUR[8:], "should hold 16 bytes but has 0 elements"),
+    ],
+)
+def test_claims_on_storages(data: bytes, keys: object, content: bytes, message: str, tmp_path: Path) -> None:
+    refused(legacy_with(data + b".", keys, content, tmp_path / "a.pt"), message)
+
+
+def test_two_sizes_of_a_storage_in_a_zip_file(tmp_path: Path) -> None:
+    file = pickled(floats(4) + b"0" + floats(2, shape=2) + b".", tmp_path / "a.pt")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("archive/data/7", FOUR[8:])
+    refused(file, "claimed to hold 8 bytes as well")
 
 
 @pytest.mark.parametrize(
@@ -378,12 +425,11 @@ def test_claims_on_storages(tmp_path: Path) -> None:
     ],
 )
 def test_claims_of_tensors(shape: Any, strides: Any, offset: Any, message: str, form: str, tmp_path: Path) -> None:
-    whole = torch.arange(4.0)
+    whole = torch.arange(4, dtype=torch.uint8)
 
     class Claim:
         def __reduce__(self) -> Any:
-            args = whole.storage(), offset, shape, strides, False, {}
-            return torch._utils._rebuild_tensor_v2, args
+            return torch._utils._rebuild_tensor_v2, (whole.untyped_storage(), offset, shape, strides, False, {})
 
     refused(save({"w": Claim()}, tmp_path / "a.pt", form), message)
 
@@ -393,7 +439,7 @@ def test_many_copies_of_a_storage(tmp_path: Path) -> None:
 
     class Again:
         def __reduce__(self) -> Any:
-            return torch._utils._rebuild_tensor_v2, (whole.storage(), 0, (250_000,), (1,), False, {})
+            return torch._utils._rebuild_tensor_v2, (whole.untyped_storage(), 0, (1_000_000,), (1,), False, {})
 
     few = read_checkpoint(save([Again() for _ in range(5)], tmp_path / "a.pt")).tree
     assert len({one.data_ptr() for one in few}) == 5

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import FORMS, Detect, DetectionModel, classes_of, network, save
+from checkpoint_files import FORMS, Detect, DetectionModel, classes_of, network, pickled, save, text
 from torch import nn
 
 from finespot.errors import FineSpotError
@@ -128,6 +128,7 @@ def test_objects_of_the_standard_library(form: str, tmp_path: Path) -> None:
         "day": datetime.date(2024, 5, 6),
         "duration": datetime.timedelta(hours=3),
         "array": bytearray(b"abc"),
+        "names": {"a", nn.Linear},
         "options": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("x")),
     }
     found = plain(read_checkpoint(save(value, tmp_path / "a.pt", form)).tree)
@@ -142,9 +143,19 @@ def test_objects_of_the_standard_library(form: str, tmp_path: Path) -> None:
         "day": "2024-05-06",
         "duration": "3:00:00",
         "array": b"abc",
+        "names": {"a", "torch.nn.modules.linear.Linear"},
         "options": {"lr": 0.1, "path": "x"},
     }
     assert list(found["ordered"]) == ["b", "a"]
+
+
+def test_text_of_python_2(tmp_path: Path) -> None:
+    """Old files have text without an encoding, in the pickle's short and long form, and in quotes."""
+    data = b"(U\x02abT\x02\x00\x00\x00\xc3\xbcU\x01\xfcS'c'\nS\"d\"\nI01\nI5\nL6L\nF0.5\n(NN1l."
+    found = read_checkpoint(pickled(data, tmp_path / "a.pt", "legacy")).tree
+    assert found == ["ab", "ü", "ü", "c", "d", True, 5, 6, 0.5]
+    data = b"c__builtin__\nunicode\n" + text("x") + b"\x85Rc__builtin__\nxrange\nK\x03\x85R\x86."
+    assert read_checkpoint(pickled(data, tmp_path / "a.pt")).tree == ("x", range(3))
 
 
 def test_a_large_pickle(form: str, tmp_path: Path) -> None:

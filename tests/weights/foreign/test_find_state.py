@@ -130,8 +130,33 @@ def test_no_weights(value: Any, message: str, tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{tmp_path / 'a.pt'}: ")
 
 
-def test_a_module_without_its_tensors(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("group", "value", "message"),
+    [
+        ("_parameters", {"weight": "gone"}, "model: expected a tensor as 'weight' but got str"),
+        ("_parameters", [], "model: expected '_parameters' to hold parts by name"),
+        ("_buffers", {3: torch.ones(1)}, "model: expected '_buffers' to hold parts by name"),
+        ("_buffers", {"x" * 2000: torch.ones(1)}, "model: expected '_buffers' to hold parts by name"),
+        ("_modules", {"a": torch.ones(1)}, "model.a: expected a module of a network but got Tensor"),
+        ("_modules", {"a": {}}, "model.a: expected a module of a network but got dict"),
+        ("_non_persistent_buffers_set", 3, "expected '_non_persistent_buffers_set' to hold names"),
+    ],
+)
+def test_parts_that_are_none(group: str, value: Any, message: str, tmp_path: Path) -> None:
     layer = nn.Linear(2, 3)
-    layer._parameters["weight"] = "gone"
-    with pytest.raises(FineSpotError, match="model: expected a tensor as 'weight' but got str"):
+    layer.__dict__[group] = value
+    with pytest.raises(FineSpotError, match=message):
         found({"model": nn.ModuleDict({"model": layer})}, tmp_path)
+
+
+def test_long_names(tmp_path: Path) -> None:
+    model: nn.Module = nn.Linear(1, 1)
+    for _ in range(5):
+        model = nn.ModuleDict({"x" * 300: model})
+    with pytest.raises(FineSpotError, match="names without end"):
+        found(model, tmp_path)
+
+
+def test_objects_as_keys_are_no_plain_data(tmp_path: Path) -> None:
+    _, context = found({"model": STATE, "odd": {nn.SiLU(): 1}, "even": {(1, nn.SiLU): 2}}, tmp_path)
+    assert context.rest == {"even": {(1, "torch.nn.modules.activation.SiLU"): 2}}
