@@ -196,6 +196,7 @@ def test_extension_numbers(code: bytes, form: str, tmp_path: Path) -> None:
         (b"cnumpy\ndtype\n" + text("f8,O") + b"\x85R.", "'f8,O'"),
         (b"cdatetime\ndatetime\nC\x03abc\x85R.", "a date or time"),
         (b"cdatetime\ndatetime\nC\x0aabcdefghij\x85R.", "damaged"),
+        (b"cdatetime\ndatetime\nC\x0a\x07\xe8\x01\x01\x63" + bytes(5) + b"\x85R.", "hour"),
         (b"S'a\\x41'\n.", "text in quotes"),
         (b"Sabc\n.", "text in quotes"),
         (b"K\x01K\x02\x93.", "the text of a name"),
@@ -233,6 +234,12 @@ def test_a_function_for_a_tensor_of_a_class(function: Callable[..., Any], form: 
 def test_names_are_fit_for_a_terminal(tmp_path: Path) -> None:
     message = refused(pickled(b"cos\n\x1b[2Jsystem\n.", tmp_path / "a.pt"), "os.\\x1b[2Jsystem")
     assert message.isprintable()
+    data = text("torch.nn.\x1b[2J") + text("a") + b"\x93)R" + b"(K\x01tR."
+    assert refused(pickled(data, tmp_path / "a.pt"), "Record").isprintable()
+    file = pickled(text("torch.nn.\x1b[2J\n") + text("a") + b"\x93)R.", tmp_path / "a.pt")
+    with pytest.raises(FineSpotError, match=r"\\x1b\[2J") as caught:
+        find_state(read_checkpoint(file))
+    assert str(caught.value).isprintable()
     long = refused(pickled(text("torch.nn") + text("x" * 1_000_000) + b"\x93.", tmp_path / "a.pt"), "torch.nn.xxx")
     assert len(long) < 1500
 

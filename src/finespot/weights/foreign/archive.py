@@ -71,7 +71,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         (it says what); quantized, sparse or big-endian tensors; TorchScript; a claim of more memory than the file has.
     """
     path = Path(path)
-    with _told_of(path):
+    with telling(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise FineSpotError("expected a file but got " + ("a folder" if stat.S_ISDIR(mode) else "a device or pipe"))
@@ -89,13 +89,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def telling(path: Path) -> Iterator[None]:
     """Errors about the file name it; what a damaged file makes torch, zipfile and Python raise becomes one line."""
     try:
         yield
     except FineSpotError as error:
         what = error.what if error.where is None else f"{error.where}: {error.what}"
-        raise FineSpotError(what, where=path, hint=error.hint) from error
+        raise FineSpotError(shown(" ".join(what.split())), where=path, hint=error.hint) from error
     except OSError as error:
         raise FineSpotError(f"cannot be read ({error.strerror or error})", where=path) from error
     except MemoryError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from finespot.errors import FineSpotError, some
-from finespot.weights.foreign.archive import Checkpoint
+from finespot.weights.foreign.archive import Checkpoint, telling
 from finespot.weights.foreign.tree import Record, Value, flat_state, plain_items, shown
 
 # In the order in which they are looked for.
@@ -52,11 +52,8 @@ def find_state(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], Context]:
     FineSpotError
         There are no weights in any of the usual places, or something else is among them.
     """
-    try:
+    with telling(checkpoint.path):
         return _find(checkpoint)
-    except FineSpotError as error:
-        what = error.what if error.where is None else f"{error.where}: {error.what}"
-        raise FineSpotError(what, where=checkpoint.path, hint=error.hint) from error
 
 
 def _find(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], Context]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from finespot.errors import FineSpotError
+from finespot.weights.foreign.tree import shown
 
 # For copies, beside the size of the file: views, tied weights and repeated anchors need little.
 SPARE = 16 << 20
@@ -80,7 +81,9 @@ class Tensors:
             if not (isinstance(view, tuple) and len(view) == 3 and is_size(view[1]) and is_size(view[2])):
                 raise FineSpotError("expected the name, the first element and the length of a storage's view")
             if view[1] + view[2] > length:
-                raise FineSpotError(f"a view ends at element {view[1] + view[2]} of {length}", where=f"storage {key}")
+                raise FineSpotError(
+                    f"a view ends at element {view[1] + view[2]} of {length}", where=f"storage {shown(key)}"
+                )
             elements = elements[view[1] : view[1] + view[2]]
         return Storage(key, elements)
 
@@ -90,7 +93,7 @@ class Tensors:
             raise FineSpotError("expected a storage, an offset, a shape and strides of a tensor")
         if len(shape) != len(strides):
             raise FineSpotError(f"expected {len(shape)} strides for the shape {shape} but got {strides}")
-        where, there = f"storage {storage.key}", storage.elements.numel()
+        where, there = f"storage {shown(storage.key)}", storage.elements.numel()
         count = 1
         for side in shape:
             count *= side

@@ -117,7 +117,7 @@ def _parts(module: Record, group: str, where: str | None, visits: list[int]) -> 
 
 
 def _kind(value: Value) -> str:
-    return value.name if isinstance(value, Record) else type(value).__name__
+    return shown(value.name) if isinstance(value, Record) else type(value).__name__
 
 
 def plain(value: Value) -> Value:
@@ -172,7 +172,7 @@ def _plain_key(key: Value) -> Value:
     if isinstance(key, tuple):
         return tuple(_plain_key(part) for part in key)  # of single values, see `hashable`
     if isinstance(key, Record):
-        raise FineSpotError(f"expected plain data but got {key.name}")
+        raise FineSpotError(f"expected plain data but got {_kind(key)}")
     return key.text if isinstance(key, Name) else key
 
 
