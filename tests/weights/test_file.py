@@ -172,12 +172,12 @@ class TestRefusedToLoad:
         with pytest.raises(FineSpotError) as error:
             weights.load(path)
         assert "not a readable safetensors file" in one_line(error)
-        assert "from_yolo" in one_line(error)
+        assert "finespot weights import" in one_line(error)
         assert str(path) in one_line(error)
 
     def test_safetensors_without_our_description(self, tmp_path) -> None:
         save_file({"a": torch.zeros(3)}, tmp_path / "w.safetensors", {"format": "pt"})
-        with pytest.raises(FineSpotError, match=r"converted in Python, by finespot\.weights\.foreign\.yolo\.from_yolo"):
+        with pytest.raises(FineSpotError, match=r"finespot weights import FILE"):
             weights.load(tmp_path / "w.safetensors")
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format_version": 1}', '{"format_version": "x"}'])

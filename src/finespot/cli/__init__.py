@@ -16,11 +16,14 @@ from typing import NamedTuple
 
 
 class Verb(NamedTuple):
-    """What the overview says of one verb; its module is `finespot.cli.<name>`, a blank in the name a dot."""
+    """What the overview says of one verb; its module is `finespot.cli.<name>`, a blank in the name a dot, where
+    `module` names no other.
+    """
 
     group: str
     summary: str
     example: str
+    module: str = ""
 
 
 VERBS = {
@@ -53,6 +56,15 @@ VERBS = {
         "Data sets",
         "the shapes of labelled objects, for heat maps",
         "finespot data shapes pictures.yaml --out SHAPES --model facebook/sam-vit-base",
+    ),
+    "weights import": Verb(
+        "Weights",
+        "take over a checkpoint of another toolkit",
+        "finespot weights import yolo11n.pt yolo11n.safetensors",
+        "weights.take",
+    ),
+    "weights dump": Verb(
+        "Weights", "write weights under the original's names", "finespot weights dump hit-uav-n state.pt"
     ),
     "info": Verb("Look", "parameters, operations, memory and time of a network", "finespot info yolo11n-p2"),
     "models": Verb("Look", "list architectures and bundled weights", "finespot models"),
@@ -134,7 +146,7 @@ def _dispatch(words: list[str]) -> int:
         from finespot.errors import unknown
 
         raise unknown("verb", name, VERBS)
-    module = import_module(f"finespot.cli.{name.replace(' ', '.')}")
+    module = import_module(f"finespot.cli.{VERBS[name].module or name.replace(' ', '.')}")
     from finespot.cli.words import run
 
     return run(name, module.command, rest, VERBS[name].example)

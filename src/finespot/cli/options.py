@@ -135,6 +135,21 @@ def architecture_options(words: Iterable[str]) -> dict[str, Any]:
     return found
 
 
+def class_names(text: str | None) -> list[str] | None:
+    """Class names out of `a,b,c`, or of a file with one name a line."""
+    if text is None:
+        return None
+    path = Path(text)
+    if "," not in text and path.is_file():
+        from finespot.errors import FineSpotError
+
+        try:
+            return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise FineSpotError(f"cannot be read as text ({error})", where=path) from error
+    return [name.strip() for name in text.split(",")]
+
+
 def check_outputs(*files: Path | None, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
     """Refuse, before the work whose results they hold, files that must not or cannot be written.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KEY = "finespot"
 # What can be done with the weights of another toolkit.
-_FOREIGN = "YOLOv8 and YOLO11 state dicts are converted in Python, by finespot.weights.foreign.yolo.from_yolo"
+_FOREIGN = "finespot weights import FILE OUT.safetensors takes over checkpoints of other toolkits"
 _HALF_MAX = float(torch.finfo(torch.float16).max)
 
 
@@ -141,7 +141,7 @@ def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
         raise FineSpotError(
             f"not a readable safetensors file ({error})",
             where=path,
-            hint=f"it may be cut off, or a checkpoint of another toolkit: {_FOREIGN}",
+            hint=f"it may be cut off; {_FOREIGN}",
         ) from error
     if KEY not in metadata:
         raise FineSpotError(

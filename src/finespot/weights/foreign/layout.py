@@ -87,6 +87,20 @@ def from_file(
     return found
 
 
+def fits(state: Mapping[str, Tensor], entries: Iterable[Entry], architecture: Architecture) -> bool:
+    """Whether a file holds every tensor of an architecture in the shape that it has there."""
+    own = skeleton(architecture).state_dict()
+    for entry in entries:
+        tensor = state.get(entry.key)
+        if tensor is None:
+            if entry.key.endswith(_COUNTER):
+                continue
+            return False
+        if sum(own[name].numel() for name in entry.ours) != tensor.numel() and tensor.ndim:
+            return False
+    return True
+
+
 def to_file(state: Mapping[str, Tensor], entries: Iterable[Entry]) -> dict[str, Tensor]:
     """Our state dict (unfused) under the file's names and in its order: the inverse of `from_file`.
 

@@ -8,6 +8,7 @@ values together, so rows are picked. Every value is carried over bit by bit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
@@ -21,8 +22,11 @@ from finespot.nn.heads import AnchorFreeHead
 from finespot.nn.layers import C2PSA, SPPF, Attention, Bottleneck, C2f, C3k, C3k2, Conv, Fork, PSABlock
 from finespot.nn.necks import PAFPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import Entry, conv_entries, from_file, skeleton, to_file
+from finespot.weights.foreign.layout import Entry, conv_entries, fits, from_file, skeleton, to_file
 
+# Families of this naming.
+FAMILIES = ("yolov8", "yolo11")
+_CLASSES = re.compile(r"model\.(\d+)\.cv3\.0\.2\.bias")
 # Blocks whose parts only have other names.
 _RENAMED: dict[type[nn.Module], dict[str, str]] = {
     SPPF: {"cv1": "entry", "cv2": "exit"},
@@ -39,6 +43,22 @@ def from_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[s
 def to_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """Our state dict (unfused) under the file's names and in its order: the inverse of `from_yolo`."""
     return to_file(state, entries(architecture))
+
+
+def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
+    """The network that a state dict of this naming belongs to, from its keys and shapes; None where it is another."""
+    heads = {found[1]: tensor.shape[0] for key, tensor in state.items() if (found := _CLASSES.fullmatch(key))}
+    stem = state.get("model.0.conv.weight")
+    if len(heads) != 1 or stem is None:
+        return None
+    classes = next(iter(heads.values()))
+    for family in zoo.families():
+        for size, scale in family.sizes.items() if family.name in FAMILIES else ():
+            for options in family.variants.values():
+                architecture = Architecture(family.name, size, classes, dict(options))
+                if scale.channels(64) == len(stem) and fits(state, entries(architecture), architecture):
+                    return architecture
+    return None
 
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
