@@ -51,7 +51,7 @@ def test_help_texts_lose_nothing_to_markup() -> None:
 
 
 def help_texts(verb: str) -> list[str]:
-    function = import_module(f"finespot.cli.{verb.replace(' ', '.')}").command
+    function = import_module(finespot.cli.module_of(verb)).command
     hints = get_type_hints(function, include_extras=True)
     return [hints[name].__metadata__[0].help for name in inspect.signature(function).parameters if name in hints]
 

@@ -102,3 +102,13 @@ def test_interrupt_and_debug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     with pytest.raises(FineSpotError):
         finespot.cli.main(["trian", "--debug"])
+
+
+def test_train_says_loss_assigner_and_suppression_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "yolo11n", "--box-loss", "ciou*0.5+nwd*0.5", "--assigner", "atss(topk=5)", "--nms", "soft"]
+    with pytest.raises(SystemExit) as stop:
+        finespot.cli.main([*words, "--show-recipe"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for line in ("box_loss: ciou*0.5+nwd*0.5", "assigner: atss(topk=5)", "nms: soft"):
+        assert line in shown

@@ -106,6 +106,11 @@ def _spell_out() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def module_of(verb: str) -> str:
+    """The module with a verb's function."""
+    return f"finespot.cli.{VERBS[verb].module or verb.replace(' ', '.')}"
+
+
 def overview() -> str:
     """The text of `finespot --help`."""
     lines = ["FineSpot finds small objects in large pictures.", "", "Usage: finespot VERB [OPTIONS]", ""]
@@ -124,7 +129,7 @@ def overview() -> str:
 def _lines(names: Sequence[str]) -> list[str]:
     """The overview's two lines of each verb: what it does and an example."""
     return [
-        line for name in names for line in (f"  {name:<14}{VERBS[name].summary}", f"  {'':<16}{VERBS[name].example}")
+        line for name in names for line in (f"  {name:<16}{VERBS[name].summary}", f"  {'':<18}{VERBS[name].example}")
     ]
 
 
@@ -146,7 +151,7 @@ def _dispatch(words: list[str]) -> int:
         from finespot.errors import unknown
 
         raise unknown("verb", name, VERBS)
-    module = import_module(f"finespot.cli.{VERBS[name].module or name.replace(' ', '.')}")
+    module = import_module(module_of(name))
     from finespot.cli.words import run
 
     return run(name, module.command, rest, VERBS[name].example)

@@ -38,6 +38,20 @@ def command(
     seed: Annotated[
         int | None, typer.Option("--seed", help="of everything random", rich_help_panel=options.RUN)
     ] = None,
+    box_loss: Annotated[
+        str | None,
+        typer.Option("--box-loss", help="as ciou, or ciou*0.5+nwd*0.5 (docs/losses.md)", rich_help_panel=options.RUN),
+    ] = None,
+    assigner: Annotated[
+        str | None,
+        typer.Option(
+            "--assigner", help="as task_aligned, atss(topk=9) (docs/assigners.md)", rich_help_panel=options.RUN
+        ),
+    ] = None,
+    nms: Annotated[
+        str | None,
+        typer.Option("--nms", help="suppression of validation, as soft(sigma=0.3)", rich_help_panel=options.RUN),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="go on with this run folder", rich_help_panel=options.RUN)
     ] = None,
@@ -71,6 +85,9 @@ def command(
         "seed": seed,
         "device": device,
         "name": name,
+        "loss.box_loss": box_loss,
+        "loss.assigner": assigner,
+        "val.nms": nms,
     }
     given = {key: value for key, value in options_given.items() if value is not None}
     words = parse_words([*(set_ or []), *([f"workers={workers}"] if workers is not None else [])])
