@@ -2,7 +2,10 @@
 
 from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
 from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Pointwise, named
+from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
+from finespot.nn.layers.separable import separable
+from finespot.nn.layers.space_to_depth import SpaceToDepth
 from finespot.nn.layers.sppf import SPPF
 
 __all__ = [
@@ -15,10 +18,15 @@ __all__ = [
     "C2f",
     "C3k",
     "C3k2",
+    "ChannelAttention",
     "Conv",
+    "CrossStage",
     "Fork",
     "Norm",
     "PSABlock",
     "Pointwise",
+    "ResidualPair",
+    "SpaceToDepth",
     "named",
+    "separable",
 ]

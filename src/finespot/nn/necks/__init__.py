@@ -1,5 +1,6 @@
 """Necks: feature maps of several levels mixed with each other."""
 
+from finespot.nn.necks.lateral_pafpn import LateralPAFPN
 from finespot.nn.necks.pafpn import PAFPN
 
-__all__ = ["PAFPN"]
+__all__ = ["PAFPN", "LateralPAFPN"]

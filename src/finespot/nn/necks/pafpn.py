@@ -36,11 +36,11 @@ class TopDownStep(nn.Module):
 
 
 class BottomUpStep(nn.Module):
-    """The finer map halved by a 3x3 convolution, joined to the coarser one, then a block."""
+    """The finer map halved by a 3x3 convolution (or by what `down` makes), joined to the coarser one, then a block."""
 
-    def __init__(self, c_fine: int, c_coarse: int, c_out: int, block: Block) -> None:
+    def __init__(self, c_fine: int, c_coarse: int, c_out: int, block: Block, down: Block | None = None) -> None:
         super().__init__()
-        self.down = Conv(c_fine, c_fine, 3, 2)
+        self.down = Conv(c_fine, c_fine, 3, 2) if down is None else down(c_fine, c_fine)
         self.block = block(c_fine + c_coarse, c_out)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
