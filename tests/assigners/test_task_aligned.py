@@ -11,6 +11,7 @@ from finespot import registry
 from finespot.assigners import DensePredictions, TaskAligned
 from finespot.assigners.task_aligned import least_side
 from finespot.boxes.overlap import iou_family
+from finespot.errors import FineSpotError
 from finespot.nn.heads.points import make_anchors
 from finespot.structures import Candidates, Targets
 
@@ -70,17 +71,17 @@ def slow_assignment(
                 continue
             overlap = max(float(iou_family(predictions.all_boxes[image, p], targets.boxes[t], "ciou")), 0.0)
             metric = float(predictions.all_scores[image, p, label]) ** 0.5 * overlap**6
-            if metric > 0:
-                scored.append((metric, p, overlap))
-                inside.setdefault(image * len(points) + p, []).append((overlap, t, metric))
-        for metric, p, overlap in sorted(scored, key=lambda one: -one[0])[:topk]:
-            wanted.setdefault(image * len(points) + p, []).append((overlap, t, metric))
+            scored.append((-metric, (x - cx) ** 2 + (y - cy) ** 2, p, overlap))
+            inside.setdefault(image * len(points) + p, []).append((overlap, -t, metric))
+        for falling, _, p, overlap in sorted(scored)[:topk]:
+            metric = -falling
+            wanted.setdefault(image * len(points) + p, []).append((overlap, -t, metric))
     # A contested point goes to the target that it overlaps most, of all that it lies inside, wanting or not.
     kept = {row: wish[0] if len(wish) == 1 else max(inside[row]) for row, wish in wanted.items()}
     found = {}
     for row, (_, t, metric) in kept.items():
         own = [(o, m) for o, u, m in kept.values() if u == t]
-        found[row] = (t, metric * max(o for o, _ in own) / (max(m for _, m in own) + 1e-9))
+        found[row] = (-t, metric * max(o for o, _ in own) / (max(m for _, m in own) + 1e-9))
     return found
 
 
@@ -99,7 +100,7 @@ def test_agrees_with_loops_over_everything(seed: int, batch: int, per_picture: i
     assert got.rows.tolist() == sorted(want)
     assert got.targets.tolist() == [want[row][0] for row in got.rows.tolist()]
     assert got.weights.tolist() == pytest.approx([want[row][1] for row in got.rows.tolist()], rel=1e-3, abs=1e-6)
-    counts = [sum(t == target for target, _ in want.values()) for t in range(len(targets.boxes))]
+    counts = [sum(t == target and weight > 0 for target, weight in want.values()) for t in range(len(targets.boxes))]
     assert got.positives.tolist() == counts
 
 
@@ -138,8 +139,7 @@ def test_a_tiny_target_between_centers_still_has_points() -> None:
     target = truth([[7.0, 7.0, 9.0, 9.0]], [0], [0], 1)  # no center of any level lies inside
     boxes = torch.cat((points.centers - 3, points.centers + 3), 1)[None]
     found = TaskAligned()(DensePredictions(boxes, torch.full((1, len(points), CLASSES), 0.5)), target, points)
-    assert int(found.positives) == len(found.rows) > 0
-    assert (found.weights > 0).all()
+    assert int(found.positives) == int((found.weights > 0).sum()) > 0
 
 
 def test_a_target_that_no_prediction_overlaps_starves() -> None:
@@ -149,6 +149,27 @@ def test_a_target_that_no_prediction_overlaps_starves() -> None:
     found = TaskAligned()(DensePredictions(boxes, torch.full((1, len(points), CLASSES), 0.5)), targets, points)
     assert found.positives.tolist()[0] == 0
     assert found.positives.tolist()[1] > 0
+
+
+def test_of_points_that_do_not_overlap_the_nearest_are_taken() -> None:
+    points = grid((8,))
+    target = truth([[21, 21, 60, 60]], [0], [0], 1)
+    nowhere = torch.tensor([500.0, 500, 510, 510]).repeat(1, len(points), 1)
+    found = TaskAligned(topk=3)(DensePredictions(nowhere, torch.ones(1, len(points), CLASSES)), target, points)
+    # The center is (40.5, 40.5); of (36, 44) and (44, 36), as far away, both come before (44, 44)'s opposite (36, 36).
+    assert sorted(points.centers[found.rows].tolist()) == [[36, 44], [44, 36], [44, 44]]
+    assert found.weights.tolist() == [0, 0, 0]
+    assert found.positives.tolist() == [0]
+
+
+def test_the_least_side_is_an_option() -> None:
+    predictions, _, points = random_case(2, 1, 1, False)
+    target = truth([[40.0, 32, 42, 34]], [0], [0], 1)
+    taken = {side: len(TaskAligned(min_side=side)(predictions, target, points).rows) for side in (None, "s0", "s1", 40)}
+    assert taken[None] < taken["s0"] < taken["s1"] < taken[40]
+    assert registry.make("assigner", "task_aligned(min_side=null)") == TaskAligned(min_side=None)
+    with pytest.raises(FineSpotError, match="min_side: expected s0, s1, null or pixels but got s7"):
+        registry.make("assigner", "task_aligned(min_side=s7)")
 
 
 def test_ignore_regions_take_no_points_and_name_the_negative_ones() -> None:
@@ -167,7 +188,10 @@ def test_ignore_regions_take_no_points_and_name_the_negative_ones() -> None:
         assert set(found.targets.tolist()) == {0}
         assert found.positives.tolist()[1] == 0
         assert set(found.ignored_labels.tolist()) == {label}
-        assert sorted([*found.ignored_rows.tolist(), *found.rows.tolist()]) == list(range(len(points)))
+        # A point of weight 0 is a negative one, and bears no loss in the region.
+        above = found.rows[found.weights > 0]
+        assert 0 < len(above) < len(found.rows)
+        assert sorted([*found.ignored_rows.tolist(), *above.tolist()]) == list(range(len(points)))
 
 
 def test_the_least_side_is_the_second_stride() -> None:

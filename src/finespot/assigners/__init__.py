@@ -1,14 +1,34 @@
 """Assigners: which points of a dense head answer for which targets."""
 
+from __future__ import annotations
+
+from finespot.assigners.anchor_ratio import AnchorRatio
 from finespot.assigners.assignment import Assigner, Assignment, DensePredictions, Predictions, ignored_points
+from finespot.assigners.atss import ATSS
+from finespot.assigners.dynamic import Dynamic
+from finespot.assigners.dynamic_soft import DynamicSoft
 from finespot.assigners.inside import points_inside
+from finespot.assigners.max_iou import MaxIoU
+from finespot.assigners.nwd_ranked import NWDRanked
+from finespot.assigners.rfla import RFLA
+from finespot.assigners.simd import SimD
+from finespot.assigners.simota import SimOTA
 from finespot.assigners.task_aligned import TaskAligned
 
 __all__ = [
+    "ATSS",
+    "RFLA",
+    "AnchorRatio",
     "Assigner",
     "Assignment",
     "DensePredictions",
+    "Dynamic",
+    "DynamicSoft",
+    "MaxIoU",
+    "NWDRanked",
     "Predictions",
+    "SimD",
+    "SimOTA",
     "TaskAligned",
     "ignored_points",
     "points_inside",

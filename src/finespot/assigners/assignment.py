@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from finespot.assigners.inside import points_inside
+from finespot.assigners.pairs import distinct
 from finespot.structures import Candidates, Targets
 
 
@@ -54,8 +55,9 @@ class Assignment:
     """Which points answer for which targets.
 
     rows (P,): positive points, each once (an assigner whose points may answer for several targets says so); targets
-    (P,): the row of `Targets` that each answers for; weights (P,): its soft class target, 0 to 1. positives (T,): how
-    many points of weight above 0 each target got (0 for ignore regions). ignored_rows, ignored_labels (Q,): negative
+    (P,): the row of `Targets` that each answers for; weights (P,): its soft class target, 0 to 1 (a point of weight 0
+    is a negative one in all but name). positives (T,): how many points of weight above 0 each target got (0 for
+    ignore regions). ignored_rows, ignored_labels (Q,): negative
     points inside ignore regions, or neither near nor far enough from a target, and the class for which they bear no
     class loss (-1: all classes).
     """
@@ -66,6 +68,42 @@ class Assignment:
     positives: Tensor
     ignored_rows: Tensor
     ignored_labels: Tensor
+
+
+def assignment_of(
+    targets: Targets,
+    candidates: Candidates,
+    rows: Tensor,
+    chosen: Tensor,
+    weights: Tensor | None = None,
+    between: Tensor | None = None,
+) -> Assignment:
+    """The `Assignment` of `rows` (P,) to the targets `chosen` (P,).
+
+    `weights` None means 1 for all; `between` are rows of points that are to count neither as positive nor as negative.
+    """
+    if weights is None:
+        weights = torch.ones(len(rows), device=rows.device)
+    above = weights > 0
+    ignored_rows, ignored_labels = ignored_points(targets, candidates, rows[above])
+    if between is not None:
+        ignored_rows = torch.cat((ignored_rows, between))
+        ignored_labels = torch.cat((ignored_labels, torch.full_like(between, -1)))
+    positives = torch.bincount(chosen[above], minlength=len(targets.boxes))
+    return Assignment(rows, chosen, weights, positives, ignored_rows, ignored_labels)
+
+
+def real_targets(targets: Targets) -> Tensor:
+    """Rows of the targets that are no ignore regions."""
+    return (~targets.ignore).nonzero().squeeze(1)
+
+
+def boxes_at(predictions: Predictions, rows: Tensor) -> Tensor:
+    """Boxes (K, 4) at rows that occur several times, each decoded once."""
+    if len(rows) == 0:
+        return predictions.boxes(rows)
+    once, place = distinct(rows)
+    return predictions.boxes(once)[place]
 
 
 class Assigner(Protocol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from finespot.assigners.groups import groups_of
 from finespot.structures import Candidates
 
 MARGIN = 1e-9
@@ -17,9 +18,14 @@ _CHUNK = 2_000_000
 
 
 def points_inside(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
-    """All (box, point) with the point's center strictly inside the box, by box, then by point: two (K,) int64."""
-    box, point = _near(boxes, candidates) if candidates.grids else _all(boxes, candidates)
-    centers, edges = candidates.centers[point], boxes[box]
+    """All (box, point) with the point's center strictly inside the box, by box, then by point: two (K,) int64.
+
+    `boxes` are (T, 4), or (T, G, 4) where each group of points (see `groups`) is tested with a box of its own.
+    """
+    group = groups_of(candidates).of_point if boxes.ndim == 3 else None
+    box, point = _near(boxes, candidates) if candidates.grids else _all(boxes, candidates, group)
+    centers = candidates.centers[point]
+    edges = boxes[box] if group is None else boxes[box, group[point]]
     # The narrowest distance to an edge decides; a center on an edge is outside.
     inside = torch.cat((centers - edges[:, :2], edges[:, 2:] - centers), 1).amin(1) > MARGIN
     return box[inside], point[inside]
@@ -39,9 +45,10 @@ def _near(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     stride, size = grids[:, :1], grids[:, 1:].flip(1)
     counts = size.prod(1)
     start = counts.cumsum(0) - counts
+    edges = boxes[:, None] if boxes.ndim == 2 else boxes
     # (T, L, 2) cell indices in x and y; center of cell i is (i + offset) * stride.
-    first = (boxes[:, None, :2] / stride - candidates.offset).floor().long().clamp(min=0)
-    last = torch.minimum((boxes[:, None, 2:] / stride - candidates.offset).ceil().long(), size - 1)
+    first = (edges[..., :2] / stride - candidates.offset).floor().long().clamp(min=0)
+    last = torch.minimum((edges[..., 2:] / stride - candidates.offset).ceil().long(), size - 1)
     sides = (last - first + 1).clamp(min=0)
     area = sides.prod(2).flatten()
     total = int(area.sum())
@@ -55,13 +62,14 @@ def _near(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     return torch.div(run, len(grids), rounding_mode="floor"), point
 
 
-def _all(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
+def _all(boxes: Tensor, candidates: Candidates, group: Tensor | None) -> tuple[Tensor, Tensor]:
     """Pairs of points in any order, a share of the boxes at a time to bound the memory."""
     centers = candidates.centers
     share = max(_CHUNK // max(len(centers), 1), 1)
     found = []
     for begin in range(0, len(boxes), share):
-        part = boxes[begin : begin + share, None]
+        part = boxes[begin : begin + share]
+        part = part[:, None] if group is None else part[:, group]
         near = ((centers > part[..., :2]) & (centers < part[..., 2:])).all(2).nonzero()
         near[:, 0] += begin
         found.append(near)

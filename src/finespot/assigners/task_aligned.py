@@ -3,7 +3,8 @@
 After "TOOD: Task-aligned One-stage Object Detection" (2021, section 3.3) with the constants of the released YOLOv8 and
 its newer rule for small objects: a side shorter than the head's second stride is widened to it before points are
 tested, so that a 4-pixel object has candidates. What differs: pairs of target and point are kept as a list (see
-`inside`), and points of metric zero are never positive.
+`inside`), and only candidates are ranked. The original ranks all points, of which those that are no candidates tie at 0
+with the candidates that do not overlap, and loses some of the latter by chance.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finespot.assigners.assignment import Assignment, Predictions, ignored_points
+from finespot.assigners.assignment import Assignment, Predictions, assignment_of, boxes_at, real_targets
 from finespot.assigners.inside import points_inside, widened
+from finespot.assigners.options import check_above, check_count, check_number
+from finespot.assigners.pairs import lowest, settled
 from finespot.boxes.overlap import iou_family
+from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Candidates, Targets
 
@@ -28,77 +32,74 @@ EPS = 1e-9
 class TaskAligned:
     """Metric = score^alpha * CIoU^beta; each target takes its `topk` best points over all levels.
 
-    A point wanted by several targets answers for the one it overlaps most, of all those that it lies inside (also one
-    that did not want it). Its weight is its metric, scaled so that the best point of a target has the target's best
-    CIoU.
+    Of equal metrics the point nearer to the target's center is better, then the one that comes first. A point wanted
+    by several targets answers for the one it overlaps most, of all those that it lies inside (also one that did not
+    want it). Its weight is its metric, scaled so that the best point of a target has the target's best CIoU; a point
+    that does not overlap has weight 0.
+
+    `min_side`: sides below it are widened to it for the test which points lie inside: pixels, "s0" (the finest
+    stride), "s1" (the second stride, or the only one) or None.
     """
 
     topk: int = 10
     alpha: float = 0.5
     beta: float = 6.0
+    min_side: float | str | None = "s1"
+
+    def __post_init__(self) -> None:
+        check_task_alignment(self.topk, self.alpha, self.beta)
+        if self.min_side in ("s0", "s1", None):
+            return
+        if isinstance(self.min_side, str):
+            raise FineSpotError(f"expected s0, s1, null or pixels but got {self.min_side}", where="min_side")
+        check_above("min_side", self.min_side)
 
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets, candidates: Candidates) -> Assignment:
-        real = (~targets.ignore).nonzero().squeeze(1)
+        real = real_targets(targets)
         boxes = targets.boxes[real]
-        near, point = points_inside(widened(boxes, least_side(candidates)), candidates)
+        least = least_side(candidates, self.min_side)
+        near, point = points_inside(widened(boxes, least) if least else boxes, candidates)
         rows = targets.image[real][near] * len(candidates) + point
-        overlap = iou_family(_decoded(predictions, rows), boxes[near], "ciou").clamp_(min=0)
+        overlap = iou_family(boxes_at(predictions, rows), boxes[near], "ciou").clamp_(min=0)
         score = predictions.scores(rows, targets.labels[real][near])
         metric = score.pow(self.alpha) * overlap.pow(self.beta)
 
-        kept = _settled(rows, _best_of_each(near, metric, self.topk), overlap)
-        near, rows, overlap, metric = near[kept], rows[kept], overlap[kept], metric[kept]
-
-        count = len(targets.boxes)
-        chosen = real[near]
-        best_overlap = overlap.new_zeros(count).scatter_reduce_(0, chosen, overlap, "amax")
-        best_metric = metric.new_zeros(count).scatter_reduce_(0, chosen, metric, "amax")
-        weights = metric * (best_overlap / (best_metric + EPS))[chosen]
-        ignored_rows, ignored_labels = ignored_points(targets, candidates, rows)
-        return Assignment(rows, chosen, weights, torch.bincount(chosen, minlength=count), ignored_rows, ignored_labels)
+        kept = taken(near, rows, metric, overlap, center_distance(boxes[near], candidates.centers[point]), self.topk)
+        chosen = real[near[kept]]
+        weights = scaled(metric[kept], overlap[kept], chosen, len(targets.boxes))
+        return assignment_of(targets, candidates, rows[kept], chosen, weights)
 
 
-def least_side(candidates: Candidates) -> float:
-    """The shortest side that a target is tested with: the second stride, or the only one."""
-    strides = [grid[0] for grid in candidates.grids] or candidates.strides.unique().tolist()
-    return float(sorted(strides)[:2][-1]) if strides else 0.0
+def check_task_alignment(topk: object, alpha: object, beta: object) -> None:
+    """Raise FineSpotError unless the options make sense."""
+    check_count("topk", topk)
+    check_number("alpha", alpha, 0)
+    check_number("beta", beta, 0)
 
 
-def _decoded(predictions: Predictions, rows: Tensor) -> Tensor:
-    """Boxes at rows that occur several times, each decoded once."""
-    if len(rows) == 0:
-        return predictions.boxes(rows)
-    seen = torch.zeros(int(rows.max()) + 1, dtype=torch.bool, device=rows.device)
-    seen[rows] = True
-    return predictions.boxes(seen.nonzero().squeeze(1))[(seen.cumsum(0) - 1)[rows]]
+def least_side(candidates: Candidates, rule: float | str | None = "s1") -> float:
+    """The shortest side that a target is tested with, in pixels (see `TaskAligned`); 0 where there is no limit."""
+    if not isinstance(rule, str):
+        return float(rule or 0)
+    strides = sorted({grid[0] for grid in candidates.grids} or candidates.strides.unique().tolist())
+    return float(strides[:2][-1] if rule == "s1" else strides[0]) if strides else 0.0
 
 
-def _settled(rows: Tensor, wanted: Tensor, overlap: Tensor) -> Tensor:
-    """Indices of the pairs that hold, one a row, by row: the wanted pair, or the best overlap of a contested row."""
-    wishes = torch.zeros_like(rows)
-    wishes.scatter_add_(0, wanted, torch.ones_like(wanted))
-    of_row = torch.zeros(int(rows.max()) + 1 if len(rows) else 0, dtype=torch.int64, device=rows.device)
-    of_row.scatter_add_(0, rows, wishes)
-    contested = of_row[rows] > 1
-    closest = torch.zeros_like(contested)
-    closest[_best_of_each(rows, overlap, 1)] = True
-    held = torch.where(contested, closest, wishes > 0).nonzero().squeeze(1)
-    return held[rows[held].argsort()]
+def center_distance(boxes: Tensor, centers: Tensor) -> Tensor:
+    """Squared distance (K,) of points from the centers of boxes (K, 4)."""
+    return ((boxes[:, :2] + boxes[:, 2:]) / 2 - centers).square().sum(1)
 
 
-def _best_of_each(group: Tensor, value: Tensor, count: int) -> Tensor:
-    """Indices of the `count` greatest values above 0 of each group, by group, then by falling value.
+def taken(near: Tensor, rows: Tensor, metric: Tensor, overlap: Tensor, distance: Tensor, topk: int) -> Tensor:
+    """Indices of the pairs that hold, by row: each target's `topk` best, contested rows to the greatest overlap."""
+    closer = distance.argsort(stable=True)
+    wanted = closer[lowest(near[closer], -metric[closer], topk)]
+    return settled(rows, wanted, -overlap)
 
-    Equal values keep their order. One sort does it: the bits of a non-negative float32 order as integers do.
-    """
-    above = (value > 0).nonzero().squeeze(1)
-    group, value = group[above], value[above]
-    falling = 0x7FFFFFFF - value.contiguous().view(torch.int32).long()
-    key, order = torch.sort((group << 31) + falling, stable=True)
-    group = key >> 31
-    fresh = torch.ones_like(group, dtype=torch.bool)
-    fresh[1:] = group[1:] != group[:-1]
-    place = torch.arange(len(group), device=group.device)
-    rank = place - torch.where(fresh, place, 0).cummax(0).values if len(group) else place
-    return above[order[rank < count]]
+
+def scaled(metric: Tensor, overlap: Tensor, chosen: Tensor, count: int) -> Tensor:
+    """Metrics times a factor of each target, so that its best metric becomes its best overlap."""
+    best_overlap = overlap.new_zeros(count).scatter_reduce_(0, chosen, overlap, "amax")
+    best_metric = metric.new_zeros(count).scatter_reduce_(0, chosen, metric, "amax")
+    return metric * (best_overlap / (best_metric + EPS))[chosen]
