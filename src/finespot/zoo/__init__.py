@@ -9,12 +9,14 @@ from finespot.zoo.family import Family, Scale
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
+from finespot.zoo.yolox import YOLOX
 
 __all__ = [
     "RULES",
     "YOLO11",
     "YOLOV8",
     "Cost",
+    "YOLOX",
     "Detector",
     "Family",
     "Scale",

@@ -2,7 +2,9 @@
 
 from finespot.nn.heads.anchor_free import AnchorFreeHead
 from finespot.nn.heads.criterion import Criterion
+from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = ["AnchorFreeHead", "Criterion", "DenseHead", "DenseLoss"]
+__all__ = ["AnchorFreeHead", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "YOLOXLoss"]

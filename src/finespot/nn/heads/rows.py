@@ -1,0 +1,63 @@
+"""A dense head's raw output by rows (picture * N + point), as assigners and losses read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from finespot.nn.heads.points import candidates_of, input_size
+
+# Raw box values (K, 4) at anchors (K, 3) to boxes (K, 4) xyxy in input pixels.
+Decode = Callable[[Tensor, Tensor], Tensor]
+
+
+class Rows:
+    """Four box values and the class logits of every point in float32; the assigner's `Predictions`.
+
+    `offset` is the head's (see `DenseHead`). Class probabilities are the sigmoid of "scores", times that of
+    "objectness" where the head gives it.
+    """
+
+    def __init__(self, raw: Mapping[str, Tensor], strides: Sequence[int], decode: Decode, offset: float) -> None:
+        self.logits = _by_row(raw["scores"])
+        self.objectness = _by_row(raw["objectness"]) if "objectness" in raw else None
+        self.candidates = candidates_of(raw["anchors"], strides, offset=offset)
+        self.image_size = input_size(raw["anchors"], offset)
+        self._values = _by_row(raw["boxes"])
+        self._anchors = raw["anchors"][0].float()
+        self._decode = decode
+
+    def values(self, rows: Tensor) -> Tensor:
+        """Raw box values (K, 4), with gradient."""
+        return self._values.index_select(0, rows)
+
+    def anchors(self, rows: Tensor) -> Tensor:
+        """Center and stride (K, 3) of the points."""
+        return self._anchors[rows % len(self.candidates)]
+
+    def place(self, rows: Tensor) -> Tensor:
+        """Decoded boxes (K, 4), with gradient."""
+        return self._decode(self.values(rows), self.anchors(rows))
+
+    @torch.no_grad()
+    def boxes(self, rows: Tensor) -> Tensor:
+        """Decoded boxes (K, 4) without gradient."""
+        return self.place(rows)
+
+    @torch.no_grad()
+    def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Class probabilities (K,) without gradient."""
+        found = torch.sigmoid(self.logits[rows, labels])
+        return found if self.objectness is None else found * torch.sigmoid(self.objectness[rows, 0])
+
+    @torch.no_grad()
+    def class_scores(self, rows: Tensor) -> Tensor:
+        """Class probabilities (K, classes) without gradient."""
+        found = torch.sigmoid(self.logits[rows])
+        return found if self.objectness is None else found * torch.sigmoid(self.objectness[rows])
+
+
+def _by_row(values: Tensor) -> Tensor:
+    return values.transpose(1, 2).flatten(0, 1).float()
