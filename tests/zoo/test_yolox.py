@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from finespot import zoo
 from finespot.weights.foreign import yolox
-from finespot.weights.foreign.layout import from_file, to_file
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "yolox.json").read_text())
 SMALL = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-nano-p2")
@@ -67,9 +64,9 @@ def test_pictures_are_wanted_from_0_to_255() -> None:
 
 
 @pytest.mark.parametrize("name", quick(GOLDEN["forward"], ("yolox-nano",)))
-def test_forward(name: str) -> None:
-    want, detector = GOLDEN["forward"][name], formula_detector(name)
-    picture = formula_picture().flip(1)  # the formula's first channel is the file's: blue
+def test_forward(name: str, formula_detector, formula_picture) -> None:
+    want, detector = GOLDEN["forward"][name], formula_detector(name, yolox.entries)
+    picture = formula_picture.flip(1)  # the formula's first channel is the file's: blue
     with torch.no_grad():
         p3, _, p5 = detector.neck(detector.backbone(picture)).maps
         raw = detector(picture)
@@ -99,48 +96,3 @@ def test_training_reaches_everything_and_fusing_changes_nothing(name: str, make_
     with torch.no_grad():
         raw, fused = detector.eval()(picture), twin(picture)
     assert all(torch.allclose(raw[key], fused[key], rtol=0, atol=1e-4) for key in raw)
-
-
-def formula_detector(name: str) -> zoo.Detector:
-    """A network whose weights follow from their names in the official files."""
-    architecture = zoo.architecture(name)
-    detector = zoo.build(architecture).eval()
-    theirs = to_file(detector.state_dict(), yolox.entries(architecture))
-    made = {key: formula_value(key, value) for key, value in theirs.items()}
-    detector.load_state_dict(from_file(made, yolox.entries(architecture), architecture))
-    return detector
-
-
-def formula_value(key: str, value: torch.Tensor) -> torch.Tensor:
-    if not value.is_floating_point():
-        return value
-    r = 2 * noise(value.numel(), zlib.crc32(key.encode())) - 1
-    if key.endswith("running_var"):
-        made = 1 + 0.3 * r
-    elif key.endswith("weight") and value.ndim > 1:
-        made = r * np.sqrt(3 / np.prod(value.shape[1:]))
-    elif key.endswith("weight"):
-        made = 1 + 0.2 * r
-    else:
-        made = 0.1 * r
-    return torch.from_numpy(made.astype(np.float32).reshape(tuple(value.shape)))
-
-
-def noise(count: int, k: int) -> np.ndarray:
-    """Values in [0, 1) from an integer hash of position and `k`."""
-    mask = np.uint64(0xFFFFFFFF)
-    start = np.uint64((k + 1) * 2246822519 & 0xFFFFFFFF)
-    h = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2654435761) + start) & mask
-    h ^= h >> np.uint64(15)
-    h = h * np.uint64(2246822519) & mask
-    h ^= h >> np.uint64(13)
-    h = h * np.uint64(3266489917) & mask
-    h ^= h >> np.uint64(16)
-    return h.astype(np.float64) / 2**32
-
-
-def formula_picture() -> torch.Tensor:
-    c, y, x = np.meshgrid(np.arange(3), np.arange(160), np.arange(192), indexing="ij")
-    return torch.from_numpy((0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)).astype(np.float32))[
-        None
-    ]

@@ -5,6 +5,17 @@ from finespot.nn.heads.criterion import Criterion
 from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.rtmdet_loss import RTMDetLoss
+from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = ["AnchorFreeHead", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "YOLOXLoss"]
+__all__ = [
+    "AnchorFreeHead",
+    "Criterion",
+    "DecoupledHead",
+    "DenseHead",
+    "DenseLoss",
+    "RTMDetLoss",
+    "SharedConvHead",
+    "YOLOXLoss",
+]

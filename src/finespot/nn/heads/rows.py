@@ -9,6 +9,8 @@ from torch import Tensor
 
 from finespot.nn.heads.points import candidates_of, input_size
 
+# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
+LARGEST_LOG = 10.0
 # Raw box values (K, 4) at anchors (K, 3) to boxes (K, 4) xyxy in input pixels.
 Decode = Callable[[Tensor, Tensor], Tensor]
 
