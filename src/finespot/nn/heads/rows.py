@@ -9,23 +9,23 @@ from torch import Tensor
 
 from finespot.nn.heads.points import candidates_of, input_size
 
-# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
-LARGEST_LOG = 10.0
-# Raw box values (K, 4) at anchors (K, 3) to boxes (K, 4) xyxy in input pixels.
+# Raw box values (K, 4) at anchors (K, 3 or 5) to boxes (K, 4) xyxy in input pixels.
 Decode = Callable[[Tensor, Tensor], Tensor]
 
 
 class Rows:
     """Four box values and the class logits of every point in float32; the assigner's `Predictions`.
 
-    `offset` is the head's (see `DenseHead`). Class probabilities are the sigmoid of "scores", times that of
-    "objectness" where the head gives it.
+    `offset` is the head's (see `DenseHead`), `repeats` its anchors a cell. Class probabilities are the sigmoid of
+    "scores", times that of "objectness" where the head gives it.
     """
 
-    def __init__(self, raw: Mapping[str, Tensor], strides: Sequence[int], decode: Decode, offset: float) -> None:
+    def __init__(
+        self, raw: Mapping[str, Tensor], strides: Sequence[int], decode: Decode, offset: float, repeats: int = 1
+    ) -> None:
         self.logits = _by_row(raw["scores"])
         self.objectness = _by_row(raw["objectness"]) if "objectness" in raw else None
-        self.candidates = candidates_of(raw["anchors"], strides, offset=offset)
+        self.candidates = candidates_of(raw["anchors"], strides, repeats, offset)
         self.image_size = input_size(raw["anchors"], offset)
         self._values = _by_row(raw["boxes"])
         self._anchors = raw["anchors"][0].float()
@@ -36,7 +36,7 @@ class Rows:
         return self._values.index_select(0, rows)
 
     def anchors(self, rows: Tensor) -> Tensor:
-        """Center and stride (K, 3) of the points."""
+        """Center and stride (K, 3) of the points, with anchor boxes their sides too (K, 5)."""
         return self._anchors[rows % len(self.candidates)]
 
     def place(self, rows: Tensor) -> Tensor:

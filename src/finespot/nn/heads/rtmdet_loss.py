@@ -17,8 +17,11 @@ from torch import Tensor
 from finespot.assigners import Assigner, Assignment
 from finespot.losses import BoxLoss, quality_focal
 from finespot.nn.heads.criterion import Criterion, counts, ignored_entries
-from finespot.nn.heads.rows import LARGEST_LOG, Rows
+from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
+
+# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
+_LARGEST = 10.0
 
 
 def decode(values: Tensor, anchors: Tensor, exp: bool) -> Tensor:
@@ -26,7 +29,7 @@ def decode(values: Tensor, anchors: Tensor, exp: bool) -> Tensor:
 
     With `exp` the values are logarithms. Without it a point may lie outside its box, and corners may be swapped.
     """
-    reach = (values.clamp(max=LARGEST_LOG).exp() if exp else values) * anchors[..., 2:3]
+    reach = (values.clamp(max=_LARGEST).exp() if exp else values) * anchors[..., 2:3]
     points = anchors[..., :2]
     return torch.cat((points - reach[..., :2], points + reach[..., 2:]), -1)
 
