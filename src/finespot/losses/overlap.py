@@ -50,15 +50,6 @@ def squared_iou_loss() -> SimilarityLoss:
     return SimilarityLoss(_squared_iou)
 
 
-@register("box_loss", "iou2")
-@dataclass(frozen=True)
-class SquaredIoULoss:
-    """1 - IoU^2, the loss of YOLOX: no gradient where boxes lie apart, and little where they barely overlap."""
-
-    def __call__(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        return 1 - iou_family(pred, target, "iou").square()
-
-
 @register("box_loss", "giou")
 def giou_loss() -> SimilarityLoss:
     """1 - GIoU: adds the empty share of the hull."""

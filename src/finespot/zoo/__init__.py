@@ -13,12 +13,12 @@ from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
 __all__ = [
-    "RULES",
     "RTMDET",
+    "RULES",
     "YOLO11",
     "YOLOV8",
-    "Cost",
     "YOLOX",
+    "Cost",
     "Detector",
     "Family",
     "Scale",
