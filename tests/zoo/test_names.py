@@ -9,9 +9,9 @@ from finespot.errors import FineSpotError
 from finespot.structures import Architecture
 
 
-def test_twenty_names() -> None:
+def test_all_names_differ() -> None:
     names = zoo.names()
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names))
     assert {"yolov8n", "yolov8x-p2", "yolo11m", "yolo11n-p2"} <= set(names)
 
 
@@ -36,7 +36,7 @@ def test_unknown_names_are_refused_with_the_nearest(name: str) -> None:
     ("architecture", "message"),
     [
         (Architecture("yolo11", "q", 2), "unknown yolo11 size"),
-        (Architecture("yolo12", "n", 2), "unknown family"),
+        (Architecture("yolo99", "n", 2), "unknown family"),
         (Architecture("yolo11", "n", 2, {"p3": True}), "unknown yolo11 option 'p3'"),
         (Architecture("yolo11", "n", 2, {"neck": "fpnn"}), "unknown neck"),
         (Architecture("yolo11", "n", 2, channels={"a": (1, 1, 1)}), "channel table"),
