@@ -1,5 +1,7 @@
 """Backbones: pictures to feature maps."""
 
 from finespot.nn.backbones.csp import CSPBackbone
+from finespot.nn.backbones.hgnetv2 import HGNETV2_L, HGNETV2_X, HGNetV2, HGStage
+from finespot.nn.backbones.resnet_vd import ResNetVD
 
-__all__ = ["CSPBackbone"]
+__all__ = ["HGNETV2_L", "HGNETV2_X", "CSPBackbone", "HGNetV2", "HGStage", "ResNetVD"]

@@ -4,3 +4,7 @@ from finespot.nn.necks.lateral_pafpn import LateralPAFPN
 from finespot.nn.necks.pafpn import PAFPN
 
 __all__ = ["PAFPN", "LateralPAFPN"]
+from finespot.nn.necks.hybrid_encoder import HybridEncoder
+from finespot.nn.necks.pafpn import PAFPN
+
+__all__ = ["PAFPN", "HybridEncoder"]
