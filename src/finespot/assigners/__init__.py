@@ -1,4 +1,4 @@
-"""Assigners: which points of a dense head answer for which targets."""
+"""Assigners: which points of a dense head, or which queries of a set, answer for which targets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from finespot.assigners.assignment import Assigner, Assignment, DensePredictions
 from finespot.assigners.atss import ATSS
 from finespot.assigners.dynamic import Dynamic
 from finespot.assigners.dynamic_soft import DynamicSoft
+from finespot.assigners.hungarian import Hungarian, Matches
 from finespot.assigners.inside import points_inside
 from finespot.assigners.max_iou import MaxIoU
 from finespot.assigners.nwd_ranked import NWDRanked
@@ -26,6 +27,8 @@ __all__ = [
     "DynamicSoft",
     "MaxIoU",
     "NWDRanked",
+    "Hungarian",
+    "Matches",
     "Predictions",
     "SimD",
     "SimOTA",

@@ -19,3 +19,7 @@ __all__ = [
     "SharedConvHead",
     "YOLOXLoss",
 ]
+from finespot.nn.heads.rtdetr import RTDETRHead
+from finespot.nn.heads.set_loss import SetLoss
+
+__all__ = ["AnchorFreeHead", "Criterion", "DenseHead", "DenseLoss", "RTDETRHead", "SetLoss"]

@@ -20,7 +20,7 @@ SIZE_NAMES = ("to_8px", "to_16px", "to_32px", "above_32px")
 
 
 class Criterion(nn.Module):
-    """The loss of a head. A family's own fills in the three constants; None means there is no such choice.
+    """The loss of a head. A family's own fills in the constants; None means there is no such choice.
 
     Parameters
     ----------
@@ -38,12 +38,14 @@ class Criterion(nn.Module):
     Raises
     ------
     FineSpotError
-        A gain, assigner or box loss is unknown, or the family has no such choice.
+        A gain, assigner or box loss is unknown, the family has no such choice, or the assigner is for other heads.
     """
 
     GAINS: ClassVar[Mapping[str, float]] = {}
     ASSIGNER: ClassVar[str | None] = None
     BOX_LOSS: ClassVar[str | None] = None
+    # Whether the assigner matches sets (see `Hungarian`) or answers for the points of a dense head.
+    MATCHES_SETS: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -65,6 +67,13 @@ class Criterion(nn.Module):
             raise FineSpotError("this head has an assignment of its own that cannot be exchanged", where="assigner")
         named = self.ASSIGNER if chosen is None else chosen
         made: Assigner | None = make("assigner", named) if isinstance(named, str) else named
+        if made is not None and bool(getattr(made, "matches_sets", False)) != self.MATCHES_SETS:
+            own, other = ("a set", "points") if self.MATCHES_SETS else ("points", "a set")
+            raise FineSpotError(
+                f"this head predicts {own}, but '{named}' assigns {other}",
+                where="assigner",
+                hint=f"leave it out for the head's own, {self.ASSIGNER}",
+            )
         return made
 
     def _box_loss(self, chosen: str | BoxLoss | None) -> BoxLoss | None:

@@ -6,10 +6,15 @@ from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, Residua
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.separable import separable
 from finespot.nn.layers.space_to_depth import SpaceToDepth
+from finespot.nn.layers.decoder import DecoderLayer
+from finespot.nn.layers.deformable_attention import DeformableAttention
+from finespot.nn.layers.repvgg import CSPRep, RepVGG
 from finespot.nn.layers.sppf import SPPF
+from finespot.nn.layers.transformer import MLP, EncoderLayer, FeedForward, SelfAttention, wave_positions
 
 __all__ = [
     "C2PSA",
+    "MLP",
     "SPPF",
     "TORCH_NORM",
     "YOLO_NORM",
@@ -21,6 +26,12 @@ __all__ = [
     "ChannelAttention",
     "Conv",
     "CrossStage",
+    "CSPRep",
+    "Conv",
+    "DecoderLayer",
+    "DeformableAttention",
+    "EncoderLayer",
+    "FeedForward",
     "Fork",
     "Norm",
     "PSABlock",
@@ -29,4 +40,8 @@ __all__ = [
     "SpaceToDepth",
     "named",
     "separable",
+    "RepVGG",
+    "SelfAttention",
+    "named",
+    "wave_positions",
 ]

@@ -39,7 +39,7 @@ class AIFI(nn.Module):
         _, width, rows, columns = x.shape
         position = wave_positions(rows, columns, width, x.device).to(x.dtype)
         tokens: Tensor = self.layer(x.flatten(2).transpose(1, 2), position)
-        return tokens.transpose(1, 2).unflatten(2, (rows, columns))
+        return cast(Tensor, tokens.transpose(1, 2).unflatten(2, (rows, columns)))
 
 
 class TopDown(nn.Module):
