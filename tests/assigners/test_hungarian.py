@@ -39,7 +39,7 @@ def scene() -> tuple[torch.Tensor, torch.Tensor, Targets]:
 def test_golden_costs_and_matching() -> None:
     scores, boxes, targets = scene()
     assigner = Hungarian()
-    cost = assigner.cost(scores[0], boxes[0], targets, torch.arange(4), EXTENT)[0].T
+    cost = assigner.cost(scores[0], boxes[0], targets, torch.arange(4), EXTENT, (64, 64))[0].T
     assert torch.allclose(cost, torch.tensor(GOLDEN["cost"], dtype=torch.float64), rtol=0, atol=1e-6)
     matches = assigner(scores, boxes, targets, EXTENT)
     pairs = sorted(zip(matches.query.tolist(), matches.target.tolist()))
@@ -118,8 +118,8 @@ def test_every_option_changes_the_cost(option: str) -> None:
     scores, boxes, targets = scene()
     chosen = registry.make("assigner", f"hungarian({option})")
     rows = torch.arange(4)
-    own = Hungarian().cost(scores[0], boxes[0], targets, rows, EXTENT)
-    assert (chosen.cost(scores[0], boxes[0], targets, rows, EXTENT) - own).abs().max() > 0.05
+    own = Hungarian().cost(scores[0], boxes[0], targets, rows, EXTENT, (64, 64))
+    assert (chosen.cost(scores[0], boxes[0], targets, rows, EXTENT, (64, 64)) - own).abs().max() > 0.05
 
 
 def test_an_unknown_similarity_is_refused() -> None:

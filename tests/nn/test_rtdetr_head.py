@@ -235,6 +235,14 @@ def test_gradients_reach_every_parameter() -> None:
     assert [key for key in dry if not key.endswith("attention.key.bias")] == []
 
 
+def test_every_parameter_takes_part_without_objects_too() -> None:
+    """Else processes that exchange gradients would wait for each other."""
+    made, truth = head(denoising=20).train(), targets((2, 2), ignore=4)
+    made.loss(made(features(), truth), truth).total.backward()
+    assert [key for key, p in made.named_parameters() if p.grad is None] == ["denoising.padding"]
+    assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
+
+
 def test_decoded_boxes_are_pixels_of_the_input() -> None:
     raw = {
         "boxes": torch.tensor([[[0.5, 0.25, 0.25, 0.5], [0.1, 0.1, 0.1, 0.1]]]),

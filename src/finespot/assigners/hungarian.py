@@ -9,7 +9,7 @@ nobody.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import lap
 import numpy as np
@@ -19,11 +19,17 @@ from torch import Tensor
 
 from finespot.boxes.normalized import to_corners, to_shares
 from finespot.registry import lookup, make, parse_call, register
-from finespot.structures import Targets
+from finespot.structures import Size, Targets
 
 # What stands for a cost that is not finite.
 _FORBIDDEN = 1e6
 _EPS = 1e-8
+
+
+class BoxDistance(Protocol):
+    """What a box loss is called as."""
+
+    def __call__(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor: ...
 
 
 class Matches(NamedTuple):
@@ -69,8 +75,10 @@ class Hungarian:
         device = boxes.device
         real = (~targets.ignore).nonzero().squeeze(1)
         of_picture = real.split(torch.bincount(targets.image[real], minlength=targets.batch).tolist())
+        width, height = (int(side) for side in extent[0, :2].tolist())
         costs = [
-            self.cost(scores[picture], boxes[picture], targets, rows, extent) for picture, rows in enumerate(of_picture)
+            self.cost(scores[picture], boxes[picture], targets, rows, extent, (height, width))
+            for picture, rows in enumerate(of_picture)
         ]
         # One transfer for all, since each one waits for the device.
         ready = torch.cat([cost.flatten() for cost in costs]).cpu().numpy().astype(np.float64)
@@ -86,25 +94,24 @@ class Hungarian:
         starts = torch.tensor([0, *(len(rows) for rows in of_picture)], device=device).cumsum(0)
         return Matches(joined[0], joined[1], joined[2], real[starts[joined[1]] + joined[3]])
 
-    def cost(self, scores: Tensor, boxes: Tensor, targets: Targets, rows: Tensor, extent: Tensor) -> Tensor:
-        """Costs (L, T, Q) of the targets at `rows` (T,) of one picture, for scores (L, classes, Q), boxes (L, Q, 4)."""
+    def cost(
+        self, scores: Tensor, boxes: Tensor, targets: Targets, rows: Tensor, extent: Tensor, image_size: Size
+    ) -> Tensor:
+        """Costs (L, T, Q) of the targets at `rows` (T,) of one picture, for scores (L, classes, Q), boxes (L, Q, 4).
+
+        `image_size` (height, width) says the same as `extent`, where a device need not be waited for.
+        """
         p = scores[:, targets.labels[rows]]
         positive = self.alpha * (1 - p) ** self.gamma * -torch.log(p + _EPS)
         negative = (1 - self.alpha) * p**self.gamma * -torch.log(1 - p + _EPS)
         aim = targets.boxes[rows][:, None]
         far = (boxes[:, None] - to_shares(aim, extent)).abs().sum(-1)
-        cost = self.cls * (positive - negative) + self.l1 * far + self.box * self._apart(boxes, aim, extent)
+        pred = to_corners(boxes, extent)[:, None].expand(*far.shape, 4).reshape(-1, 4)
+        wanted = aim.expand(*far.shape, 4).reshape(-1, 4)
+        loss: BoxDistance = make("box_loss", self.similarity)
+        apart = loss(pred, wanted, stride=torch.ones_like(pred[:, 0]), image_size=image_size).view(far.shape)
+        cost = self.cls * (positive - negative) + self.l1 * far + self.box * apart
         return torch.nan_to_num(cost, nan=_FORBIDDEN, posinf=_FORBIDDEN, neginf=_FORBIDDEN)
-
-    def _apart(self, boxes: Tensor, aim: Tensor, extent: Tensor) -> Tensor:
-        """The box loss (L, T, Q) of all pairs."""
-        shape = (boxes.shape[0], aim.shape[0], boxes.shape[1])
-        pred = to_corners(boxes, extent)[:, None].expand(*shape, 4).reshape(-1, 4)
-        wanted = aim.expand(*shape, 4).reshape(-1, 4)
-        loss: Any = make("box_loss", self.similarity)
-        width, height = (int(side) for side in extent[0, :2].tolist())
-        apart: Tensor = loss(pred, wanted, stride=torch.ones_like(pred[:, 0]), image_size=(height, width))
-        return apart.view(shape)
 
 
 def solve(cost: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
