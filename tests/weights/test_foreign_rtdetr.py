@@ -157,7 +157,10 @@ def test_both_namings_hold_the_same() -> None:
     assert sum(value.numel() for value in authors.values()) == sum(value.numel() for value in others.values())
 
 
-@pytest.mark.parametrize("options", [{}, {"layers": 2}, {"denoising": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"layers": 2, "denoising": 0}, *(pytest.param(one, marks=pytest.mark.slow) for one in ({}, {"layers": 2}))],
+)
 @pytest.mark.parametrize("name", quick(n for n in zoo.names() if n.startswith("rtdetr-") and not n.endswith("-p2")))
 def test_recognized(name: str, options: dict[str, int]) -> None:
     architecture = zoo.architecture(name, classes=5, **options)

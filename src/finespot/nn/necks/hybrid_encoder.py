@@ -5,9 +5,10 @@ coarsest map, CCFF a path aggregation with RepVGG blocks. What differs: position
 so that rectangles have them too (the released code fills its table column by column, which is right for squares only),
 and any number of levels is taken; a P2 level is one more step each way.
 
-    C3 --1x1-->  s3  ------------------->  cat > block  ----------------------->  p3
-    C4 --1x1-->  s4  ------>  cat > block > lateral --^      (s = down) cat > block  p4
-    C5 --1x1-->  AIFI > lateral --^ up                                   cat > block  p5
+    maps         C3      C4      C5      each through a 1x1
+    AIFI                         p5      attention of its cells to each other
+    top down     p3 <--- p4 <--- p5      1x1, doubled, joined, block
+    bottom up    p3 ---> p4 ---> p5      3x3 /2, joined, block
 """
 
 from __future__ import annotations
