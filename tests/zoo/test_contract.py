@@ -20,7 +20,9 @@ from finespot.structures import Features, Targets
 CLASSES, CONF = 3, 0.002
 # Run in the quick suite too.
 QUICK = ("yolov8n", "yolo11n-p2", "yolo12n", "yolov5n", "yolox-nano", "rtmdet-tiny", "rtdetr-r18")
-SMALLEST = [family.name_of(next(iter(family.sizes)), suffix) for family in zoo.families() for suffix in family.variants]
+SMALLEST = [
+    next(n for n in family.names() if n.endswith(suffix)) for family in zoo.families() for suffix in family.variants
+]
 
 
 def mark(name: str) -> Any:
@@ -103,6 +105,9 @@ def test_losses_are_finite(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
     detector, size = build(name).train(), (128, 128)
+    with torch.no_grad():  # some layers start at zero, behind which nothing learns in the first step
+        for p in detector.parameters():
+            p += 0.01 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)) * p.requires_grad
     loss_of(detector, size, targets([40, 40], size)).total.backward()
     dry = [
         key
@@ -111,7 +116,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     ]
     assert dry == []
     frozen = [key for key, p in detector.named_parameters() if not p.requires_grad]
-    assert set(frozen) <= {"head.bins"}
+    assert set(frozen) <= {"head.bins", "head.denoising.padding"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,8 +135,10 @@ def test_fused_agrees_and_leaves_the_original_alone(name: str) -> None:
     with torch.no_grad():
         raw, fused = detector.eval()(pictures((96, 160))), twin(pictures((96, 160)))
     for key in raw:
-        scale = max(float(raw[key].abs().max()), 1.0)
-        assert torch.allclose(raw[key], fused[key], rtol=0, atol=1e-4 * scale)
+        one, other = raw[key], fused[key]
+        if not detector.head.suppress:  # queries of nearly equal rank change places
+            one, other = one.sort(-1).values, other.sort(-1).values
+        assert torch.allclose(one, other, rtol=0, atol=1e-4 * max(float(one.abs().max()), 1.0))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,16 +7,16 @@ from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measu
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
-from finespot.zoo.rtmdet import RTMDET
 from finespot.zoo.rtdetr import RTDETR
+from finespot.zoo.rtmdet import RTMDET
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
 __all__ = [
+    "RTDETR",
     "RTMDET",
     "RULES",
-    "RTDETR",
     "YOLO11",
     "YOLOV8",
     "YOLOX",

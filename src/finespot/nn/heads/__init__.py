@@ -5,7 +5,9 @@ from finespot.nn.heads.criterion import Criterion
 from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.rtdetr import RTDETRHead
 from finespot.nn.heads.rtmdet_loss import RTMDetLoss
+from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
@@ -15,11 +17,9 @@ __all__ = [
     "DecoupledHead",
     "DenseHead",
     "DenseLoss",
+    "RTDETRHead",
     "RTMDetLoss",
+    "SetLoss",
     "SharedConvHead",
     "YOLOXLoss",
 ]
-from finespot.nn.heads.rtdetr import RTDETRHead
-from finespot.nn.heads.set_loss import SetLoss
-
-__all__ = ["AnchorFreeHead", "Criterion", "DenseHead", "DenseLoss", "RTDETRHead", "SetLoss"]

@@ -4,11 +4,11 @@ from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
 from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Pointwise, named
 from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
-from finespot.nn.layers.separable import separable
-from finespot.nn.layers.space_to_depth import SpaceToDepth
 from finespot.nn.layers.decoder import DecoderLayer
 from finespot.nn.layers.deformable_attention import DeformableAttention
 from finespot.nn.layers.repvgg import CSPRep, RepVGG
+from finespot.nn.layers.separable import separable
+from finespot.nn.layers.space_to_depth import SpaceToDepth
 from finespot.nn.layers.sppf import SPPF
 from finespot.nn.layers.transformer import MLP, EncoderLayer, FeedForward, SelfAttention, wave_positions
 
@@ -23,11 +23,10 @@ __all__ = [
     "C2f",
     "C3k",
     "C3k2",
+    "CSPRep",
     "ChannelAttention",
     "Conv",
     "CrossStage",
-    "CSPRep",
-    "Conv",
     "DecoderLayer",
     "DeformableAttention",
     "EncoderLayer",
@@ -36,12 +35,11 @@ __all__ = [
     "Norm",
     "PSABlock",
     "Pointwise",
+    "RepVGG",
     "ResidualPair",
+    "SelfAttention",
     "SpaceToDepth",
     "named",
     "separable",
-    "RepVGG",
-    "SelfAttention",
-    "named",
     "wave_positions",
 ]

@@ -1,10 +1,7 @@
 """Necks: feature maps of several levels mixed with each other."""
 
+from finespot.nn.necks.hybrid_encoder import HybridEncoder
 from finespot.nn.necks.lateral_pafpn import LateralPAFPN
 from finespot.nn.necks.pafpn import PAFPN
 
-__all__ = ["PAFPN", "LateralPAFPN"]
-from finespot.nn.necks.hybrid_encoder import HybridEncoder
-from finespot.nn.necks.pafpn import PAFPN
-
-__all__ = ["PAFPN", "HybridEncoder"]
+__all__ = ["PAFPN", "HybridEncoder", "LateralPAFPN"]
