@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from finespot import zoo
+from finespot import registry, zoo
 from finespot.structures import Features, Targets
 
 CLASSES, CONF = 3, 0.002
@@ -36,7 +36,11 @@ NAMES = [mark(name) for name in zoo.names()]
 
 def build(name: str, seed: int = 0) -> zoo.Detector:
     torch.manual_seed(seed)
-    return zoo.build(zoo.architecture(name, classes=CLASSES))
+    architecture = zoo.architecture(name, classes=CLASSES)
+    if "queries" in registry.lookup("family", architecture.family).options:
+        # As many as there are cells: an untrained network ranks them by rounding errors.
+        architecture = zoo.architecture(name, classes=CLASSES, queries=2000)
+    return zoo.build(architecture)
 
 
 def pictures(size: tuple[int, int], batch: int = 2, seed: int = 1) -> Tensor:
@@ -64,6 +68,11 @@ def targets(per_picture: list[int], size: tuple[int, int], ignore: bool = False,
 def loss_of(detector: zoo.Detector, size: tuple[int, int], truth: Targets) -> Any:
     torch.manual_seed(3)  # denoising draws
     return detector.loss(detector(pictures(size, truth.batch), truth), truth)
+
+
+def in_order(detector: zoo.Detector, values: Tensor) -> Tensor:
+    """Values by size where queries are ranked: those of nearly equal rank change places by rounding."""
+    return values if detector.head.suppress else values.flatten(1).sort(1).values
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,9 +144,7 @@ def test_fused_agrees_and_leaves_the_original_alone(name: str) -> None:
     with torch.no_grad():
         raw, fused = detector.eval()(pictures((96, 160))), twin(pictures((96, 160)))
     for key in raw:
-        one, other = raw[key], fused[key]
-        if not detector.head.suppress:  # queries of nearly equal rank change places
-            one, other = one.sort(-1).values, other.sort(-1).values
+        one, other = in_order(detector, raw[key]), in_order(detector, fused[key])
         assert torch.allclose(one, other, rtol=0, atol=1e-4 * max(float(one.abs().max()), 1.0))
 
 
@@ -198,7 +205,7 @@ def test_exported_graph_agrees(name: str) -> None:
     program = torch.export.export(whole, (images,))
     with torch.no_grad():
         want, got = whole(images), program.module()(images)
-    assert torch.allclose(want[0], got[0], atol=1e-3)
-    assert torch.allclose(want[1], got[1], atol=1e-4)
+    for one, other, tolerance in zip(want, got, (1e-3, 1e-4)):
+        assert torch.allclose(in_order(whole.detector, one), in_order(whole.detector, other), atol=tolerance)
     kept = getattr(whole.detector.head, "_points", {})
     assert all(type(value) is Tensor for value in kept.values()), "no tensor of the trace is kept"
