@@ -1,7 +1,8 @@
 """Start a network from the weights of another: other classes, another number of them, or another architecture.
 
 Tensors are matched by name and shape. The head's last layers have a row a class: these are matched by class name,
-so that "car" starts from "car" wherever it stands in either list.
+so that "car" starts from "car" wherever it stands in either list. A head with several anchors a cell has all classes of
+one anchor, then those of the next.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
     tensors, card = read_tensors(path)
     state = detector.network_state()
     by_class = set(_class_tensors(detector)) & state.keys()
+    repeats: int = getattr(detector.head, "class_repeats", 1)
     pairs = [(label, card.classes.index(name)) for label, name in enumerate(classes) if name in card.classes.names]
     matched: list[str] = []
     mismatched: list[str] = []
@@ -98,8 +100,8 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
         given = tensors.get(name)
         if given is None:
             new.append(name)
-        elif name in by_class and given.shape[1:] == tensor.shape[1:]:
-            taken += _copy_rows(tensor, given, pairs)
+        elif name in by_class and _fits(tensor, given, repeats, len(classes), len(card.classes)):
+            taken += _copy_rows(tensor, given, repeats, pairs)
             (matched if pairs else mismatched).append(name)
         elif given.shape == tensor.shape and name not in by_class:
             tensor.copy_(given)
@@ -141,9 +143,17 @@ def _class_tensors(detector: Detector) -> list[str]:
     return [f"head.{name}" for name in head.class_rows()]
 
 
+def _fits(tensor: Tensor, given: Tensor, repeats: int, classes: int, known: int) -> bool:
+    """Whether rows of the file's tensor have a place in ours: of several anchors, both hold each class as often."""
+    rows = repeats == 1 or (len(tensor), len(given)) == (repeats * classes, repeats * known)
+    return rows and given.shape[1:] == tensor.shape[1:]
+
+
 @torch.no_grad()
-def _copy_rows(tensor: Tensor, given: Tensor, pairs: list[tuple[int, int]]) -> int:
-    """Copy the rows of common classes; returns the numbers copied."""
-    for own, other in pairs:
-        tensor[own].copy_(given[other])
-    return len(pairs) * (tensor[0].numel() if len(tensor) else 0)
+def _copy_rows(tensor: Tensor, given: Tensor, repeats: int, pairs: list[tuple[int, int]]) -> int:
+    """Copy the rows of common classes, in each of `repeats` parts; returns the numbers copied."""
+    own, theirs = len(tensor) // repeats, len(given) // repeats
+    for part in range(repeats):
+        for label, other in pairs:
+            tensor[part * own + label].copy_(given[part * theirs + other])
+    return repeats * len(pairs) * (tensor[0].numel() if len(tensor) else 0)

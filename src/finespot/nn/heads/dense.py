@@ -35,6 +35,9 @@ class DenseHead(nn.Module):
     suppress = True
     # Cell i has its point at (i + offset) * stride.
     offset: ClassVar[float] = 0.5
+    # How often each of `class_rows` holds all classes, one time behind the other: anchors a cell, where one layer has
+    # the classes of all of them.
+    class_repeats: ClassVar[int] = 1
 
     def __init__(self, levels: Sequence[Level], classes: int) -> None:
         super().__init__()

@@ -50,15 +50,23 @@ def rows_of(maps: Sequence[Tensor]) -> Tensor:
 
 
 def candidates_of(anchors: Tensor, strides: Sequence[int], repeats: int = 1, offset: float = 0.5) -> Candidates:
-    """What assigners are told of raw "anchors" (1, N, 3 or 5) on levels of `strides`, `repeats` anchors a cell."""
+    """What assigners are told of raw "anchors" (1, N, 3 or 5) on levels of `strides`, `repeats` anchors a cell.
+
+    The last cells of a level may reach over the input's edge. Where a level's cells lie otherwise than a stride apart,
+    the points count as having no order.
+    """
     points = anchors[0].float()
     height, width = input_size(anchors, offset)
-    grids = tuple((s, height // s, width // s) for s in strides for _ in range(repeats))
+    grids = tuple((s, -(-height // s), -(-width // s)) for s in strides for _ in range(repeats))
+    ends = torch.tensor([rows * columns for _, rows, columns in grids]).cumsum(0) - 1
+    corners = [[(columns - 1 + offset) * s, (rows - 1 + offset) * s] for s, rows, columns in grids]
+    regular = points[ends.to(points.device), :2].tolist() == corners
     sizes = points[:, 3:5] if points.shape[1] == 5 else None
-    return Candidates(points[:, :2], points[:, 2], grids, sizes, offset)
+    return Candidates(points[:, :2], points[:, 2], grids if regular else (), sizes, offset)
 
 
 def input_size(anchors: Tensor, offset: float = 0.5) -> Size:
-    """The network input's (height, width), from the last point: the bottom right cell of the coarsest level."""
-    x, y, stride = anchors[0, -1, :3].tolist()
+    """The network input's (height, width), from the bottom right cell of the finest level, which is whole."""
+    finest = (anchors[0, :, 2] == anchors[0, 0, 2]).sum() - 1
+    x, y, stride = anchors[0, finest, :3].tolist()
     return round(y + (1 - offset) * stride), round(x + (1 - offset) * stride)
