@@ -2,6 +2,7 @@
 
 from finespot.nn.backbones.csp import CSPBackbone
 from finespot.nn.backbones.hgnetv2 import HGNETV2_L, HGNETV2_X, HGNetV2, HGStage
+from finespot.nn.backbones.resnet import ResNet
 from finespot.nn.backbones.resnet_vd import ResNetVD
 
-__all__ = ["HGNETV2_L", "HGNETV2_X", "CSPBackbone", "HGNetV2", "HGStage", "ResNetVD"]
+__all__ = ["CSPBackbone", "HGNETV2_L", "HGNETV2_X", "HGNetV2", "HGStage", "ResNet", "ResNetVD"]

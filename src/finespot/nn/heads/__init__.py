@@ -5,21 +5,12 @@ from finespot.nn.heads.criterion import Criterion
 from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.retina import RetinaHead
+from finespot.nn.heads.retina_loss import RetinaLoss
 from finespot.nn.heads.rtdetr import RTDETRHead
 from finespot.nn.heads.rtmdet_loss import RTMDetLoss
 from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = [
-    "AnchorFreeHead",
-    "Criterion",
-    "DecoupledHead",
-    "DenseHead",
-    "DenseLoss",
-    "RTDETRHead",
-    "RTMDetLoss",
-    "SetLoss",
-    "SharedConvHead",
-    "YOLOXLoss",
-]
+__all__ = ["AnchorFreeHead", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "RTDETRHead", "RTMDetLoss", "RetinaHead", "RetinaLoss", "SetLoss", "SharedConvHead", "YOLOXLoss"]

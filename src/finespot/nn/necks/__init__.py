@@ -1,7 +1,8 @@
 """Necks: feature maps of several levels mixed with each other."""
 
+from finespot.nn.necks.fpn import FPN
 from finespot.nn.necks.hybrid_encoder import HybridEncoder
 from finespot.nn.necks.lateral_pafpn import LateralPAFPN
 from finespot.nn.necks.pafpn import PAFPN
 
-__all__ = ["PAFPN", "HybridEncoder", "LateralPAFPN"]
+__all__ = ["FPN", "HybridEncoder", "LateralPAFPN", "PAFPN"]

@@ -150,6 +150,22 @@ def conv_entries(
         yield Entry(f"{key}.{norm}.{part}", tuple(f"{name}.bn.{part}" for name in names), rows)
 
 
+def split_conv(conv: str, norm: str, name: str) -> Iterator[Entry]:
+    """A convolution at `conv` and its batch norm at `norm`, held by our `Conv` at `name`."""
+    yield Entry(f"{conv}.weight", (f"{name}.conv.weight",))
+    yield from norm_entries(norm, f"{name}.bn")
+
+
+def norm_entries(key: str, name: str) -> Iterator[Entry]:
+    """A batch norm at `key`, ours at `name`."""
+    yield from (Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in BATCH_NORM)
+
+
+def affine_entries(key: str, name: str) -> Iterator[Entry]:
+    """Weight and bias of a layer at `key`, ours at `name`."""
+    yield from (Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
+
+
 def _parts(entry: Entry, value: Tensor) -> Iterator[tuple[str, Tensor]]:
     """What each of ours holds of the file's tensor."""
     if entry.columns is not None and value.ndim > 1:
