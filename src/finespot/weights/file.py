@@ -21,6 +21,7 @@ from torch import Tensor
 
 from finespot import zoo
 from finespot.errors import FineSpotError, nearest
+from finespot.nn.backbones import nothing_fetched
 from finespot.weights.card import Card
 from finespot.weights.catalog import resolve
 from finespot.writers import write_atomic
@@ -89,7 +90,7 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
 def build(path: Path, architecture: Architecture) -> Detector:
     """The network, freshly initialized, of an architecture that comes from a weight file; errors name the file."""
     try:
-        with _naming(path):
+        with _naming(path), nothing_fetched():
             return zoo.build(architecture)
     except (TypeError, ValueError, KeyError) as error:
         raise FineSpotError(f"the architecture it describes cannot be built ({error})", where=path) from error

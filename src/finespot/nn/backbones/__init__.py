@@ -4,5 +4,6 @@ from finespot.nn.backbones.csp import CSPBackbone
 from finespot.nn.backbones.hgnetv2 import HGNETV2_L, HGNETV2_X, HGNetV2, HGStage
 from finespot.nn.backbones.resnet import ResNet
 from finespot.nn.backbones.resnet_vd import ResNetVD
+from finespot.nn.backbones.timm import TimmBackbone, nothing_fetched
 
-__all__ = ["CSPBackbone", "HGNETV2_L", "HGNETV2_X", "HGNetV2", "HGStage", "ResNet", "ResNetVD"]
+__all__ = ["CSPBackbone", "HGNETV2_L", "HGNETV2_X", "HGNetV2", "HGStage", "ResNet", "ResNetVD", "TimmBackbone", "nothing_fetched"]
