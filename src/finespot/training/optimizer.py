@@ -1,6 +1,7 @@
 """The optimizer and its parameter groups.
 
-Three groups, as in the YOLO family: biases and norm weights do not decay, all other weights do. The decay is scaled
+Three groups, as in the YOLO family: biases and norm weights do not decay, all other weights do, but for those that a
+module lists as `no_decay` (position codes, learnt tokens). The decay is scaled
 by (pictures in one optimizer step / nominal batch), so that a small batch is not regularized more strongly than the
 recipe says. Updates run as foreach kernels.
 """
@@ -20,7 +21,8 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 
 
 def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The trainable parameters by group: `bias` (of any module), `norm` (weights of norm layers) and `weight`.
+    """The trainable parameters by group: `bias` (of any module), `norm` (weights of norm layers, and what
+    a module lists as `no_decay`) and `weight`.
 
     A parameter that occurs twice is counted once; frozen ones are left out.
     """
@@ -33,7 +35,7 @@ def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
             seen.add(id(parameter))
             if "bias" in name:
                 groups[BIAS].append(parameter)
-            elif isinstance(module, _NORMS):
+            elif isinstance(module, _NORMS) or name in getattr(module, "no_decay", ()):
                 groups[NORM].append(parameter)
             else:
                 groups[WEIGHT].append(parameter)
