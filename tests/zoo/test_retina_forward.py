@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from finespot import zoo
+from finespot.nn.backbones import GPViT
 from finespot.structures import Architecture
-from finespot.weights.foreign import torchvision_retinanet
+from finespot.weights.foreign import gpvit, torchvision_retinanet
 from finespot.weights.foreign.layout import Entry, from_file, to_file
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "retina_forward.json").read_text())
@@ -94,6 +95,35 @@ def test_retinanet() -> None:
     for key in ("scores", "boxes"):
         check(cell_by_cell(raw[key], sizes), want[key], 1e-4)
         assert torch.allclose(raw[key], fused[key], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_gpvit_with_its_adapter() -> None:
+    want = GOLDEN["gpvit-l1"]
+    detector = formula_detector(zoo.architecture("gpvit-l1"), gpvit.entries, prefix="backbone.")
+    with torch.no_grad():
+        maps = detector.backbone(formula_picture()).maps
+        fused = detector.fused().backbone(formula_picture()).maps
+    for level, x, y in zip(("p3", "p4", "p5"), maps, fused):
+        check(x, want[level], 1e-3)
+        # Unlike trained ones, these weights make maps of some hundreds.
+        assert torch.allclose(x, y, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_gpvit_without_adapter() -> None:
+    backbone = GPViT("l1").eval()
+    entries = list(gpvit.plain_entries(backbone))
+    own = backbone.state_dict()
+    made = {key: formula_value(key, value) for key, value in to_file(own, entries).items()}
+    state = {
+        name: (made[entry.key] if rows is None else made[entry.key][rows]).reshape(own[name].shape)
+        for entry in entries
+        for name, rows in zip(entry.ours, entry.rows)
+    }
+    backbone.load_state_dict(state)
+    with torch.no_grad():
+        check(backbone(formula_picture()).maps[0], GOLDEN["gpvit-l1"]["plain"], 1e-3)
 
 
 def cell_by_cell(values: Tensor, sizes: list[tuple[int, int]]) -> Tensor:

@@ -6,6 +6,7 @@
 from finespot.zoo.cost import Cost, RULES, count_gflops, count_parameters, measure
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale
+from finespot.zoo.gpvit import GPVIT
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
 from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
@@ -14,4 +15,4 @@ from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
-__all__ = ["Cost", "Detector", "Family", "RETINANET", "RTDETR", "RTMDET", "RULES", "Scale", "YOLO11", "YOLOV8", "YOLOX", "architecture", "build", "count_gflops", "count_parameters", "families", "measure", "name_of", "names", "normalization_of"]
+__all__ = ["Cost", "Detector", "Family", "GPVIT", "RETINANET", "RTDETR", "RTMDET", "RULES", "Scale", "YOLO11", "YOLOV8", "YOLOX", "architecture", "build", "count_gflops", "count_parameters", "families", "measure", "name_of", "names", "normalization_of"]

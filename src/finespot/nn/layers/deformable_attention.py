@@ -1,8 +1,8 @@
 """Attention of queries to few sampled points of several maps.
 
-After "Deformable DETR" (2020, section 4.1) with boxes as references, in plain torch: a query looks at `points` places
-on each map, given as offsets from its box in units of half its sides over the number of points. Maps of any size and
-shape are taken, and nothing of a size is kept, so the layer can be exported.
+After "Deformable DETR" (2020, section 4.1), in plain torch; what differs between its users is the unit of the offsets:
+parts of a box, or cells of a map. Maps of any size and shape are taken, and nothing of a size is kept, so the layers
+can be exported.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from finespot.structures import Size
 
 
-class DeformableAttention(nn.Module):
-    """Queries (B, Q, C) with boxes (B, Q, 4) as shares (cx, cy, w, h), and memory (B, N, C), to (B, Q, C).
+class SampledAttention(nn.Module):
+    """What the forms share: a query looks at `points` places on each map with each head, and weighs what it sees.
 
     The memory holds the cells of `levels` maps one after another, row by row.
     """
@@ -33,16 +33,18 @@ class DeformableAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self._initialize()
 
-    def forward(self, query: Tensor, boxes: Tensor, memory: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """`sizes` are (rows, columns) of the maps."""
-        share = (self.heads, self.levels, self.points)
+    def offsets_of(self, query: Tensor) -> Tensor:
+        """Offsets (B, Q, heads, levels, points, 2), x before y, of queries (B, Q, C)."""
         # Places and samples in float32: a half's step is a good part of a cell on a large map.
-        offsets = self.offsets(query).float().unflatten(-1, (*share, 2))
-        weights = torch.softmax(self.weights(query).float().unflatten(-1, (self.heads, -1)), -1).unflatten(
-            -1, share[1:]
-        )
-        boxes = boxes.float()[:, :, None, None, None]
-        places = boxes[..., :2] + offsets * boxes[..., 2:] * (0.5 / self.points)
+        offsets: Tensor = self.offsets(query).float()
+        return cast(Tensor, offsets.unflatten(-1, (self.heads, self.levels, self.points, 2)))
+
+    def attend(self, query: Tensor, places: Tensor, memory: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Queries (B, Q, C) that see memory (B, N, C) at `places` (B, Q, heads, levels, points, 2), shares of the
+        maps' sides, to (B, Q, C). `sizes` are (rows, columns) of the maps.
+        """
+        weights = self.weights(query).float().unflatten(-1, (self.heads, -1))
+        weights = torch.softmax(weights, -1).unflatten(-1, (self.levels, self.points))
         values = self.value(memory).float().split([rows * columns for rows, columns in sizes], 1)
         mixed = self._sampled(values[0], places, weights, 0, sizes[0])
         for level in range(1, self.levels):
@@ -73,3 +75,23 @@ class DeformableAttention(nn.Module):
         for part in (self.value, self.out):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
+
+
+class DeformableAttention(SampledAttention):
+    """Offsets from the middle of a box in units of half its sides over the number of points (RT-DETR)."""
+
+    def forward(self, query: Tensor, boxes: Tensor, memory: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Queries (B, Q, C) with boxes (B, Q, 4) as shares (cx, cy, w, h), and memory (B, N, C), to (B, Q, C)."""
+        boxes = boxes.float()[:, :, None, None, None]
+        places = boxes[..., :2] + self.offsets_of(query) * boxes[..., 2:] * (0.5 / self.points)
+        return self.attend(query, places, memory, sizes)
+
+
+class CellAttention(SampledAttention):
+    """Offsets from a place of the query's own, in cells of the map that is seen (Deformable DETR, ViT-Adapter)."""
+
+    def forward(self, query: Tensor, centers: Tensor, memory: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Queries (B, Q, C) at `centers` (Q, 2), shares (x, y) of the picture, and memory (B, N, C), to (B, Q, C)."""
+        cells = centers.new_tensor([(columns, rows) for rows, columns in sizes])[:, None]
+        places = centers[:, None, None, None] + self.offsets_of(query) / cells
+        return self.attend(query, places, memory, sizes)
