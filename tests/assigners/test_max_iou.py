@@ -51,7 +51,7 @@ def test_every_target_keeps_its_best_anchors_all_of_equal_ones() -> None:
     iou = table(candidates, targets.boxes)[0]
     best = (iou == iou.max()).nonzero().squeeze(1)
     assert MaxIoU()(NOTHING, targets, candidates).rows.tolist() == best.tolist()
-    assert len(MaxIoU(keep_best=False)(NOTHING, targets, candidates).rows) == 0
+    assert len(MaxIoU(least=0.3)(NOTHING, targets, candidates).rows) == 0
 
 
 def test_what_no_anchor_overlaps_gets_none() -> None:

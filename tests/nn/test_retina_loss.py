@@ -90,7 +90,7 @@ def test_the_best_anchor_answers_for_a_small_target() -> None:
     most = max(overlaps(raw, box))
     assert most < 0.4
     assert int(found.counts["positives"]) == sum(value == pytest.approx(most, rel=1e-6) for value in overlaps(raw, box))
-    head.set_loss(assigner="max_iou(keep_best=false)")
+    head.set_loss(assigner="max_iou(least=0.4)")
     assert int(head.loss(raw, targets_of([box])).counts["starved"]) == 1
 
 
