@@ -77,9 +77,9 @@ def test_a_box_loss_of_decoded_boxes() -> None:
 
 def test_the_second_version_has_giou_of_its_own() -> None:
     head, _ = flat(1, box_loss="giou")
-    assert head.criterion.box_loss.kind == "giou"
+    assert head.criterion.box_loss.similarity.keywords == {"kind": "giou"}
     head.set_loss(box_loss="diou")
-    assert head.criterion.box_loss.kind == "diou"
+    assert head.criterion.box_loss.similarity.keywords == {"kind": "diou"}
     assert flat(1)[0].criterion.box_loss is None
 
 

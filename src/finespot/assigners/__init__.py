@@ -16,4 +16,23 @@ from finespot.assigners.simd import SimD
 from finespot.assigners.simota import SimOTA
 from finespot.assigners.task_aligned import TaskAligned
 
-__all__ = ["ATSS", "AnchorRatio", "Assigner", "Assignment", "DensePredictions", "Dynamic", "DynamicSoft", "Hungarian", "Matches", "MaxIoU", "NWDRanked", "Predictions", "RFLA", "SimD", "SimOTA", "TaskAligned", "ignored_points", "points_inside"]
+__all__ = [
+    "ATSS",
+    "RFLA",
+    "AnchorRatio",
+    "Assigner",
+    "Assignment",
+    "DensePredictions",
+    "Dynamic",
+    "DynamicSoft",
+    "Hungarian",
+    "Matches",
+    "MaxIoU",
+    "NWDRanked",
+    "Predictions",
+    "SimD",
+    "SimOTA",
+    "TaskAligned",
+    "ignored_points",
+    "points_inside",
+]

@@ -3,7 +3,7 @@
 >>> detector = build(architecture("yolo11n-p2", classes=4))
 """
 
-from finespot.zoo.cost import Cost, RULES, count_gflops, count_parameters, measure
+from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measure
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale
 from finespot.zoo.gpvit import GPVIT
@@ -15,4 +15,26 @@ from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
-__all__ = ["Cost", "Detector", "Family", "GPVIT", "RETINANET", "RTDETR", "RTMDET", "RULES", "Scale", "YOLO11", "YOLOV8", "YOLOX", "architecture", "build", "count_gflops", "count_parameters", "families", "measure", "name_of", "names", "normalization_of"]
+__all__ = [
+    "GPVIT",
+    "RETINANET",
+    "RTDETR",
+    "RTMDET",
+    "RULES",
+    "YOLO11",
+    "YOLOV8",
+    "YOLOX",
+    "Cost",
+    "Detector",
+    "Family",
+    "Scale",
+    "architecture",
+    "build",
+    "count_gflops",
+    "count_parameters",
+    "families",
+    "measure",
+    "name_of",
+    "names",
+    "normalization_of",
+]

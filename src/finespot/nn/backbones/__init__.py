@@ -8,4 +8,16 @@ from finespot.nn.backbones.resnet import ResNet
 from finespot.nn.backbones.resnet_vd import ResNetVD
 from finespot.nn.backbones.timm import TimmBackbone, nothing_fetched
 
-__all__ = ["CSPBackbone", "GPViT", "GPViTAdapter", "HGNETV2_L", "HGNETV2_X", "HGNetV2", "HGStage", "ResNet", "ResNetVD", "TimmBackbone", "nothing_fetched"]
+__all__ = [
+    "HGNETV2_L",
+    "HGNETV2_X",
+    "CSPBackbone",
+    "GPViT",
+    "GPViTAdapter",
+    "HGNetV2",
+    "HGStage",
+    "ResNet",
+    "ResNetVD",
+    "TimmBackbone",
+    "nothing_fetched",
+]

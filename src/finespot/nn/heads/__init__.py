@@ -13,4 +13,17 @@ from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = ["AnchorFreeHead", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "RTDETRHead", "RTMDetLoss", "RetinaHead", "RetinaLoss", "SetLoss", "SharedConvHead", "YOLOXLoss"]
+__all__ = [
+    "AnchorFreeHead",
+    "Criterion",
+    "DecoupledHead",
+    "DenseHead",
+    "DenseLoss",
+    "RTDETRHead",
+    "RTMDetLoss",
+    "RetinaHead",
+    "RetinaLoss",
+    "SetLoss",
+    "SharedConvHead",
+    "YOLOXLoss",
+]

@@ -5,4 +5,4 @@ from finespot.nn.necks.hybrid_encoder import HybridEncoder
 from finespot.nn.necks.lateral_pafpn import LateralPAFPN
 from finespot.nn.necks.pafpn import PAFPN
 
-__all__ = ["FPN", "HybridEncoder", "LateralPAFPN", "PAFPN"]
+__all__ = ["FPN", "PAFPN", "HybridEncoder", "LateralPAFPN"]
