@@ -58,8 +58,10 @@ class AnchorRatio:
         near, group = near[which], group[which]
         point = groups.first[group] + cell[:, 1] * size[which, 0] + cell[:, 0]
         rows = targets.image[real][near] * len(candidates) + point
-        order = (rows * max(len(real), 1) + near).argsort()
-        return assignment_of(targets, candidates, rows[order], real[near[order]])
+        # A center outside the picture is put into the cell at the edge, where a neighbor may lie already.
+        count = max(len(real), 1)
+        pairs = torch.unique(rows * count + near)
+        return assignment_of(targets, candidates, torch.div(pairs, count, rounding_mode="floor"), real[pairs % count])
 
     def _matches(self, boxes: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """All (box, anchor) of about one size."""

@@ -33,10 +33,11 @@ _SIMILARITIES = {"nwd": nwd, "safit": safit}
 class Dynamic:
     """`task_aligned` without widening, then cells for tiny targets: those with a side below the finest stride.
 
-    Smallest first, a tiny target takes the nearest cells of the finest level within 1.5 strides of its center (x and y)
-    until it has `floor`. It takes no cell from another tiny target, and none from a target that has only one; a larger
-    target that got nothing takes one cell by the same rule. So a target goes without only where every such cell is
-    another tiny target's or its owner's last. `floor` 0 gives no cells and leaves weights as they are.
+    In turns, the smallest first, each tiny target that has less than the turn's number takes the nearest cell of the
+    finest level within 1.5 strides of its center (x and y), until after `floor` turns. It takes no cell from another
+    tiny target, and none from a target that has only one; a larger target that got nothing takes one cell by the same
+    rule. So a target goes without only where every such cell is another tiny target's or its owner's last. `floor` 0
+    gives no cells and leaves weights as they are.
 
     `overlap` is what tiny targets are compared by: ciou, or nwd or safit, which are above 0 for boxes that lie apart;
     `constant` is that of nwd and safit in pixels (None: 12.8 and 32).
@@ -99,18 +100,20 @@ class Dynamic:
         owner = dict(zip(rows.tolist(), near.tolist()))
         owned = Counter(owner.values())
         is_tiny = tiny.tolist()
-        for target, cells in self._rings(targets, real, tiny, candidates, owned).items():
-            wanted = self.floor if is_tiny[target] else 1
-            for cell in cells:
-                if owned[target] >= wanted:
-                    break
-                holder = owner.get(cell)
-                if holder is not None and (holder == target or is_tiny[holder] or owned[holder] == 1):
+        # A cell once passed over stays out of reach, so each target goes through its ring once.
+        rings = {target: iter(cells) for target, cells in self._rings(targets, real, tiny, candidates, owned).items()}
+        for turn in range(1, self.floor + 1):
+            for target, cells in rings.items():
+                if owned[target] >= turn or (turn > 1 and not is_tiny[target]):
                     continue
-                if holder is not None:
-                    owned[holder] -= 1
-                owner[cell] = target
-                owned[target] += 1
+                for cell in cells:
+                    holder = owner.get(cell)
+                    if holder is None or not (holder == target or is_tiny[holder] or owned[holder] == 1):
+                        if holder is not None:
+                            owned[holder] -= 1
+                        owner[cell] = target
+                        owned[target] += 1
+                        break
         dealt = torch.tensor(sorted(owner.items()), dtype=torch.int64, device=rows.device).reshape(-1, 2)
         return dealt[:, 0], dealt[:, 1]
 

@@ -7,6 +7,7 @@ therefore gets none in an empty picture, and a point of another target, or none,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,19 +66,22 @@ class DynamicSoft:
         """A function from targets (T,) of a picture to IoUs and costs (T, V) with its valid `rows` (V,)."""
         found, point = predictions.boxes(rows), rows % len(candidates)
         centers, strides = candidates.centers[point], candidates.strides[point]
-        scores = torch.cat([probability for _, probability in probabilities(predictions, rows)])
-        absent = -(_log(1 - scores) * scores.square()).sum(1)
+        # By class: (classes, V), so that the rows of a target's class lie together.
+        scores = torch.cat([probability for _, probability in probabilities(predictions, rows)]).t().contiguous()
+        below = _log(1 - scores)
+        logits = _log(scores) - below
+        absent = -(below * scores.square())
+        others = absent.sum(0) - absent
 
         def tables(part: Tensor) -> tuple[Tensor, Tensor]:
-            boxes = targets.boxes[part]
-            overlap, score = pairwise_iou(boxes, found), scores.t()[targets.labels[part]]
-            above, below = _log(score), _log(1 - score)
-            entropy = -(overlap * above + (1 - overlap) * below)
-            cost = absent + below * score.square() + entropy * (overlap - score).square()
-            cost -= self.iou_weight * (overlap + 1e-7).log()
+            boxes, label = targets.boxes[part], targets.labels[part]
+            overlap = pairwise_iou(boxes, found)
+            cost = -(overlap * logits[label]).add_(below[label])
+            cost.mul_((overlap - scores[label]).square_()).add_(others[label])
+            cost.sub_((overlap + 1e-7).log_(), alpha=self.iou_weight)
             middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-            cost += 10 ** (torch.cdist(middle, centers, compute_mode=_EXACT) / strides - self.radius)
-            return overlap, cost
+            away = torch.cdist(middle, centers, compute_mode=_EXACT).div_(strides)
+            return overlap, cost.add_(away.sub_(self.radius).mul_(math.log(10)).exp_())
 
         return tables
 
