@@ -183,6 +183,7 @@ def test_tables_taken_in_shares_change_nothing(name: str, monkeypatch) -> None:
     whole = made(name)(predictions, targets, candidates)
     monkeypatch.setattr("finespot.assigners.dynamic_k._TABLE", 300)
     monkeypatch.setattr("finespot.assigners.dynamic_k._SHARE", 7)
+    monkeypatch.setattr("finespot.assigners.inside._CHUNK", 300)
     monkeypatch.setattr("finespot.assigners.nearest._CHUNK", 300)
     assert same(whole, made(name)(predictions, targets, candidates))
     if name != "anchor_ratio":

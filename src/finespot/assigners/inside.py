@@ -7,6 +7,8 @@ from the box's edges; for points without order (`Candidates.grids` empty) every 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,8 @@ from finespot.assigners.groups import groups_of
 from finespot.structures import Candidates
 
 MARGIN = 1e-9
-_CHUNK = 2_000_000
+# The most pairs that are looked at together where memory is to be bounded.
+_CHUNK = 500_000
 
 
 def points_inside(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
@@ -29,6 +32,21 @@ def points_inside(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor
     # The narrowest distance to an edge decides; a center on an edge is outside.
     inside = torch.cat((centers - edges[:, :2], edges[:, 2:] - centers), 1).amin(1) > MARGIN
     return box[inside], point[inside]
+
+
+def pairs_inside(boxes: Tensor, candidates: Candidates) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs of `points_inside` in parts of bounded size, each with all pairs of its boxes."""
+    if len(boxes) == 0:
+        return
+    wide = boxes[:, None] if boxes.ndim == 2 else boxes
+    strides = candidates.strides[groups_of(candidates).first, None]
+    cells = ((wide[..., 2:] - wide[..., :2]) / strides + 1).prod(2).sum(1).clamp(max=len(candidates))
+    part = (cells.double().cumsum(0) / _CHUNK).long()
+    begin = 0
+    for count in part.unique_consecutive(return_counts=True)[1].tolist():
+        box, point = points_inside(boxes[begin : begin + count], candidates)
+        yield box + begin, point
+        begin += count
 
 
 def widened(boxes: Tensor, least: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, assignment_of
-from finespot.assigners.inside import points_inside
+from finespot.assigners.inside import pairs_inside
 from finespot.assigners.pairs import lowest
 from finespot.structures import Candidates, Targets
 
@@ -32,9 +32,9 @@ def ranked_assignment(
     `windows` (T or T, G, 4) are boxes of the real targets in which such points lie; `alike` says of (target, point)
     pairs which are.
     """
-    target, point = points_inside(windows, candidates)
-    kept = alike(target, point)
     spared = torch.zeros(targets.batch * len(candidates), dtype=torch.bool, device=rows.device)
-    spared[targets.image[real][target[kept]] * len(candidates) + point[kept]] = True
+    for target, point in pairs_inside(windows, candidates):
+        kept = alike(target, point)
+        spared[targets.image[real][target[kept]] * len(candidates) + point[kept]] = True
     spared[rows] = False
     return assignment_of(targets, candidates, rows, real[near], between=spared.nonzero().squeeze(1))

@@ -1,7 +1,7 @@
 """Assignment by two thresholds on the similarity of priors and targets, shared by `max_iou` and `simd`.
 
-Pairs are looked at for one picture and a share of its targets at a time, of at most a million; what remains of them is
-the best target of each point, and of each target the best points.
+Pairs are looked at for one picture and about half a million at a time; what remains of them is the best target of each
+point, and of each target the best points.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, assignment_of, real_targets
-from finespot.assigners.dynamic_k import by_picture, shares
-from finespot.assigners.inside import points_inside
+from finespot.assigners.dynamic_k import by_picture
+from finespot.assigners.inside import pairs_inside
 from finespot.assigners.pairs import lowest
 from finespot.structures import Candidates, Targets
 
@@ -81,15 +81,14 @@ def _compared(
     best = torch.zeros(size, dtype=torch.float64, device=boxes.device)
     owner = torch.zeros(size, dtype=torch.int64, device=boxes.device)
     low = []
-    for part in shares(targets, size):
-        near, point = points_inside(windows(boxes[part]), candidates)
-        value = similarity(boxes[part[near]], point)
+    for near, point in pairs_inside(windows(boxes[targets]), candidates):
+        value = similarity(boxes[targets[near]], point)
         before = best[point]
         best.scatter_reduce_(0, point, value, "amax")
         winner = ((value == best[point]) & (value > before)).nonzero().squeeze(1)
-        owner.scatter_reduce_(0, point[winner], part[near[winner]], "amin", include_self=False)
-        top = value.new_zeros(len(part)).scatter_reduce_(0, near, value, "amax")[near]
+        owner.scatter_reduce_(0, point[winner], targets[near[winner]], "amin", include_self=False)
+        top = value.new_zeros(len(targets)).scatter_reduce_(0, near, value, "amax")[near]
         kept = (value >= top * (1 - _TIE)) & (value >= least) & (value > 0)
-        low.append((point[kept], part[near[kept]], value[kept]))
+        low.append((point[kept], targets[near[kept]], value[kept]))
     point, target, value = (torch.cat(column) for column in zip(*low))
     return best, owner, (point, target, value)
