@@ -13,10 +13,9 @@ from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, Predictions, assignment_of, real_targets
 from finespot.assigners.groups import centered, groups_of, prior_sizes
-from finespot.assigners.nearest import nearest_points
+from finespot.assigners.nearest import center_distance, nearest_points
 from finespot.assigners.options import check_above, check_choice, check_count, check_flag
 from finespot.assigners.pairs import lowest
-from finespot.assigners.task_aligned import center_distance
 from finespot.boxes.gaussian import nwd
 from finespot.boxes.geometry import iou
 from finespot.registry import register

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, Predictions, assignment_of, boxes_at, real_targets
 from finespot.assigners.inside import points_inside
+from finespot.assigners.nearest import center_distance
 from finespot.assigners.options import check_above, check_choice, check_count, check_number
-from finespot.assigners.task_aligned import center_distance, check_task_alignment, scaled, taken
+from finespot.assigners.task_aligned import check_task_alignment, scaled, taken
 from finespot.boxes.gaussian import nwd, safit
 from finespot.boxes.overlap import iou_family
 from finespot.errors import FineSpotError

@@ -45,7 +45,7 @@ def dynamic_count(overlap: Tensor, top: int) -> Tensor:
     return best.sum(1).long().clamp(min=1)
 
 
-def probabilities(predictions: Predictions, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Parts of the rows with their class probabilities (K, classes)."""
+def probabilities(predictions: Predictions, rows: Tensor) -> Iterator[Tensor]:
+    """The class probabilities (K, classes) of one part of the rows after the other."""
     for part in rows.split(_SHARE):
-        yield part, predictions.class_scores(part)
+        yield predictions.class_scores(part)

@@ -67,7 +67,7 @@ class DynamicSoft:
         found, point = predictions.boxes(rows), rows % len(candidates)
         centers, strides = candidates.centers[point], candidates.strides[point]
         # By class: (classes, V), so that the rows of a target's class lie together.
-        scores = torch.cat([probability for _, probability in probabilities(predictions, rows)]).t().contiguous()
+        scores = torch.cat(list(probabilities(predictions, rows))).t().contiguous()
         below = _log(1 - scores)
         logits = _log(scores) - below
         absent = -(below * scores.square())

@@ -42,6 +42,11 @@ def nearest_points(
     return target[order], point[order]
 
 
+def center_distance(boxes: Tensor, centers: Tensor) -> Tensor:
+    """Squared distance (K,) of points from the centers of boxes (K, 4)."""
+    return ((boxes[:, :2] + boxes[:, 2:]) / 2 - centers).square().sum(1)
+
+
 def _on_grids(middles: Tensor, units: Tensor, candidates: Candidates, count: int) -> tuple[Tensor, Tensor]:
     found, start = [], 0
     for stride, rows, columns in candidates.grids:

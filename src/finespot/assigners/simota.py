@@ -34,8 +34,8 @@ class SimOTA:
     the target's `topk` best IoUs with the points of all regions of the picture, at least 1. A point that several
     targets want goes to the one it costs least. Its weight is its IoU.
 
-    The class cost reads the square root of `Predictions.class_scores`. A head with objectness gives class x objectness
-    there.
+    The class cost reads the square roots of `Predictions.scores` and `class_scores`, where a head with objectness gives
+    class x objectness.
     """
 
     radius: float = 1.5
@@ -80,7 +80,7 @@ def _class_cost(predictions: Predictions, rows: Tensor, labels: Tensor) -> Tenso
     """Binary cross entropy (K,) of the roots of the probabilities against the label, summed over classes."""
     once, place = distinct(rows)
     absent = [
-        (-probability.sqrt()).log1p().clamp(min=LEAST_LOG).sum(1) for _, probability in probabilities(predictions, once)
+        (-probability.sqrt()).log1p().clamp(min=LEAST_LOG).sum(1) for probability in probabilities(predictions, once)
     ]
     score = predictions.scores(rows, labels).sqrt()
     own = score.log().clamp(min=LEAST_LOG) - (-score).log1p().clamp(min=LEAST_LOG)

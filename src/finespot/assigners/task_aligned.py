@@ -16,6 +16,7 @@ from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, Predictions, assignment_of, boxes_at, real_targets
 from finespot.assigners.inside import points_inside, widened
+from finespot.assigners.nearest import center_distance
 from finespot.assigners.options import check_above, check_count, check_number
 from finespot.assigners.pairs import lowest, settled
 from finespot.boxes.overlap import iou_family
@@ -84,11 +85,6 @@ def least_side(candidates: Candidates, rule: float | str | None = "s1") -> float
         return float(rule or 0)
     strides = sorted({grid[0] for grid in candidates.grids} or candidates.strides.unique().tolist())
     return float(strides[:2][-1] if rule == "s1" else strides[0]) if strides else 0.0
-
-
-def center_distance(boxes: Tensor, centers: Tensor) -> Tensor:
-    """Squared distance (K,) of points from the centers of boxes (K, 4)."""
-    return ((boxes[:, :2] + boxes[:, 2:]) / 2 - centers).square().sum(1)
 
 
 def taken(near: Tensor, rows: Tensor, metric: Tensor, overlap: Tensor, distance: Tensor, topk: int) -> Tensor:
