@@ -12,6 +12,7 @@ from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
 from finespot.zoo.yolo11 import YOLO11
+from finespot.zoo.yolo12 import YOLO12
 from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
@@ -22,6 +23,7 @@ __all__ = [
     "RTMDET",
     "RULES",
     "YOLO11",
+    "YOLO12",
     "YOLOV8",
     "YOLOX",
     "Cost",

@@ -1,5 +1,6 @@
 """Building blocks, one idea a file."""
 
+from finespot.nn.layers.area_attention import A2C2f, AreaAttention, AreaBlock
 from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
 from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Pointwise, named
 from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
@@ -18,6 +19,9 @@ __all__ = [
     "SPPF",
     "TORCH_NORM",
     "YOLO_NORM",
+    "A2C2f",
+    "AreaAttention",
+    "AreaBlock",
     "Attention",
     "Bottleneck",
     "C2f",

@@ -1,4 +1,4 @@
-"""State dicts of YOLOv8 and YOLO11 as their released files order them (`model.<i>...`), to ours and back.
+"""State dicts of YOLOv8, YOLO11 and YOLO12 as their released files order them (`model.<i>...`), to ours and back.
 
 The layer numbers, part names and shapes are facts of the published files. Two things change besides names: where the
 original slices the output of one 1x1 convolution (C2f, C3k2, C2PSA), our `Fork` has a convolution per slice, so rows
@@ -19,7 +19,21 @@ from finespot import zoo
 from finespot.errors import FineSpotError
 from finespot.nn.backbones import CSPBackbone
 from finespot.nn.heads import AnchorFreeHead
-from finespot.nn.layers import C2PSA, SPPF, Attention, Bottleneck, C2f, C3k, C3k2, Conv, Fork, PSABlock
+from finespot.nn.layers import (
+    C2PSA,
+    SPPF,
+    A2C2f,
+    AreaAttention,
+    AreaBlock,
+    Attention,
+    Bottleneck,
+    C2f,
+    C3k,
+    C3k2,
+    Conv,
+    Fork,
+    PSABlock,
+)
 from finespot.nn.necks import PAFPN
 from finespot.structures import Architecture
 from finespot.weights.foreign.layout import Entry, conv_entries, fits, from_file, skeleton, to_file
@@ -31,7 +45,9 @@ _CLASSES = re.compile(r"model\.(\d+)\.cv3\.0\.2\.bias")
 _RENAMED: dict[type[nn.Module], dict[str, str]] = {
     SPPF: {"cv1": "entry", "cv2": "exit"},
     Bottleneck: {"cv1": "first", "cv2": "second"},
+    C3k: {"cv1": "entry.branches.0", "cv2": "entry.branches.1", "cv3": "exit", "m": "chain"},
     PSABlock: {"attn": "attention", "ffn.0": "expand", "ffn.1": "contract"},
+    AreaBlock: {"attn": "attention", "mlp.0": "expand", "mlp.1": "contract"},
 }
 
 
@@ -73,7 +89,7 @@ def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module
     backbone, neck, head = detector.backbone, detector.neck, detector.head
     known = isinstance(backbone, CSPBackbone) and isinstance(neck, PAFPN) and isinstance(head, AnchorFreeHead)
     if not known or detector.relay is not None:
-        raise FineSpotError(f"{name} has parts of its own; only plain YOLOv8 and YOLO11 files can be converted")
+        raise FineSpotError(f"{name} has parts of its own; only plain YOLOv8, YOLO11 and YOLO12 files can be converted")
     layers: dict[int, tuple[str, nn.Module]] = {0: ("backbone.stem", cast(nn.Module, backbone.stem))}
     for stage in ("stage2", "stage3", "stage4", "stage5"):
         for part, module in cast(nn.Module, getattr(backbone, stage)).named_children():
@@ -98,17 +114,17 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
         yield from (Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
     elif type(module) in _RENAMED:
         yield from _parts(module, key, name, _RENAMED[type(module)])
-    elif isinstance(module, Attention):
+    elif isinstance(module, Attention | AreaAttention):
         yield from _attention(module, key, name)
     elif isinstance(module, AnchorFreeHead):
         yield from _head(module, key, name)
     elif isinstance(module, C2f | C3k2 | C2PSA):
         yield from _fork(module.entry, f"{key}.cv1", name)
         yield from _parts(module, key, name, {"cv2": "exit", "m": "units"})
-    elif isinstance(module, C3k):
-        for i in range(2):
-            yield from conv_entries(f"{key}.cv{i + 1}", (f"{name}.entry.branches.{i}",))
-        yield from _parts(module, key, name, {"cv3": "exit", "m": "chain"})
+    elif isinstance(module, A2C2f):
+        if module.scale is not None:
+            yield Entry(f"{key}.gamma", (f"{name}.scale",))
+        yield from _parts(module, key, name, {"cv1": "entry", "cv2": "exit", "m": "units"})
     elif isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
         for i, (part, child) in enumerate(module.named_children()):
             yield from _walk(child, f"{key}.{i}", f"{name}.{part}")
@@ -118,7 +134,7 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
 
 def _parts(module: nn.Module, key: str, name: str, names: Mapping[str, str]) -> Iterator[Entry]:
     for theirs, ours in names.items():
-        yield from _walk(getattr(module, ours), f"{key}.{theirs}", f"{name}.{ours}")
+        yield from _walk(module.get_submodule(ours), f"{key}.{theirs}", f"{name}.{ours}")
 
 
 def _fork(fork: Fork, key: str, name: str) -> Iterator[Entry]:
@@ -126,7 +142,7 @@ def _fork(fork: Fork, key: str, name: str) -> Iterator[Entry]:
     yield from conv_entries(key, tuple(f"{name}.entry.branches.{i}" for i in range(len(rows))), rows)
 
 
-def _attention(module: Attention, key: str, name: str) -> Iterator[Entry]:
+def _attention(module: Attention | AreaAttention, key: str, name: str) -> Iterator[Entry]:
     """The file's rows run head by head: the head's query, key, value."""
     per_head = [width // module.heads for width in module.entry.widths]
     table = torch.arange(sum(module.entry.widths), device="cpu").reshape(module.heads, -1)

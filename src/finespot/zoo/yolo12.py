@@ -1,0 +1,78 @@
+"""YOLO12 (2025): area attention in the two coarse stages, YOLO11's blocks around it, a PAFPN neck, YOLO11's head.
+
+After "YOLOv12: Attention-Centric Real-Time Object Detectors"; sizes and layer table are those of the released models
+(parameter counts agree to the unit). Neither pooling nor partial attention ends the trunk. The P2 variant does not
+exist there: it is ours, and adds a stride-4 level as YOLOv8's does.
+
+    picture   stem /2   stage2 /4   stage3 /8   stage4 /16   stage5 /32
+                                                 4 areas       1 area
+                           |           |            |            |
+    top down              p2*  <----   p3   <----   p4   <-------+          * P2 variant only
+    bottom up             p2*  ---->   p3   ---->   p4   ---->   p5
+                           |           |            |            |
+    head                 stride 4*   stride 8    stride 16    stride 32
+
+Parameters of the P2 variant with 80 classes: n 2,713,264, s 9,431,120, m 20,552,336, l 27,071,728, x 59,817,008.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from finespot.nn.backbones import CSPBackbone
+from finespot.nn.layers import A2C2f, C3k2, Conv, named
+from finespot.registry import register
+from finespot.structures import Architecture
+from finespot.zoo.detector import Detector
+from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
+
+SIZES = {
+    "n": Scale(depth=0.50, width=0.25, max_channels=1024),
+    "s": Scale(depth=0.50, width=0.50, max_channels=1024),
+    "m": Scale(depth=0.50, width=1.00, max_channels=512),
+    "l": Scale(depth=1.00, width=1.00, max_channels=512),
+    "x": Scale(depth=1.00, width=1.50, max_channels=512),
+}
+# The larger sizes nest C3k blocks in every C3k2; the two largest add scaled residuals around their attention, whose
+# inner layers are narrower then.
+NESTED_EVERYWHERE = ("m", "l", "x")
+RESIDUAL = ("l", "x")
+
+
+def build(architecture: Architecture, scale: Scale) -> Detector:
+    """YOLO12 of a size; option: p2."""
+    p2 = bool(architecture.options.get("p2", False))
+    nested, residual = architecture.size in NESTED_EVERYWHERE, architecture.size in RESIDUAL
+    ratio = 1.2 if residual else 2.0
+    c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
+    few, many = scale.repeats(2), scale.repeats(4)
+    strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
+
+    def own_backbone() -> nn.Module:
+        return CSPBackbone(
+            stem=Conv(3, c1, 3, 2),
+            stages=(
+                named(down=Conv(c1, c2, 3, 2), block=C3k2(c2, c3, few, nested, expansion=0.25)),
+                named(down=Conv(c3, c3, 3, 2), block=C3k2(c3, c4, few, nested, expansion=0.25)),
+                named(down=Conv(c4, c4, 3, 2), block=A2C2f(c4, c4, many, 4, residual, ratio)),
+                named(down=Conv(c4, c5, 3, 2), block=A2C2f(c5, c5, many, 1, residual, ratio)),
+            ),
+            widths=(c3, c4, c4, c5),
+            strides=strides,
+        )
+
+    def block(c_in: int, c_out: int) -> nn.Module:
+        return A2C2f(c_in, c_out, few)
+
+    def last_block(c_in: int, c_out: int) -> nn.Module:
+        return C3k2(c_in, c_out, few, nested=True)
+
+    widths = (c2, c3, c4, c5) if p2 else (c3, c4, c5)
+    backbone = backbone_of(architecture, own_backbone, strides)
+    relay = relay_of(architecture, backbone)
+    neck = neck_of(architecture, "pafpn", relay or backbone, widths=widths, block=block, last_block=last_block)
+    head = head_of(architecture, "anchor_free", neck, depthwise=True)
+    return Detector(backbone, relay, neck, head, architecture)
+
+
+YOLO12 = register("family", "yolo12")(Family("yolo12", SIZES, build, {"": {}, "-p2": {"p2": True}}, options=("p2",)))
