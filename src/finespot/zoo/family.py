@@ -43,7 +43,7 @@ class Family(Generic[Size]):
 
     `variants` maps a suffix of the name to options ("-p2" to {"p2": True}); `options` are the keys that the builder
     reads beside those of `PARTS`; `separator` stands between name and size; `normalization` is what a network without
-    weights expects of its input.
+    weights expects of its input; `missing` are names of size and variant that there is no network of.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Family(Generic[Size]):
     options: tuple[str, ...] = ()
     separator: str = ""
     normalization: Normalization = field(default_factory=Normalization)
+    missing: tuple[str, ...] = ()
 
     def __call__(self, architecture: Architecture) -> Detector:
         """Build the network of an architecture of this family."""
@@ -71,7 +72,8 @@ class Family(Generic[Size]):
 
     def names(self) -> list[str]:
         """Names of all sizes and variants, variants last."""
-        return [self.name_of(size, suffix) for suffix in self.variants for size in self.sizes]
+        known = (self.name_of(size, suffix) for suffix in self.variants for size in self.sizes)
+        return [name for name in known if name not in self.missing]
 
 
 def backbone_of(architecture: Architecture, own: Callable[[], nn.Module], strides: Sequence[int]) -> nn.Module:

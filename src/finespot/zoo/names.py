@@ -37,7 +37,7 @@ def architecture(name: str, classes: int = 80, **options: Any) -> Architecture:
     for family in families():
         for suffix, variant in family.variants.items():
             for size in family.sizes:
-                if name == family.name_of(size, suffix):
+                if name == family.name_of(size, suffix) and name not in family.missing:
                     return Architecture(family.name, size, classes, {**variant, **options})
     raise unknown("model", name, names())
 

@@ -1,6 +1,8 @@
 """Heads: feature maps to predictions, their loss, decoding and selection."""
 
+from finespot.nn.heads.anchor_based import AnchorBasedHead
 from finespot.nn.heads.anchor_free import AnchorFreeHead
+from finespot.nn.heads.anchor_loss import AnchorLoss
 from finespot.nn.heads.criterion import Criterion
 from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.dense import DenseHead
@@ -13,17 +15,4 @@ from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = [
-    "AnchorFreeHead",
-    "Criterion",
-    "DecoupledHead",
-    "DenseHead",
-    "DenseLoss",
-    "RTDETRHead",
-    "RTMDetLoss",
-    "RetinaHead",
-    "RetinaLoss",
-    "SetLoss",
-    "SharedConvHead",
-    "YOLOXLoss",
-]
+__all__ = ["AnchorBasedHead", "AnchorFreeHead", "AnchorLoss", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "RTDETRHead", "RTMDetLoss", "RetinaHead", "RetinaLoss", "SetLoss", "SharedConvHead", "YOLOXLoss"]

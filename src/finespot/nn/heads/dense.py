@@ -37,7 +37,7 @@ class DenseHead(nn.Module):
     offset: ClassVar[float] = 0.5
     # How often each of `class_rows` holds all classes, one time behind the other: anchors a cell, where one layer has
     # the classes of all of them.
-    class_repeats: ClassVar[int] = 1
+    class_repeats: int = 1
 
     def __init__(self, levels: Sequence[Level], classes: int) -> None:
         super().__init__()

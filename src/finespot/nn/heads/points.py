@@ -41,12 +41,16 @@ def make_anchors(
     return torch.cat(levels).unsqueeze(0)
 
 
-def rows_of(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (B, C, h, w) to one (B, C, N), the C values of a point side by side in memory (as in channels-last)."""
+def rows_of(maps: Sequence[Tensor], repeats: int = 1) -> Tensor:
+    """Maps (B, C, h, w) to one (B, C, N), the C values of a point side by side in memory (as in channels-last).
+
+    Maps of `repeats` anchors a cell are (B, repeats * C, h, w): all values of one anchor, then those of the next.
+    """
+    parts = [x.unflatten(1, (repeats, -1)) for x in maps]
     if torch.compiler.is_exporting():
         # Other runtimes keep maps channel by channel; there the plain form spares them the transpositions.
-        return torch.cat([x.flatten(2) for x in maps], 2)
-    return torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in maps], 1).transpose(1, 2)
+        return torch.cat([x.transpose(1, 2).flatten(2) for x in parts], 2)
+    return torch.cat([x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in parts], 1).transpose(1, 2)
 
 
 def candidates_of(anchors: Tensor, strides: Sequence[int], repeats: int = 1, offset: float = 0.5) -> Candidates:
