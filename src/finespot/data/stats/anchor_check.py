@@ -24,6 +24,8 @@ Pairs = list[list[tuple[float, float]]]
 ENOUGH = 0.98
 # Training changes sizes, so they are tried up to this share larger and smaller.
 JITTER = 0.1
+# Sides below this are none.
+_NOTHING = 1e-6
 # Objects smaller than this on both sides are too few pixels to have a size.
 LEAST = 2.0
 GENERATIONS, CHANGED, SPREAD = 1000, 0.9, 0.1
@@ -89,7 +91,7 @@ def check_anchors(
     if given.ndim != 3 or given.shape[2] != 2 or 0 in given.shape or not (given > 0).all():
         raise FineSpotError("expected as many (width, height) pairs above 0 for each level", where="anchors")
     rng = np.random.default_rng(seed)
-    wh = wh[(wh > 0).all(axis=1)]
+    wh = wh[(wh > _NOTHING).all(axis=1)]
     wh = wh * rng.uniform(1 - JITTER, 1 + JITTER, (len(wh), 1))
     start = given.reshape(-1, 2)
     before = recall(wh, start) if len(wh) else 1.0
