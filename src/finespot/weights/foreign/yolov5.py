@@ -25,6 +25,8 @@ from finespot.nn.necks import LateralPAFPN
 from finespot.structures import Architecture, Level, Normalization
 from finespot.weights.foreign.layout import Entry, conv_entries, from_file, skeleton, to_file
 
+# Families of this naming.
+FAMILIES = ("yolov5",)
 NORMALIZATION = Normalization()
 FIT = "center"
 
