@@ -40,7 +40,7 @@ def test_keys_shapes_and_order() -> None:
     assert [(key, tuple(value.shape)) for key, value in theirs.items()] == recorded("yolo12n")
 
 
-@pytest.mark.parametrize("size", "nsmlx")
+@pytest.mark.parametrize("size", ["n", *(pytest.param(size, marks=pytest.mark.slow) for size in "smlx")])
 def test_the_map_names_every_tensor(size: str) -> None:
     for suffix in ("", "-p2"):
         architecture = zoo.architecture(f"yolo12{size}{suffix}", classes=2)

@@ -13,6 +13,10 @@ from finespot.weights.foreign.yolov5 import constants, entries, from_yolov5, rec
 OWN = [[[4.0, 5.0], [6.5, 7.0]], [[9.0, 9.0], [12.0, 16.0]], [[30.0, 20.0], [40.0, 60.5]]]
 
 
+SMALL = ("yolov5n", "yolov5n-p2", "yolov5s-v5")
+SMALL_QUICK = [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in zoo.YOLOV5.names()]
+
+
 def shapes(architecture: Architecture) -> dict[str, torch.Tensor]:
     with torch.device("meta"):
         return zoo.build(architecture).state_dict()
@@ -79,7 +83,7 @@ def test_keys_and_shapes(name: str, count: int | None, some: dict[str, tuple[int
     assert {key.split(".")[1] for key in theirs if "anchor" in key} == {str(max(int(k.split(".")[1]) for k in theirs))}
 
 
-@pytest.mark.parametrize("name", zoo.YOLOV5.names())
+@pytest.mark.parametrize("name", SMALL_QUICK)
 def test_the_map_names_every_tensor(name: str) -> None:
     architecture = zoo.architecture(name, classes=2)
     found = list(entries(architecture))
@@ -118,7 +122,7 @@ def test_anchors_are_constants_in_strides_and_pixels() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", zoo.YOLOV5.names())
+@pytest.mark.parametrize("name", SMALL_QUICK)
 def test_a_file_says_what_it_is_of(name: str) -> None:
     architecture = zoo.architecture(name, classes=7)
     theirs = {entry.key: next(iter(entry.ours)) for entry in entries(architecture)}
@@ -177,5 +181,7 @@ def test_what_does_not_fit_is_refused() -> None:
         from_yolov5({**theirs, "model.99.weight": torch.zeros(1)}, architecture)
     with pytest.raises(FineSpotError, match="parts of its own; only plain YOLOv5"):
         to_yolov5({}, zoo.architecture("yolov5n", head="anchor_free"))
+    with torch.device("meta"):
+        fused = zoo.build(architecture).fused().state_dict()
     with pytest.raises(FineSpotError, match="unfused tensor"):
-        to_yolov5(zoo.build(architecture).fused().state_dict(), architecture)
+        to_yolov5(fused, architecture)

@@ -18,7 +18,7 @@ from finespot.weights.foreign.yolov5 import from_yolov5, to_yolov5
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "yolov5.json").read_text())
 NAMES = list(GOLDEN["counts"])
-FEW = ("yolov5n", "yolov5n-p2", "yolov5s-v5")
+FEW = ("yolov5n", "yolov5s-v5")
 FEW_QUICK = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 RUN = [
     "yolov5n",
