@@ -79,7 +79,7 @@ def constants(architecture: Architecture) -> dict[str, Tensor]:
     detector = skeleton(architecture)
     head = cast(AnchorBasedHead, detector.head)
     number = max(_layers(detector, zoo.name_of(architecture)))
-    sizes = torch.tensor([list(one) for one in head.anchor_sizes or ()], device="cpu")
+    sizes = torch.tensor([list(one) for one in head.anchor_sizes or ()], dtype=torch.float32, device="cpu")
     strides = torch.tensor([level.stride for level in head.inputs], device="cpu")
     found = {f"model.{number}.anchors": sizes / strides.view(-1, 1, 1)}
     if architecture.options.get("release") == 5:
