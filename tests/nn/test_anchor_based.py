@@ -181,18 +181,19 @@ def slow_loss(raw: dict[str, torch.Tensor], truth: Targets, quiet: torch.Tensor)
         for t in range(len(truth.boxes)):
             x1, y1, x2, y2 = truth.boxes[t].tolist()
             gx, gy = (x1 + x2) / 2 / stride, (y1 + y2) / 2 / stride
-            # A center on a cell's edge counts that cell twice, as the original does.
-            cells = [(gx, gy)]
-            cells += [(gx - 0.5, gy)] if gx % 1 < 0.5 and gx > 1 else []
-            cells += [(gx, gy - 0.5)] if gy % 1 < 0.5 and gy > 1 else []
-            cells += [(gx + 0.5, gy)] if (columns - gx) % 1 < 0.5 and columns - gx > 1 else []
-            cells += [(gx, gy + 0.5)] if (rows - gy) % 1 < 0.5 and rows - gy > 1 else []
+            # A neighbor is where half a cell leads, so a center on a cell's edge has that cell twice; it counts once.
+            places = [(gx, gy)]
+            places += [(gx - 0.5, gy)] if gx % 1 < 0.5 and gx > 1 else []
+            places += [(gx, gy - 0.5)] if gy % 1 < 0.5 and gy > 1 else []
+            places += [(gx + 0.5, gy)] if (columns - gx) % 1 < 0.5 and columns - gx > 1 else []
+            places += [(gx, gy + 0.5)] if (rows - gy) % 1 < 0.5 and rows - gy > 1 else []
+            cells = {(int(x), int(y)) for x, y in places}
             for a, (width, height) in enumerate(ANCHORS[stride]):
                 w, h = x2 - x1, y2 - y1
                 if truth.ignore[t] or max(w / width, width / w, h / height, height / h) >= 4:
                     continue
                 for x, y in cells:
-                    b, point = int(truth.image[t]), (a * rows + int(y)) * columns + int(x)
+                    b, point = int(truth.image[t]), (a * rows + y) * columns + x
                     overlap = iou_family(boxes[b, start + point], truth.boxes[t].double(), "ciou").item()
                     box_costs.append(1 - overlap)
                     aim[b, point] = max(aim[b, point].item(), overlap)
