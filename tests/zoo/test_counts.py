@@ -8,7 +8,7 @@ import torch
 from finespot import zoo
 
 # Families of whose originals one file holds the figures; the others have a test of their own.
-FAMILIES = ("yolov8", "yolo11", "yolo12")
+FAMILIES = ("yolov8", "yolo11")
 NAMES = [name for family in zoo.families() if family.name in FAMILIES for name in family.names()]
 SMALLEST = ("yolov8n", "yolo11n-p2")
 QUICK = [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]

@@ -15,4 +15,19 @@ from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.shared_conv import SharedConvHead
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 
-__all__ = ["AnchorBasedHead", "AnchorFreeHead", "AnchorLoss", "Criterion", "DecoupledHead", "DenseHead", "DenseLoss", "RTDETRHead", "RTMDetLoss", "RetinaHead", "RetinaLoss", "SetLoss", "SharedConvHead", "YOLOXLoss"]
+__all__ = [
+    "AnchorBasedHead",
+    "AnchorFreeHead",
+    "AnchorLoss",
+    "Criterion",
+    "DecoupledHead",
+    "DenseHead",
+    "DenseLoss",
+    "RTDETRHead",
+    "RTMDetLoss",
+    "RetinaHead",
+    "RetinaLoss",
+    "SetLoss",
+    "SharedConvHead",
+    "YOLOXLoss",
+]

@@ -39,7 +39,7 @@ from finespot.structures import Architecture
 from finespot.weights.foreign.layout import Entry, conv_entries, fits, from_file, skeleton, to_file
 
 # Families of this naming.
-FAMILIES = ("yolov8", "yolo11")
+FAMILIES = ("yolov8", "yolo11", "yolo12")
 _CLASSES = re.compile(r"model\.(\d+)\.cv3\.0\.2\.bias")
 # Blocks whose parts only have other names.
 _RENAMED: dict[type[nn.Module], dict[str, str]] = {
