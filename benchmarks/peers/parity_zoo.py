@@ -23,7 +23,7 @@ from benchmarks.report import arguments, publish, table
 from finespot import zoo
 
 SIZES = "nsmlx"
-MODELS = [f"{stem}{size}{tail}" for stem, tail in (("yolov8", ""), ("yolov8", "-p2"), ("yolo11", "")) for size in SIZES]
+MODELS = [f"{stem}{size}{tail}" for stem, tail in (("yolov8", ""), ("yolov8", "-p2"), ("yolo11", ""), ("yolo12", "")) for size in SIZES]
 TOLERANCE = 1e-4
 
 

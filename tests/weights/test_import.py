@@ -22,7 +22,19 @@ from finespot.weights.foreign.layouts import LAYOUTS
 # One small network of each naming.
 SMALL = {
     "ultralytics": "yolo11n",
+    "yolov5": "yolov5n",
+    "yolox": "yolox-nano",
+    "mmdetection-rtmdet": "rtmdet-tiny",
+    "mmyolo-rtmdet": "rtmdet-tiny",
+    "rtdetr": "rtdetr-r18",
+    "transformers-rtdetr": "rtdetr-r18",
+    "transformers4-rtdetr": "rtdetr-r18",
+    "torchvision-retinanet": "retinanet-r50",
+    "mmdetection-retinanet": "retinanet-r50",
+    "gpvit": "gpvit-l1",
 }
+OPTIONS = {"mmdetection-retinanet": {"form": "mmdetection"}}
+HEAVY = ("retinanet", "gpvit", "transformers")
 
 
 @pytest.fixture
@@ -34,9 +46,9 @@ def toolkit(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     return module
 
 
-def network(name: str, classes: int = 3, seed: int = 0) -> zoo.Detector:
+def network(name: str, classes: int = 3, seed: int = 0, **options: Any) -> zoo.Detector:
     torch.manual_seed(seed)
-    detector = zoo.build(zoo.architecture(name, classes))
+    detector = zoo.build(zoo.architecture(name, classes, **options))
     for buffer in detector.buffers():
         if buffer.is_floating_point():
             buffer.data += 0.1 * torch.rand_like(buffer)
@@ -76,13 +88,24 @@ def run(*words: str | Path) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("layout", [one.name for one in LAYOUTS])
+def test_every_layout_is_tested() -> None:
+    assert list(SMALL) == [one.name for one in LAYOUTS]
+    assert {family for one in LAYOUTS for family in one.families} == {family.name for family in zoo.families()}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in HEAVY) else name for name in SMALL],
+)
 def test_there_and_back(layout: str, tmp_path: Path) -> None:
-    detector = network(SMALL[layout])
+    detector = network(SMALL[layout], **OPTIONS.get(layout, {}))
     state = foreign_state(detector, layout)
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "theirs.pth")
     found = import_checkpoint(tmp_path / "theirs.pth")
-    assert zoo.name_of(found.card.architecture) == SMALL[layout]
+    assert found.card.architecture.family == detector.architecture.family
+    assert found.layout == layout
+    chosen = next(one for one in LAYOUTS if one.name == layout)
+    assert (found.card.fit, found.card.normalization) == (chosen.fit, chosen.normalization)
     assert same_outputs(detector, found.detector)
     assert found.card.classes.names == ("0", "1", "2")
     assert len(found.mapped) + len(found.unused) == len(state)

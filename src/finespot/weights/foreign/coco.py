@@ -10,5 +10,6 @@ knife|spoon|bowl|banana|apple|sandwich|orange|broccoli|carrot|hot dog|pizza|donu
 dining table|toilet|tv|laptop|mouse|remote|keyboard|cell phone|microwave|oven|toaster|sink|refrigerator|book|clock|
 vase|scissors|teddy bear|hair drier|toothbrush""".replace("\n", "").split("|")
 )
-# Ids from 0 to 90 that no class has; 0 stands for the background.
+# How many ids some toolkits count by, 0 standing for the background, and which of them no class has.
+COCO_COUNTED_TO = 91
 COCO_UNUSED = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)

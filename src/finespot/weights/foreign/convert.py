@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from finespot import zoo
@@ -16,7 +17,7 @@ from finespot.structures import Architecture, Classes
 from finespot.weights.card import LARGEST_SIDE, Card
 from finespot.weights.file import load
 from finespot.weights.foreign.archive import read_checkpoint
-from finespot.weights.foreign.coco import COCO_80
+from finespot.weights.foreign.coco import COCO_80, COCO_COUNTED_TO, COCO_UNUSED
 from finespot.weights.foreign.find import Context, find_state
 from finespot.weights.foreign.layout import from_file, to_file
 from finespot.weights.foreign.layouts import LAYOUTS, Layout
@@ -59,7 +60,8 @@ def import_checkpoint(
     Parameters
     ----------
     names:
-        Class names in order; by default those that the file holds, else COCO's for 80 classes, else numbers.
+        Class names in order; by default those that the file holds, else COCO's for 80 classes (and for 91, of which
+        the 80 with a name are kept), else numbers.
     layout:
         The naming (see `LAYOUTS`), where it should not be recognized.
     imgsz:
@@ -83,6 +85,9 @@ def import_checkpoint(
         unused = tuple(key for key in state if key not in known)
         detector = zoo.build(architecture)
         detector.load_state_dict(from_file(state, entries, architecture, spare=unused))
+        if names is None and architecture.classes == COCO_COUNTED_TO:
+            detector = _named_classes_only(detector)
+            architecture = detector.architecture or architecture
         notes = [f"{found.name} naming: {zoo.name_of(architecture)}, {architecture.classes} classes"]
         classes = _classes(architecture.classes, names, context, notes)
         side = _side(imgsz, context, found, architecture, notes)
@@ -108,6 +113,19 @@ def import_checkpoint(
     )
     mapped = tuple(key for key in state if key in known)
     return Imported(detector.eval(), card, found.name, mapped, unused, tuple(notes))
+
+
+def _named_classes_only(detector: zoo.Detector) -> zoo.Detector:
+    """A detector of COCO's 91 ids, of which 80 have a name, without the rows of the others."""
+    assert detector.architecture is not None
+    chosen = [label for label in range(COCO_COUNTED_TO) if label not in COCO_UNUSED]
+    lesser = zoo.build(replace(detector.architecture, classes=len(chosen)))
+    repeats = getattr(detector.head, "class_repeats", 1)
+    rows = torch.tensor([start * COCO_COUNTED_TO + label for start in range(repeats) for label in chosen])
+    of_classes = {f"head.{name}" for name in detector.head.class_rows()}
+    state = detector.state_dict()
+    lesser.load_state_dict({name: state[name][rows] if name in of_classes else state[name] for name in state})
+    return lesser
 
 
 def dump(name_or_path: str | Path, layout: str | None = None, *, own_parts: bool = False) -> dict[str, Tensor]:

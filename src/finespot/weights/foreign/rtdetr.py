@@ -28,6 +28,8 @@ FIT = "stretch"
 
 _SPARE = re.compile(r"decoder\.(anchors|valid_mask|decoder\.layers\.\d+\.cross_attn\.num_points_scale)")
 # Their part names of a block, of HGNetV2's stem, of a decoder layer.
+_SECOND = re.compile(r"^(encoder\.input_proj\.\d+|decoder\.enc_output)\.(conv|proj|norm)\.")
+_PLACES = {"conv": "0", "proj": "0", "norm": "1"}
 _BRANCHES = {"first": "branch2a", "second": "branch2b", "third": "branch2c"}
 _STEM = {"down1": "stem1", "narrow": "stem2a", "widen": "stem2b", "down2": "stem3", "mix": "stem4"}
 _ENCODER_LAYER = {
@@ -57,6 +59,11 @@ def from_rtdetr(state: Mapping[str, Tensor], architecture: Architecture) -> dict
 def to_rtdetr(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """Our state dict (unfused) under the authors' names: the inverse of `from_rtdetr`."""
     return to_file(state, entries(architecture))
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the names of the first release: the second calls two kinds of pairs otherwise."""
+    return {_SECOND.sub(lambda found: f"{found[1]}.{_PLACES[found[2]]}.", key): value for key, value in state.items()}
 
 
 def spare(state: Mapping[str, Tensor]) -> list[str]:
