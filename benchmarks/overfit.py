@@ -21,11 +21,11 @@ import torch
 from benchmarks.report import ROOT, arguments, publish, table
 from finespot import inference
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
-from finespot.data.crowds import crowds
 from finespot.data.tiles.cut import Border, Windows, cut_dataset, pieces
 from finespot.data.tiles.grid import regular_windows
 from finespot.runtimes import Session
 from finespot.structures import Tiling
+from finespot.training.plan import Facts
 from finespot.training.recipe import load_recipe
 from finespot.training.tasks.detect import Detect
 from finespot.weights import Card
@@ -52,7 +52,7 @@ def overfit(model: str, steps: int, imgsz: int, lr: float) -> dict[str, Any]:
     torch.manual_seed(0)
     dataset = fullest_windows(imgsz)
     recipe = load_recipe("default", [f"model={model}", f"imgsz={imgsz}", "nms=null"])
-    task = Detect(recipe, dataset.classes, print, crowds(dataset, recipe.tile))
+    task = Detect(recipe, dataset.classes, print, Facts.of(dataset, recipe))
     loader = TrainLoader(dataset, imgsz=imgsz, batch=PICTURES, workers=0, seed=0, stride=task.model.stride)
     (batch,) = loader.epoch(0, Augment(**dict.fromkeys(Augment.__struct_fields__, 0.0)))
     optimizer = torch.optim.AdamW(task.trainable.parameters(), lr=lr, weight_decay=0.0)

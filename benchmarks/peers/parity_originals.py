@@ -2,8 +2,8 @@
 
     .peers/run -m benchmarks.peers.parity_originals [--originals DIR] [--models rtdetr-r18 ...] [--json FILE]
 
-Each original is built at random and saved as its toolkit saves it; `import_checkpoint` reads the file, and raw outputs
-are compared in float32 and float64 on one picture of 256 x 320. RT-DETR's is square, because its originals give the cells
+Each original is built at random and saved as its toolkit saves it; `import_checkpoint` reads the file; raw outputs are
+compared in float32 and float64 on one picture of 256 x 320. RT-DETR's is square, because its originals give the cells
 of other pictures the position codes of other cells, and only float64 counts: it ranks queries, and in float32 near ties
 change places. transformers and torchvision are packages; YOLOX and the authors'
 RT-DETR need `--originals` (see originals.py). Exit code 1 where a raw value differs by more than 1e-4, in units of the

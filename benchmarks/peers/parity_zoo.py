@@ -23,7 +23,8 @@ from benchmarks.report import arguments, publish, table
 from finespot import zoo
 
 SIZES = "nsmlx"
-MODELS = [f"{stem}{size}{tail}" for stem, tail in (("yolov8", ""), ("yolov8", "-p2"), ("yolo11", ""), ("yolo12", "")) for size in SIZES]
+KINDS = (("yolov8", ""), ("yolov8", "-p2"), ("yolo11", ""), ("yolo12", ""))
+MODELS = [f"{stem}{size}{tail}" for stem, tail in KINDS for size in SIZES]
 TOLERANCE = 1e-4
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from finespot import zoo
 from finespot.data import TileSettings, open_dataset
 from finespot.data.crowds import Crowds, crowds
-from finespot.training.plan import plan_max_det, plan_queries
+from finespot.training.plan import Facts, plan, plan_max_det, plan_queries
+from finespot.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
@@ -71,3 +73,52 @@ def test_what_a_person_gave_stays_with_a_warning() -> None:
     assert said == []
     assert plan_max_det(many(299), 100, said.append) == 300
     assert said == ["warning: val.max_det 100 is too low: 99.9 % of the pictures hold 299 objects or fewer"]
+
+
+def test_sizes_are_those_at_the_network() -> None:
+    dataset = open_dataset(DATA, "train")
+    wh = np.concatenate([one.boxes[:, 2:] - one.boxes[:, :2] for one in map(dataset.annotations, range(len(dataset)))])
+    kept = np.concatenate([~dataset.annotations(i).ignore for i in range(len(dataset))])
+    whole = Facts.of(dataset, load_recipe("default", ["imgsz=320"]))
+    assert {dataset.size(i) for i in range(len(dataset))} == {(512, 640)}
+    np.testing.assert_allclose(whole.sizes, wh[kept] / 2)
+    tiled = Facts.of(dataset, load_recipe("default", ["imgsz=512", "tile.size=256"]))
+    np.testing.assert_allclose(tiled.sizes, wh[kept] * 2)
+
+
+@pytest.mark.parametrize("p2", [False, True])
+def test_anchors_that_miss_objects_are_made_anew(p2: bool) -> None:
+    said: list[str] = []
+    recipe = load_recipe("default", ["model=yolov5n"])
+    tiny = np.random.default_rng(0).uniform(1.0, 2.4, (500, 2))
+    architecture = zoo.architecture("yolov5n", 2, **({"p2": True} if p2 else {}))
+    found = plan(architecture, recipe, Facts(many(5), tiny), said.append)
+    anchors = np.array(found.options["anchors"])
+    assert anchors.shape == (4 if p2 else 3, 3, 2)
+    assert (anchors > 0).all()
+    assert "% of the objects can match one, of the usual ones" in said[0]
+    assert zoo.build(found).head.anchor_sizes[0][0] == tuple(anchors[0, 0])
+    usual = np.random.default_rng(0).uniform(12, 80, (500, 2))
+    said.clear()
+    assert plan(architecture, recipe, Facts(many(5), usual), said.append).options == architecture.options
+    assert said == ["anchors: the usual ones (100.0 % of the objects can match one)"]
+
+
+def test_given_anchors_stay_with_a_warning() -> None:
+    said: list[str] = []
+    anchors = [[[10, 13]] * 3, [[30, 61]] * 3, [[116, 90]] * 3]
+    recipe = load_recipe("default", values={"model": "yolov5n", "options": {"anchors": anchors}})
+    architecture = zoo.architecture("yolov5n", 2, anchors=anchors)
+    tiny = np.full((50, 2), 2.0)
+    assert plan(architecture, recipe, Facts(many(5), tiny), said.append).options == {"anchors": anchors}
+    assert said == ["warning: anchors: as given (0.0 % of the objects can match one)"]
+
+
+def test_families_without_such_options_stay_as_they_are() -> None:
+    said: list[str] = []
+    architecture = zoo.architecture("yolo11n", 2)
+    facts = Facts(many(900), np.full((50, 2), 2.0))
+    assert plan(architecture, load_recipe(), facts, said.append) == architecture
+    assert said == []
+    queries = plan(zoo.architecture("rtdetr-r18", 2), load_recipe(), facts, said.append)
+    assert queries.options["queries"] == 900

@@ -1,19 +1,90 @@
-"""What the data decide before the network is built: the number of queries, the cap on detections.
+"""What the data decide before the network is built: anchors, the number of queries, the cap on detections.
 
 The choice is said at the start with its reason; a number that a person gave stays, with a warning where it is too low.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from finespot.data.crowds import MOST, Crowds
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finespot import zoo
+from finespot.data import Dataset
+from finespot.data.crowds import MOST, Crowds, crowds
+from finespot.data.stats import check_anchors
+from finespot.registry import lookup
+from finespot.structures import Architecture
+from finespot.training.recipe import Recipe
 
 Note = Callable[[str], None]
 # The usual numbers of queries and detections, from which crowded data lead upwards.
 QUERIES = MAX_DET = 300
 _STEP = 50
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan is made from: how crowded the training data are, and (N, 2) width and height of their objects in
+    pixels of the network input.
+    """
+
+    crowds: Crowds
+    sizes: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, dataset: Dataset, recipe: Recipe) -> Facts:
+        """The facts of a data set, at the recipe's input size; ignore regions left out."""
+        rows = dataset.rows
+        sides = [max(dataset.size(i)) for i in range(len(dataset))] if recipe.tile.size is None else []
+        pictures = np.repeat(np.arange(len(dataset)), np.diff(rows.starts))
+        longest = np.array(sides, np.float64)[pictures] if sides else np.float64(recipe.tile.size or 1)
+        wh = (rows.boxes[:, 2:] - rows.boxes[:, :2]).astype(np.float64) * np.reshape(recipe.imgsz / longest, (-1, 1))
+        return cls(crowds(dataset, recipe.tile), wh[~rows.ignore])
+
+
+def plan(architecture: Architecture, recipe: Recipe, facts: Facts | None, note: Note) -> Architecture:
+    """The architecture with what the training data decide, where it has such an option and the recipe none."""
+    known = getattr(lookup("family", architecture.family), "options", ())
+    found: dict[str, Any] = {}
+    if facts is None:
+        return architecture
+    if "queries" in known:
+        found["queries"] = plan_queries(facts.crowds, recipe.options, note)
+    if "anchors" in known:
+        anchors = plan_anchors(facts.sizes, _anchors_of(architecture), "anchors" in recipe.options, note)
+        if anchors is not None:
+            found["anchors"] = anchors
+    return replace(architecture, options={**architecture.options, **found})
+
+
+def plan_anchors(
+    sizes: NDArray[np.float64], anchors: Sequence[Sequence[tuple[float, float]]], given: bool, note: Note
+) -> list[list[list[float]]] | None:
+    """Better anchors (width and height by level) where those that the network has miss objects, else None."""
+    checked = check_anchors(sizes, anchors)
+    share = f"{100 * checked.recall:.1f} % of the objects can match one"
+    if given or not checked.changed:
+        warning = "warning: " if given and checked.changed else ""
+        note(f"{warning}anchors: {'as given' if given else 'the usual ones'} ({share})")
+        return None
+    found = [[list(pair) for pair in level] for level in checked.anchors]
+    shown = "; ".join(" ".join(f"{w:g}x{h:g}" for w, h in level) for level in checked.anchors)
+    note(
+        f"anchors: {shown} ({100 * checked.recall_after:.1f} % of the objects can match one, of the usual ones {100 * checked.recall:.1f} %)"
+    )
+    return found
+
+
+def _anchors_of(architecture: Architecture) -> Sequence[Sequence[tuple[float, float]]]:
+    """The anchors that a network of this architecture has."""
+    with torch.device("meta"):
+        sizes = zoo.build(architecture).head.anchor_sizes
+    return sizes or ()
 
 
 def plan_queries(crowds: Crowds, options: Mapping[str, Any], note: Note) -> int:

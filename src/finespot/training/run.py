@@ -26,7 +26,6 @@ import finespot
 from finespot import metrics, weights
 from finespot.boxes import suppressor
 from finespot.data import Dataset, TrainLoader, open_dataset
-from finespot.data.crowds import crowds
 from finespot.errors import FineSpotError
 from finespot.inference import draw_predictions, draw_report
 from finespot.metrics import Report
@@ -41,7 +40,7 @@ from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
 from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
-from finespot.training.plan import plan_max_det
+from finespot.training.plan import Facts, plan_max_det
 from finespot.training.recipe import Recipe, write_recipe
 from finespot.training.validator import Validator
 from finespot.weights import Card
@@ -138,9 +137,9 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     if len(dataset) == 0:
         raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
     val = _open_val(recipe, dataset.classes, log) if first else None
-    facts = crowds(dataset, recipe.tile)
-    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, crowds=facts)
-    max_det = plan_max_det(facts, recipe.val.max_det, log.note)
+    facts = Facts.of(dataset, recipe)
+    task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, facts=facts)
+    max_det = plan_max_det(facts.crowds, recipe.val.max_det, log.note)
     freeze(task.model, recipe.freeze)
     if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")

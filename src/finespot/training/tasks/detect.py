@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from finespot import weights, zoo
-from finespot.data.crowds import Crowds
 from finespot.errors import FineSpotError
-from finespot.registry import lookup, register
+from finespot.registry import register
 from finespot.structures import Architecture, Batch, Classes, LossTerms, Normalization, Targets
-from finespot.training.plan import plan_queries
+from finespot.training.plan import Facts, plan
 from finespot.training.recipe import LOSS_GAINS, Recipe
 
 
@@ -52,13 +50,13 @@ class Detect:
 
     `model` is a name of the zoo, or a weight file or the name of bundled weights: then their architecture is built
     and their weights are taken over. The recipe's `weights` name another source of weights. What the training data
-    decide of the network (`crowds`: the number of queries) is planned and said.
+    decide of the network (anchors, the number of queries) is planned from `facts` and said.
     """
 
     def __init__(
-        self, recipe: Recipe, classes: Classes, note: Callable[[str], None], crowds: Crowds | None = None
+        self, recipe: Recipe, classes: Classes, note: Callable[[str], None], facts: Facts | None = None
     ) -> None:
-        start = find_start(recipe, len(classes), note, crowds)
+        start = find_start(recipe, len(classes), note, facts)
         self.model, self.normalization = start.model, start.normalization
         set_loss(self.model, recipe)
         self.source: str | None = None
@@ -104,7 +102,7 @@ def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
 
 
 def find_start(
-    recipe: Recipe, classes: int, note: Callable[[str], None] = lambda text: None, crowds: Crowds | None = None
+    recipe: Recipe, classes: int, note: Callable[[str], None] = lambda text: None, facts: Facts | None = None
 ) -> Start:
     """The network that `model` means, for `classes` classes, and the weights to begin with.
 
@@ -116,7 +114,7 @@ def find_start(
     source = weights.resolve(recipe.weights) if recipe.weights else None
     if not _means_file(recipe.model):
         architecture = zoo.architecture(recipe.model, classes=classes, **recipe.options)
-        architecture = planned(architecture, recipe, crowds, note)
+        architecture = plan(architecture, recipe, facts, note)
         expected = zoo.normalization_of(architecture) if source is None else weights.read_card(source).normalization
         return Start(zoo.build(architecture), source, expected)
     path = weights.resolve(recipe.model)
@@ -131,20 +129,9 @@ def find_start(
         )
     options = {**known.options, **recipe.options}
     architecture = Architecture(known.family, known.size, classes, options, known.channels)
-    architecture = planned(architecture, recipe, crowds, note)
+    architecture = plan(architecture, recipe, facts, note)
     expected = card.normalization if source is None else weights.read_card(source).normalization
     return Start(weights.build(path, architecture), source or path, expected)
-
-
-def planned(
-    architecture: Architecture, recipe: Recipe, crowds: Crowds | None, note: Callable[[str], None]
-) -> Architecture:
-    """The architecture with what the training data decide, where it has such an option and the recipe leaves it."""
-    family = lookup("family", architecture.family)
-    if crowds is None or "queries" not in getattr(family, "options", ()):
-        return architecture
-    queries = plan_queries(crowds, recipe.options, note)
-    return replace(architecture, options={**architecture.options, "queries": queries})
 
 
 def _means_file(model: str) -> bool:
