@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from finespot import weights, zoo
 from finespot.data import Augment
 from finespot.errors import FineSpotError
+from finespot.structures import Classes
 from finespot.training import recipe as recipes
 from finespot.training import settings
 from finespot.training.checkpoint import seed_all
-from finespot.training.recipe import AdamW, Loss, Recipe, Sgd, load_recipe
+from finespot.training.choice import choose_recipe, own_recipe
+from finespot.training.recipe import AdamW, Loss, Recipe, Sgd, load_recipe, recipe_names
 
 
 def test_default_file_names_every_key_with_the_code_default() -> None:
@@ -126,3 +129,24 @@ def test_differences() -> None:
     other = load_recipe("default", ["lr=0.5", "workers=3"])
     assert recipes.differences(one, other) == ["optimizer.lr", "workers"]
     assert recipes.differences(one, load_recipe("default", ["optimizer=adamw"]))[0] == "optimizer.name"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_is_one(name: str) -> None:
+    recipe = load_recipe(name)
+    assert zoo.architecture(recipe.model)
+    if name in {family.name for family in zoo.families()}:
+        assert zoo.architecture(recipe.model).family == name
+
+
+def test_a_model_brings_the_recipe_of_its_family(tmp_path: Path) -> None:
+    assert choose_recipe("rtdetr-r50", "x", overrides={}).clip == 1.6
+    assert choose_recipe("rtdetr-r50", "x", recipe="default", overrides={}).clip == 10
+    assert choose_recipe("rtdetr-r50", "x", overrides={"clip": 3.0}).clip == 3
+    assert choose_recipe("rtdetr-r50", "x", overrides={}).model == "rtdetr-r50"
+    assert choose_recipe("yolo11n-p2", "x", overrides={}) == load_recipe(values={"model": "yolo11n-p2", "data": "x"})
+    architecture = zoo.architecture("yolox-nano", 2)
+    card = weights.Card(architecture=architecture, classes=Classes(("a", "b")))
+    path = weights.save(tmp_path / "w.safetensors", zoo.build(architecture), card)
+    assert own_recipe(str(path)) == "yolox"
+    assert own_recipe("hit-uav-n") == own_recipe("nothing") == own_recipe(None) == "default"

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from finespot import weights, zoo
 from finespot.errors import FineSpotError
-from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe
+from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, recipe_names
 
 # What may change when a run goes on: where and how it computes, not what.
 _FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "cache_folder", "save_every", "patience")
@@ -25,6 +26,8 @@ def choose_recipe(
 ) -> Recipe:
     """The recipe that `train` follows when it is called so; `auto` values are settled later.
 
+    Without `recipe` it is that of the model's family (see `own_recipe`), or "default".
+
     Raises
     ------
     FineSpotError
@@ -33,7 +36,11 @@ def choose_recipe(
     named = {"model": model, "data": data}
     given = {**{key: str(value) for key, value in named.items() if value is not None}, **overrides}
     if resume is None:
-        return _with(recipe, given) if isinstance(recipe, Recipe) else load_recipe(recipe or "default", values=given)
+        return (
+            _with(recipe, given)
+            if isinstance(recipe, Recipe)
+            else load_recipe(recipe or own_recipe(model), values=given)
+        )
     if recipe is not None:
         raise FineSpotError(f"a resumed run has its own recipe, but {recipe} was given", where="resume")
     stored = stored_recipe(Path(resume))
@@ -41,6 +48,20 @@ def choose_recipe(
     # The image size is compared when it is rounded to the network's stride.
     refuse_changes(stored, msgspec.structs.replace(chosen, imgsz=stored.imgsz), Path(resume))
     return chosen
+
+
+def own_recipe(model: str | None) -> str:
+    """The recipe of a model's family, where it has one of its own: its paper's settings, not those of the YOLOs."""
+    if model is None:
+        return "default"
+    if model in zoo.names():
+        family = zoo.architecture(model).family
+    else:
+        try:
+            family = weights.read_card(model).architecture.family
+        except FineSpotError:
+            return "default"  # what is wrong with the name is said where the model is made
+    return family if family in recipe_names() else "default"
 
 
 def stored_recipe(folder: Path) -> Recipe:

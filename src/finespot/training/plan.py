@@ -74,9 +74,8 @@ def plan_anchors(
         return None
     found = [[list(pair) for pair in level] for level in checked.anchors]
     shown = "; ".join(" ".join(f"{w:g}x{h:g}" for w, h in level) for level in checked.anchors)
-    note(
-        f"anchors: {shown} ({100 * checked.recall_after:.1f} % of the objects can match one, of the usual ones {100 * checked.recall:.1f} %)"
-    )
+    better = f"{100 * checked.recall_after:.1f} % of the objects can match one"
+    note(f"anchors: {shown} ({better}, of the usual ones {100 * checked.recall:.1f} %)")
     return found
 
 

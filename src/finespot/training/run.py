@@ -34,7 +34,7 @@ from finespot.runtimes import Session
 from finespot.structures import Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
-from finespot.training.choice import choose_recipe, refuse_changes, stored_recipe
+from finespot.training.choice import choose_recipe, own_recipe, refuse_changes, stored_recipe
 from finespot.training.environment import environment, resume_environment, write_environment
 from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles
@@ -77,7 +77,7 @@ def train(
     data:
         A data set (`x.yaml`, `coco:DIR`, ...).
     recipe:
-        A recipe's name, file or object; None is "default".
+        A recipe's name, file or object; None is that of the model's family, or "default".
     resume:
         A run folder: go on after its last finished epoch, with its own recipe and in its folder.
     project, quiet:
@@ -94,6 +94,8 @@ def train(
     if resume is not None and project is not None:
         raise FineSpotError(f"a resumed run has its own project, but {project} was given", where="resume")
     chosen = choose_recipe(model, data, recipe=recipe, resume=resume, overrides=overrides)
+    if recipe is None and resume is None and (own := own_recipe(model)) != "default":
+        log.note(f"recipe: {own} (that of the model's family; --recipe default takes the plain one)")
     if not chosen.data:
         raise FineSpotError("no data set is named", where="data", hint="for example data=dataset.yaml")
     fabric = devices.make_fabric(chosen, log.note)
