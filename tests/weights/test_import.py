@@ -199,3 +199,43 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     names.write_text("x\ny\nz\n")
     assert run("weights", "import", theirs, tmp_path / "e.safetensors", "--names", names) == 0
     assert weights.read_card(tmp_path / "e.safetensors").classes.names == ("x", "y", "z")
+
+
+def test_anchors_of_a_file_come_along(tmp_path: Path) -> None:
+    anchors = [[[3.0, 4.0]] * 3, [[12.0, 14.0]] * 3, [[40.0, 32.0]] * 3]
+    torch.save(foreign_state(network("yolov5n", anchors=anchors), "yolov5"), tmp_path / "a.pt")
+    found = import_checkpoint(tmp_path / "a.pt")
+    assert found.card.architecture.options["anchors"] == anchors
+    assert "model.24.anchors" in found.mapped
+    assert found.unused == ()
+
+
+@pytest.mark.slow
+def test_of_91_ids_those_with_a_name_are_kept(tmp_path: Path) -> None:
+    whole = network("retinanet-r50", 91)
+    torch.save(foreign_state(whole, "torchvision-retinanet"), tmp_path / "a.pth")
+    found = import_checkpoint(tmp_path / "a.pth")
+    assert (found.card.classes.names[0], len(found.card.classes)) == ("person", 80)
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        want, got = whole(images), found.detector(images)
+    assert torch.equal(got["boxes"], want["boxes"])
+    # Ids 1 (person), 13 (stop sign: 12 is nobody's) and 90 (toothbrush).
+    for label, original in ((0, 1), (11, 13), (79, 90)):
+        assert torch.equal(got["scores"][:, label], want["scores"][:, original])
+    assert len(import_checkpoint(tmp_path / "a.pth", names=[str(i) for i in range(91)]).card.classes) == 91
+
+
+def test_the_second_release_of_rtdetr_has_other_names(tmp_path: Path) -> None:
+    detector = network("rtdetr-r18")
+    state = {}
+    for key, value in foreign_state(detector, "rtdetr").items():
+        for place in ("encoder.input_proj.0", "encoder.input_proj.1", "encoder.input_proj.2"):
+            key = key.replace(f"{place}.0.", f"{place}.conv.").replace(f"{place}.1.", f"{place}.norm.")
+        key = key.replace("decoder.enc_output.0.", "decoder.enc_output.proj.")
+        state[key.replace("decoder.enc_output.1.", "decoder.enc_output.norm.")] = value
+    state["decoder.anchors"] = torch.zeros(1, 5, 4)
+    torch.save({"ema": {"module": state}}, tmp_path / "a.pth")
+    found = import_checkpoint(tmp_path / "a.pth")
+    assert found.unused == ("decoder.anchors",)
+    assert same_outputs(detector, found.detector)

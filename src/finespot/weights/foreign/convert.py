@@ -81,10 +81,13 @@ def import_checkpoint(
         found, architecture, state = _recognized(stored, layout)
         architecture = _with_options(architecture, options or {})
         entries = list(found.entries(architecture))
-        known = {entry.key for entry in entries}
-        unused = tuple(key for key in state if key not in known)
+        weights = {entry.key for entry in entries}
         detector = zoo.build(architecture)
-        detector.load_state_dict(from_file(state, entries, architecture, spare=unused))
+        spare = [key for key in state if key not in weights]
+        detector.load_state_dict(from_file(state, entries, architecture, spare=spare))
+        # Constants are no weights with us, but recognizing the architecture has read them.
+        known = weights | set(found.constants(architecture))
+        unused = tuple(key for key in spare if key not in known)
         if names is None and architecture.classes == COCO_COUNTED_TO:
             detector = _named_classes_only(detector)
             architecture = detector.architecture or architecture
