@@ -20,14 +20,20 @@ def build(name: str) -> zoo.Detector:
         return zoo.build(zoo.architecture(name))
 
 
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n-p2"])
+# One network of each family, the two costliest to build in the slow suite.
+ONE_EACH = [next(iter(family.names())) for family in zoo.families()]
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in ("gpvit-l1", "retinanet-r50") else n for n in ONE_EACH]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_parts_add_up_to_the_whole(name: str) -> None:
     cost = measure(build(name), (96, 352))
+    assert cost.training_mib > cost.inference_mib > 0
     assert sum(one.parameters for one in cost.stages) == cost.parameters
     assert sum(one.gflops for one in cost.stages) == pytest.approx(cost.gflops)
     assert cost.parameters_fused < cost.parameters
-    assert all(one.parameters > 0 and one.gflops > 0 and one.output_mib > 0 for one in cost.stages)
-    assert [one.name for one in cost.stages][:2] == ["backbone.stem", "backbone.stage2"]
+    assert sum(one.gflops > 0 for one in cost.stages) > 3
+    assert cost.stages[0].name.startswith("backbone")
     assert cost.stages[-1].name == "head"
     assert all(one.seconds is None for one in cost.stages)
 

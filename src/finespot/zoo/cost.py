@@ -184,6 +184,10 @@ def _by_stage(detector: Detector, size: Size, rule: str) -> tuple[dict[str, floa
 
     starts: dict[str, float] = {}
     hooks = []
+    # The counter looks for gradients where a parameter is handed from module to module.
+    learning = [parameter for parameter in detector.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     for name, part in _stages(detector):
         operations[name] = 0.0
         hooks += [part.register_forward_pre_hook(before(name)), part.register_forward_hook(after(name))]
@@ -195,6 +199,8 @@ def _by_stage(detector: Detector, size: Size, rule: str) -> tuple[dict[str, floa
     finally:
         for hook in hooks:
             hook.remove()
+        for parameter in learning:
+            parameter.requires_grad_(True)
     operations["head"] += rest
     return operations, values
 
