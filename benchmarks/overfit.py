@@ -47,11 +47,11 @@ MODELS = [
 ]
 
 
-def overfit(model: str, steps: int, imgsz: int, lr: float) -> dict[str, Any]:
+def overfit(model: str, steps: int, imgsz: int, lr: float, assigner: str | None) -> dict[str, Any]:
     """Train on the batch and validate on its pictures."""
     torch.manual_seed(0)
     dataset = fullest_windows(imgsz)
-    recipe = load_recipe("default", [f"model={model}", f"imgsz={imgsz}", "nms=null"])
+    recipe = load_recipe("default", values={"model": model, "imgsz": imgsz, "loss.assigner": assigner})
     task = Detect(recipe, dataset.classes, print, Facts.of(dataset, recipe))
     loader = TrainLoader(dataset, imgsz=imgsz, batch=PICTURES, workers=0, seed=0, stride=task.model.stride)
     (batch,) = loader.epoch(0, Augment(**dict.fromkeys(Augment.__struct_fields__, 0.0)))
@@ -72,7 +72,8 @@ def overfit(model: str, steps: int, imgsz: int, lr: float) -> dict[str, Any]:
         print(f"  {model}, step {done}: AP50 {values['AP50']:.3f}, {time.perf_counter() - start:.0f} s", flush=True)
         if values["AP50"] is not None and values["AP50"] >= ENOUGH:
             break
-    return {"model": model, "lr": lr, "steps": done, **values, "seconds": time.perf_counter() - start}
+    named = model if assigner is None else f"{model}, {assigner}"
+    return {"model": named, "lr": lr, "steps": done, **values, "seconds": time.perf_counter() - start}
 
 
 def fullest_windows(side: int) -> Dataset:
@@ -100,11 +101,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--assigner", default=None, help="in place of the model's own")
     options = parser.parse_args()
     rows = []
     for model in options.models:
         family = model.split("-")[0]
-        rows.append(overfit(model, options.steps, options.imgsz, options.lr or RATES.get(family, RATE)))
+        lr = options.lr or RATES.get(family, RATE)
+        rows.append(overfit(model, options.steps, options.imgsz, lr, options.assigner))
         row = rows[-1]
         print(f"{model}: AP50 {row['AP50']:.3f}, AP {row['AP']:.3f}, {row['seconds']:.0f} s", flush=True)
     cells = [
