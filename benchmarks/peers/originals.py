@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,27 @@ def shaken(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
+def calibrated(model: nn.Module, run: Callable[[Tensor], Any], images: Tensor) -> nn.Module:
+    """The model in eval mode with batch norms that have the statistics of these pictures.
+
+    With random ones the signal of a deep network dies out, and its outputs say nothing of the layers before the last.
+    """
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    with torch.no_grad():
+        run(images)
+    for norm, value in zip(norms, momentum):
+        norm.momentum = value
+    return model.eval()
+
+
 def yolox(size: str, folder: Path) -> tuple[nn.Module, Any]:
-    """Megvii's YOLOX and what gives its raw outputs: box, objectness and class values (B, 5 + classes, N)."""
+    """Megvii's YOLOX and what gives its raw outputs: box, objectness and class values (B, 5 + classes, N).
+
+    The network reads BGR, and the second is given RGB, as ours is: the import turns the first layer round.
+    """
     sys.path.insert(0, str(folder / "YOLOX"))
     from yolox.models import YOLOPAFPN, YOLOXHead
 
@@ -70,11 +90,12 @@ def yolox(size: str, folder: Path) -> tuple[nn.Module, Any]:
 
     def raw(images: Tensor) -> Tensor:
         head.decode_in_inference = False
-        found = head(trunk(images)).transpose(1, 2)
+        found = head(trunk(images.flip(1))).transpose(1, 2)
         found[:, 4:] = torch.logit(found[:, 4:])  # it hands out probabilities
         return found
 
-    return shaken(model), raw
+    images = torch.rand(2, 3, 256, 320, generator=torch.Generator().manual_seed(0))
+    return calibrated(shaken(model), raw, images), raw
 
 
 def rtdetr(size: str, folder: Path) -> tuple[nn.Module, Any]:
