@@ -98,16 +98,55 @@ def yolox(size: str, folder: Path) -> tuple[nn.Module, Any]:
     return calibrated(shaken(model), raw, images), raw
 
 
-def rtdetr(size: str, folder: Path) -> tuple[nn.Module, Any]:
-    """The authors' RT-DETR (second release) and what gives its class logits and boxes, query by query."""
+def _rtdetr_sources(folder: Path) -> None:
+    """Make the modules of the authors' RT-DETR importable one by one, without what their packages would load."""
     root = folder / "RT-DETR" / "rtdetrv2_pytorch" / "src"
-    for name in ("src", "src.nn", "src.nn.backbone", "src.zoo", "src.zoo.rtdetr"):
+    for name in ("src", "src.nn", "src.nn.backbone", "src.zoo", "src.zoo.rtdetr", "src.misc"):
         package = types.ModuleType(name)
         package.__path__ = [str(root.joinpath(*name.split(".")[1:]))]
         sys.modules.setdefault(name, package)
-    core = types.ModuleType("src.core")
+    core: Any = types.ModuleType("src.core")
     core.register = lambda *args, **kwargs: lambda part: part
     sys.modules.setdefault("src.core", core)
+    processes: Any = types.ModuleType("src.misc.dist_utils")
+    processes.get_world_size, processes.is_dist_available_and_initialized = lambda: 1, lambda: False
+    sys.modules.setdefault("src.misc.dist_utils", processes)
+
+
+def rtdetr_criterion(folder: Path) -> types.SimpleNamespace:
+    """What the authors' RT-DETR trains with: matcher, criterion, denoising; and the matcher's costs with its answer."""
+    _rtdetr_sources(folder)
+    from src.zoo.rtdetr import matcher
+    from src.zoo.rtdetr.denoising import get_contrastive_denoising_training_group
+    from src.zoo.rtdetr.rtdetrv2_criterion import RTDETRCriterionv2
+
+    solve = matcher.linear_sum_assignment
+
+    def costs_and_matches(made: Any, outputs: Any, truth: Any) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
+        seen: list[Tensor] = []
+
+        def watched(cost: Tensor) -> Any:
+            seen.append(cost.clone())
+            return solve(cost)
+
+        matcher.linear_sum_assignment = watched
+        try:
+            found = made(outputs, truth)["indices"]
+        finally:
+            matcher.linear_sum_assignment = solve
+        return seen, found
+
+    return types.SimpleNamespace(
+        matcher=matcher.HungarianMatcher,
+        criterion=RTDETRCriterionv2,
+        denoising=get_contrastive_denoising_training_group,
+        costs_and_matches=costs_and_matches,
+    )
+
+
+def rtdetr(size: str, folder: Path) -> tuple[nn.Module, Any]:
+    """The authors' RT-DETR (second release) and what gives its class logits and boxes, query by query."""
+    _rtdetr_sources(folder)
     from src.nn.backbone.hgnetv2 import HGNetv2
     from src.nn.backbone.presnet import PResNet
     from src.zoo.rtdetr.hybrid_encoder import HybridEncoder

@@ -23,6 +23,8 @@ test -x "$VENV/bin/python" || "$PYTHON" -m venv "$VENV"
 $PIP torch==2.13.0
 $PIP --no-deps torchvision==0.28.0
 $PIP ultralytics==8.4.190 pycocotools==2.0.11 transformers torch==2.13.0 torchvision==0.28.0
+# What the checkouts of YOLOX and RT-DETR and the matcher of transformers import.
+$PIP loguru==0.7.3 tabulate==0.10.0 scipy==1.17.1
 $PIP --no-deps --editable .
 # FineSpot's requirements, with torch and torchvision named again so that pip leaves them alone.
 "$VENV/bin/python" - > "$HOME_DIR/requirements.txt" <<'PY'
