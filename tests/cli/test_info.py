@@ -44,6 +44,8 @@ def test_times_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "timed on cpu (asked for), fp32, 1 threads, median of 1 runs" in said
     assert " ms " in said
+    assert "the slowest of" in said
+    assert "Conv2d" in said
 
 
 @pytest.mark.parametrize(

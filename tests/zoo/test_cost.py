@@ -60,6 +60,11 @@ def test_times_are_taken_and_nothing_is_changed() -> None:
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     cost = measure(detector, (64, 64), profile=2)
     assert all(one.seconds is not None and one.seconds > 0 for one in cost.stages)
+    assert all(one.seconds > 0 for one in cost.layers)
+    assert {"Conv2d", "Pointwise", "MaxPool2d"} <= {one.kind for one in cost.layers}
+    assert cost.layers[0].name == "backbone.stem.conv"
+    assert sum(one.seconds for one in cost.layers) < 1.5 * sum(one.seconds or 0 for one in cost.stages)
+    assert measure(detector, (64, 64)).layers == ()
     assert detector.training
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
     assert not any(module._forward_hooks for module in detector.modules())

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from finespot.zoo import Cost, Detector
 
 
+SHOWN_LAYERS = 15
+
+
 def command(
     model: Annotated[str, typer.Argument(help="an architecture or weights from `finespot models`, or a weight file")],
     imgsz: Annotated[
@@ -34,7 +37,8 @@ def command(
     own_parts: options.OwnParts = False,
     rule: options.Rule = "counted",
     profile: Annotated[
-        int, typer.Option("--profile", min=0, help="time each part over so many runs", rich_help_panel=options.SPEED)
+        int,
+        typer.Option("--profile", min=0, help="time parts and layers over so many runs", rich_help_panel=options.SPEED),
     ] = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -58,6 +62,8 @@ def command(
     assert detector.architecture is not None
     name = zoo.name_of(detector.architecture)
     out.print(_stages(cost, f"{name}, {detector.architecture.classes} classes, {size[1]}x{size[0]} px"))
+    if cost.layers:
+        out.print(_layers(cost))
     for line in _summary(cost, card):
         out.print(line)
     if json is not None:
@@ -89,6 +95,7 @@ def report(name: str, cost: Cost) -> dict[str, Any]:
             }
             for one in cost.stages
         ],
+        "layers": [{"name": one.name, "kind": one.kind, "seconds": one.seconds} for one in cost.layers],
     }
 
 
@@ -138,6 +145,20 @@ def _stages(cost: Cost, title: str) -> Any:
     for one in cost.stages:
         time = (f"{1000 * (one.seconds or 0):.2f}",) if timed else ()
         table.row(one.name, f"{one.parameters:,}", f"{one.gflops:.3f}", f"{one.output_mib:.2f}", *time)
+    return table
+
+
+def _layers(cost: Cost) -> Any:
+    """The layers that take longest."""
+    from finespot.writers.table import ResultTable
+
+    whole = sum(one.seconds for one in cost.layers)
+    shown = sorted(cost.layers, key=lambda one: -one.seconds)[:SHOWN_LAYERS]
+    table = ResultTable(
+        ("layer", "kind"), ("ms", "%"), title=f"the slowest of {len(cost.layers)} layers (--json has all)"
+    )
+    for one in shown:
+        table.row(one.name, one.kind, f"{1000 * one.seconds:.2f}", f"{100 * one.seconds / whole:.1f}")
     return table
 
 

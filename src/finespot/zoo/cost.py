@@ -46,6 +46,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """One layer (a module without modules of its own) of the fused network, with the median seconds that it took."""
+
+    name: str
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Cost:
     """What one picture of `size` (height, width) costs.
 
@@ -61,6 +70,8 @@ class Cost:
         What a training step keeps of one picture for its way back (float32), before the loss.
     stages:
         The parts as trained, in order; their sum is the whole.
+    layers:
+        The layers in order, where time was taken.
     """
 
     size: Size
@@ -72,6 +83,7 @@ class Cost:
     inference_mib: float
     training_mib: float
     stages: tuple[Stage, ...]
+    layers: tuple[Layer, ...] = ()
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -95,7 +107,8 @@ def measure(detector: Detector, size: Size, rule: str = "counted", profile: int 
     detector:
         On any device, in any mode; it is not changed.
     profile:
-        Run the network so many times on its device (after two runs that do not count) and time each stage. 0: no.
+        Run the network so many times on its device (after two runs that do not count) and time each stage and layer.
+        0: no.
 
     Raises
     ------
@@ -105,7 +118,7 @@ def measure(detector: Detector, size: Size, rule: str = "counted", profile: int 
     twin = without_data(detector)
     fused = without_data(detector.fused())
     operations, handed_on = _by_stage(twin.eval(), size, rule)
-    seconds = _times(detector, size, profile) if profile else {}
+    seconds, layers = _times(detector, size, profile) if profile else ({}, ())
     stages = tuple(
         Stage(name, count_parameters(part), operations[name] / 1e9, handed_on.get(name, 0.0) / _MIB, seconds.get(name))
         for name, part in _stages(twin)
@@ -120,6 +133,7 @@ def measure(detector: Detector, size: Size, rule: str = "counted", profile: int 
         inference_mib=peak_bytes(fused, _picture(size)) / _MIB,
         training_mib=saved_bytes(twin, _picture(size)) / _MIB,
         stages=stages,
+        layers=layers,
     )
 
 
@@ -242,8 +256,8 @@ class _Thop:
             self.flops += 2.0 * output.numel() * weight[0].numel()
 
 
-def _times(detector: Detector, size: Size, rounds: int) -> dict[str, float]:
-    """Median seconds of each stage, fused, on the network's device."""
+def _times(detector: Detector, size: Size, rounds: int) -> tuple[dict[str, float], tuple[Layer, ...]]:
+    """Median seconds of each stage and of each layer, fused, on the network's device."""
     network = detector.fused()
     device = next(network.parameters()).device
     images = _picture(size, device)
@@ -261,7 +275,8 @@ def _times(detector: Detector, size: Size, rounds: int) -> dict[str, float]:
     def after(name: str) -> Callable[..., None]:
         return lambda module, args, output: taken.setdefault(name, []).append(now() - starts[name])
 
-    for name, part in _stages(network):
+    leaves = [(name, part) for name, part in network.named_modules() if next(part.children(), None) is None]
+    for name, part in [*_stages(network), *((f"layer {name}", part) for name, part in leaves)]:
         part.register_forward_pre_hook(before(name))
         part.register_forward_hook(after(name))
     with torch.inference_mode():
@@ -270,7 +285,11 @@ def _times(detector: Detector, size: Size, rounds: int) -> dict[str, float]:
                 taken.clear()
             network(images)
     # A stage that runs several times in one pass counts with all of them.
-    return {name: median(_sums(times, rounds)) for name, times in taken.items()}
+    found = {name: median(_sums(times, rounds)) for name, times in taken.items()}
+    layers = (
+        (name, type(part).__name__, f"layer {name}") for name, part in leaves if not isinstance(part, nn.Identity)
+    )
+    return found, tuple(Layer(name, kind, found[key]) for name, kind, key in layers if key in found)
 
 
 def _sums(times: list[float], rounds: int) -> list[float]:
