@@ -222,7 +222,7 @@ def test_a_broken_data_set_makes_no_run_folder(tmp_path: Path) -> None:
 def test_early_mistakes_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "foreign.pt").write_bytes(b"PK\3\4")
     card = weights.read_card("hit-uav-n")
-    card.architecture = replace(card.architecture, family="yolo12")
+    card.architecture = replace(card.architecture, family="yolo99")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors", {"finespot": card.to_json()})
     for keys, message in [
         ({"data": None}, "data: no data set is named"),
@@ -236,8 +236,8 @@ def test_early_mistakes_are_one_line(tmp_path: Path) -> None:
         ({"imgsz": 100_000_000}, "imgsz=100000000: expected a whole number from 1 to 16384"),
         ({"model": "yolo11n.pt"}, "yolo11n.pt: expected a weight file .*; 'yolo11n' is the architecture"),
         ({"model": "x.pt"}, "x.pt: expected a weight file but there is none"),
-        ({"model": str(tmp_path / "foreign.pt")}, "foreign.pt: not a readable safetensors file .* of another toolkit"),
-        ({"model": str(tmp_path / "other.safetensors")}, "other.safetensors: unknown family 'yolo12'"),
+        ({"model": str(tmp_path / "foreign.pt")}, "foreign.pt: not a readable safetensors file .* of other toolkits"),
+        ({"model": str(tmp_path / "other.safetensors")}, "other.safetensors: unknown family 'yolo99'"),
         ({"val.protocol": "cocoa"}, "cocoa"),
         ({"splits.val": "test"}, "test"),
         ({"loss.box_loss": "ciuo"}, "ciuo.*did you mean.*ciou"),

@@ -15,7 +15,9 @@ SIDE = 640
 
 
 def command(
-    pattern: Annotated[str, typer.Argument(help="only architectures of this name, as 'yolo*-p2'")] = "*",
+    pattern: Annotated[
+        str | None, typer.Argument(help="only architectures of this name, as 'yolo*-p2', with their parameters")
+    ] = None,
     classes: Annotated[
         int, typer.Option("--classes", min=1, help="class count to count parameters for", rich_help_panel=options.RUN)
     ] = 80,
@@ -31,33 +33,62 @@ def command(
     json: options.Json = None,
     overwrite: options.OverwriteFiles = False,
 ) -> None:
-    """List the architectures with their parameters, and the bundled weights with what they reach."""
-    from fnmatch import fnmatchcase
-
+    """List the architectures, and the bundled weights with what they reach."""
     from finespot import zoo
-    from finespot.cli.progress import bar
     from finespot.cli.terminal import console
-    from finespot.errors import FineSpotError, unknown
+    from finespot.errors import unknown
 
     options.check_outputs(json, overwrite=overwrite)
     if rule not in zoo.RULES:
         raise unknown("rule", rule, zoo.RULES, where="rule")
-    names = [name for name in zoo.names() if fnmatchcase(name, pattern)]
-    if not names:
-        raise FineSpotError(f"no architecture is called '{pattern}'", hint="finespot models lists all")
     out = console()
     whole = cost or json is not None
-    rows = []
-    with bar(out, "models", len(names)) as advance:
-        for name in names:
-            rows.append(_figures(name, classes, rule, whole))
-            advance()
-    out.print(_architectures(rows, f"architectures, {classes} classes" + (f"; {zoo.RULES[rule]}" if whole else "")))
+    rows: list[dict[str, Any]] = []
+    if pattern is None and not whole:
+        out.print(_families())
+    else:
+        rows = _rows(out, _names(pattern or "*"), classes, rule, whole)
+        out.print(_architectures(rows, f"architectures, {classes} classes" + (f"; {zoo.RULES[rule]}" if whole else "")))
     cards = _weights()
     out.print(_bundled(cards))
     if json is not None:
         options.write_report(json, {"architectures": rows, "weights": list(cards)})
         out.print(f"wrote {json}")
+
+
+def _names(pattern: str) -> list[str]:
+    from fnmatch import fnmatchcase
+
+    from finespot import zoo
+    from finespot.errors import FineSpotError
+
+    names = [name for name in zoo.names() if fnmatchcase(name, pattern)]
+    if not names:
+        raise FineSpotError(f"no architecture is called '{pattern}'", hint="finespot models lists all")
+    return names
+
+
+def _families() -> Any:
+    """What there is without counting anything: that takes a tenth of a second a network."""
+    from finespot import zoo
+    from finespot.writers.table import ResultTable
+
+    title = "architectures ('finespot models yolox*' counts parameters, --cost operations too)"
+    table = ResultTable(("family", "names"), (), title=title)
+    for family in zoo.families():
+        table.row(family.name, " ".join(family.names()))
+    return table
+
+
+def _rows(out: Any, names: list[str], classes: int, rule: str, whole: bool) -> list[dict[str, Any]]:
+    from finespot.cli.progress import bar
+
+    rows = []
+    with bar(out, "models", len(names)) as advance:
+        for name in names:
+            rows.append(_figures(name, classes, rule, whole))
+            advance()
+    return rows
 
 
 def _figures(name: str, classes: int, rule: str, whole: bool) -> dict[str, Any]:

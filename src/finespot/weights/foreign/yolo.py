@@ -40,6 +40,15 @@ from finespot.weights.foreign.layout import Entry, conv_entries, fits, from_file
 
 # Families of this naming.
 FAMILIES = ("yolov8", "yolo11", "yolo12")
+# The number of the file's last layer, the head, tells the family and whether there is a P2 level.
+_HEAD_AT: dict[int, tuple[str, dict[str, bool]]] = {
+    22: ("yolov8", {}),
+    28: ("yolov8", {"p2": True}),
+    23: ("yolo11", {}),
+    29: ("yolo11", {"p2": True}),
+    21: ("yolo12", {}),
+    27: ("yolo12", {"p2": True}),
+}
 _CLASSES = re.compile(r"model\.(\d+)\.cv3\.0\.2\.bias")
 # Blocks whose parts only have other names.
 _RENAMED: dict[type[nn.Module], dict[str, str]] = {
@@ -63,17 +72,17 @@ def to_yolo(state: Mapping[str, Tensor], architecture: Architecture) -> dict[str
 
 def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
     """The network that a state dict of this naming belongs to, from its keys and shapes; None where it is another."""
-    heads = {found[1]: tensor.shape[0] for key, tensor in state.items() if (found := _CLASSES.fullmatch(key))}
+    heads = {int(found[1]): len(tensor) for key, tensor in state.items() if (found := _CLASSES.fullmatch(key))}
     stem = state.get("model.0.conv.weight")
-    if len(heads) != 1 or stem is None:
+    if len(heads) != 1 or stem is None or next(iter(heads)) not in _HEAD_AT:
         return None
-    classes = next(iter(heads.values()))
-    for family in zoo.families():
-        for size, scale in family.sizes.items() if family.name in FAMILIES else ():
-            for options in family.variants.values():
-                architecture = Architecture(family.name, size, classes, dict(options))
-                if scale.channels(64) == len(stem) and fits(state, entries(architecture), architecture):
-                    return architecture
+    (number, classes), *_ = heads.items()
+    named, options = _HEAD_AT[number]
+    family = next(one for one in zoo.families() if one.name == named)
+    for size, scale in family.sizes.items():
+        architecture = Architecture(named, size, classes, dict(options))
+        if scale.channels(64) == len(stem) and fits(state, entries(architecture), architecture):
+            return architecture
     return None
 
 
