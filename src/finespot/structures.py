@@ -340,6 +340,11 @@ class Level:
     channels: int
     stride: int
 
+    @property
+    def name(self) -> str:
+        """What the parts of this level are called: `p3` at stride 8, `p4` at stride 16, and so on."""
+        return f"p{self.stride.bit_length() - 1}"
+
 
 @dataclass
 class Features:

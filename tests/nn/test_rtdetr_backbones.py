@@ -74,7 +74,7 @@ def test_later_blocks_of_a_stage_add_their_input() -> None:
 
 
 def test_wrong_tables_are_refused() -> None:
-    with pytest.raises(FineSpotError, match=r"resnet_vd backbone: expected 4 depths and strides out of"):
+    with pytest.raises(FineSpotError, match=r"resnet_vd backbone: expected 4 depths but got"):
         ResNetVD((2, 2))
     with pytest.raises(FineSpotError, match=r"hgnetv2 backbone: expected 4 stages"):
         HGNetV2(TINY, (2, 4))

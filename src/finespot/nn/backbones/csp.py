@@ -6,15 +6,13 @@ The stages are built by the family's file, which knows their blocks; here they a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
+from finespot.nn.backbones.stages import STRIDES, levels_at, run
 from finespot.registry import register
-from finespot.structures import Features, Level
-
-STRIDES = (4, 8, 16, 32)
+from finespot.structures import Features
 
 
 @register("backbone", "csp")
@@ -32,23 +30,11 @@ class CSPBackbone(nn.Module):
         strides: Sequence[int] = (8, 16, 32),
     ) -> None:
         super().__init__()
-        unknown = set(strides) - set(STRIDES)
-        if unknown or len(stages) != len(STRIDES) or len(widths) != len(STRIDES):
-            raise FineSpotError(
-                f"expected 4 stages, 4 widths and strides out of {STRIDES} "
-                f"but got {len(stages)}, {len(widths)} and {tuple(strides)}",
-                where="csp backbone",
-            )
+        self.levels = levels_at(strides, widths, "csp")
+        if len(stages) != len(STRIDES):
+            raise FineSpotError(f"expected {len(STRIDES)} stages but got {len(stages)}", where="csp backbone")
         self.stem = stem
         self.stage2, self.stage3, self.stage4, self.stage5 = stages
-        self.levels = tuple(Level(c, s) for c, s in zip(widths, STRIDES) if s in strides)
 
     def forward(self, images: Tensor) -> Features:
-        x = self.stem(images)
-        maps = []
-        wanted = {level.stride for level in self.levels}
-        for stride, stage in zip(STRIDES, (self.stage2, self.stage3, self.stage4, self.stage5)):
-            x = stage(x)
-            if stride in wanted:
-                maps.append(cast(Tensor, x))
-        return Features(maps, self.levels)
+        return run(self.stem(images), (self.stage2, self.stage3, self.stage4, self.stage5), self.levels)

@@ -132,7 +132,7 @@ class GPViTAdapter(nn.Module):
             Exchange(channels, 1 + MORE_EXTRACTORS * (i == EXCHANGES - 1)) for i in range(EXCHANGES)
         )
         self.up = nn.ConvTranspose2d(channels, channels, 2, 2) if fine else None
-        self.norms = nn.ModuleDict({f"p{level.stride.bit_length() - 1}": _norm(channels) for level in self.levels})
+        self.norms = nn.ModuleDict({level.name: _norm(channels) for level in self.levels})
         nn.init.normal_(self.level_codes)
 
     def forward(self, images: Tensor) -> Features:

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.errors import FineSpotError
+from finespot.nn.backbones.stages import levels_at, run
 from finespot.nn.layers.conv import TORCH_NORM, Conv, named
 from finespot.registry import register
-from finespot.structures import Features, Level
+from finespot.structures import Features
 
-STRIDES = (4, 8, 16, 32)
 _STEM = 32
 _LAYERS = 6
 
@@ -57,24 +56,12 @@ class HGNetV2(nn.Module):
 
     def __init__(self, stages: Sequence[HGStage] = HGNETV2_L, strides: Sequence[int] = (8, 16, 32)) -> None:
         super().__init__()
-        if set(strides) - set(STRIDES) or len(stages) != len(STRIDES) or not strides:
-            raise FineSpotError(
-                f"expected 4 stages and strides out of {STRIDES} but got {len(stages)} and {tuple(strides)}",
-                where="hgnetv2 backbone",
-            )
+        self.levels = levels_at(strides, [one.c_out for one in stages], "hgnetv2")
         self.stem = HGStem(stages[0].c_in)
         self.stages = nn.ModuleList([_stage(one, halve=number > 0) for number, one in enumerate(stages)])
-        self.levels = tuple(Level(one.c_out, s) for one, s in zip(stages, STRIDES) if s in strides)
 
     def forward(self, images: Tensor) -> Features:
-        x = self.stem(images)
-        wanted = {level.stride for level in self.levels}
-        maps = []
-        for stride, stage in zip(STRIDES, self.stages):
-            x = stage(x)
-            if stride in wanted:
-                maps.append(cast(Tensor, x))
-        return Features(maps, self.levels)
+        return run(self.stem(images), self.stages, self.levels)
 
 
 class HGStem(nn.Module):

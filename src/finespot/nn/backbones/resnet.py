@@ -8,19 +8,18 @@ eps 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.errors import FineSpotError, unknown
+from finespot.errors import unknown
+from finespot.nn.backbones.stages import STRIDES, levels_at, run
 from finespot.nn.layers.conv import TORCH_NORM, Conv, Norm
 from finespot.registry import register
-from finespot.structures import Features, Level
+from finespot.structures import Features
 
 # Depth of the network -> blocks of its four stages.
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-STRIDES = (4, 8, 16, 32)
 STEM_WIDTH = 64
 EXPANSION = 4
 
@@ -52,35 +51,24 @@ class ResNet(nn.Module):
         super().__init__()
         if depth not in BLOCKS:
             raise unknown("depth of the resnet", str(depth), map(str, BLOCKS))
-        if not strides or set(strides) - set(STRIDES):
-            raise FineSpotError(f"expected strides out of {STRIDES} but got {tuple(strides)}", where="resnet backbone")
+        widths = [STEM_WIDTH * stride // STRIDES[0] for stride in STRIDES]
+        self.levels = levels_at(strides, [EXPANSION * width for width in widths], "resnet")
         norm = Norm(norm_eps, TORCH_NORM.momentum)
         self.stem = Conv(3, STEM_WIDTH, 7, 2, activation="relu", norm=norm)
         self.pool = nn.MaxPool2d(3, 2, 1)
-        c_in, levels = STEM_WIDTH, []
-        for number, (stride, blocks) in enumerate(zip(STRIDES, BLOCKS[depth]), start=2):
+        c_in = STEM_WIDTH
+        for number, (stride, width, blocks) in enumerate(zip(STRIDES, widths, BLOCKS[depth]), start=2):
             if stride > max(strides):
                 break
-            width = STEM_WIDTH * stride // STRIDES[0]
             stage = nn.Sequential()
             for i in range(blocks):
                 stage.append(Bottleneck(c_in, width, 2 if i == 0 and number > 2 else 1, norm))
                 c_in = EXPANSION * width
             self.add_module(f"stage{number}", stage)
-            levels.append(Level(c_in, stride))
-        self.levels = tuple(level for level in levels if level.stride in strides)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Features:
-        x = self.pool(self.stem(images))
-        maps = []
-        wanted = {level.stride for level in self.levels}
-        for number, stride in enumerate(STRIDES, start=2):
-            if stride > max(wanted):
-                break
-            x = cast(nn.Module, getattr(self, f"stage{number}"))(x)
-            if stride in wanted:
-                maps.append(cast(Tensor, x))
-        return Features(maps, self.levels)
+        stages = (module for name, module in self.named_children() if name.startswith("stage"))
+        return run(self.pool(self.stem(images)), stages, self.levels)

@@ -13,11 +13,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
+from finespot.nn.backbones.stages import STRIDES, levels_at, run
 from finespot.nn.layers.conv import TORCH_NORM, Conv, named
 from finespot.registry import register
-from finespot.structures import Features, Level
+from finespot.structures import Features
 
-STRIDES = (4, 8, 16, 32)
 WIDTHS = (64, 128, 256, 512)
 # Channels that come out of a bottleneck for each that works inside.
 _WIDENING = 4
@@ -38,15 +38,13 @@ class ResNetVD(nn.Module):
         strides: Sequence[int] = (8, 16, 32),
     ) -> None:
         super().__init__()
-        if set(strides) - set(STRIDES) or len(depths) != len(STRIDES) or not strides:
-            raise FineSpotError(
-                f"expected 4 depths and strides out of {STRIDES} but got {tuple(depths)} and {tuple(strides)}",
-                where="resnet_vd backbone",
-            )
+        if len(depths) != len(STRIDES):
+            raise FineSpotError(f"expected {len(STRIDES)} depths but got {tuple(depths)}", where="resnet_vd backbone")
+        block = BottleneckBlock if bottleneck else BasicBlock
+        self.levels = levels_at(strides, [block.widening * width for width in WIDTHS], "resnet_vd")
         self.stem = named(
             first=_conv(3, 32, 3, 2), second=_conv(32, 32, 3), third=_conv(32, WIDTHS[0], 3), pool=nn.MaxPool2d(3, 2, 1)
         )
-        block = BottleneckBlock if bottleneck else BasicBlock
         self.stages = nn.ModuleList()
         c_in = WIDTHS[0]
         for width, depth, stride in zip(WIDTHS, depths, (1, 2, 2, 2)):
@@ -55,17 +53,9 @@ class ResNetVD(nn.Module):
                 stage.append(block(c_in, width, stride if i == 0 else 1, project=i == 0))
                 c_in = block.widening * width
             self.stages.append(stage)
-        self.levels = tuple(Level(block.widening * c, s) for c, s in zip(WIDTHS, STRIDES) if s in strides)
 
     def forward(self, images: Tensor) -> Features:
-        x = self.stem(images)
-        wanted = {level.stride for level in self.levels}
-        maps = []
-        for stride, stage in zip(STRIDES, self.stages):
-            x = stage(x)
-            if stride in wanted:
-                maps.append(cast(Tensor, x))
-        return Features(maps, self.levels)
+        return run(self.stem(images), self.stages, self.levels)
 
 
 class BasicBlock(nn.Module):

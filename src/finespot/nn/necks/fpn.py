@@ -56,8 +56,8 @@ class FPN(nn.Module):
             raise unknown("origin of the fpn's extra levels", extra, EXTRA)
         self.inputs = tuple(inputs)
         coarsest = inputs[-1]
-        extras = [coarsest.stride * 2 ** (i + 1) for i in range(count)]
-        self.levels = tuple(Level(width, stride) for stride in (*strides, *extras))
+        extras = [Level(width, coarsest.stride * 2 ** (i + 1)) for i in range(count)]
+        self.levels = (*(Level(width, stride) for stride in strides), *extras)
         self.from_backbone, self.extra_relu = extra == "backbone", extra_relu
 
         def conv(c_in: int, kernel: int, stride: int = 1) -> nn.Module:
@@ -65,12 +65,12 @@ class FPN(nn.Module):
                 return Conv(c_in, width, kernel, stride, activation=None, norm=TORCH_NORM)
             return nn.Conv2d(c_in, width, kernel, stride, kernel // 2)
 
-        self.laterals = nn.ModuleDict({_name(level.stride): conv(level.channels, 1) for level in inputs})
-        self.outputs = nn.ModuleDict({_name(level.stride): conv(width, 3) for level in inputs})
+        self.laterals = nn.ModuleDict({level.name: conv(level.channels, 1) for level in inputs})
+        self.outputs = nn.ModuleDict({level.name: conv(width, 3) for level in inputs})
         self.extras = nn.ModuleDict()
-        for i, stride in enumerate(extras):
+        for i, level in enumerate(extras):
             c_in = coarsest.channels if i == 0 and self.from_backbone else width
-            self.extras[_name(stride)] = conv(c_in, 3, 2)
+            self.extras[level.name] = conv(c_in, 3, 2)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
@@ -87,7 +87,3 @@ class FPN(nn.Module):
             x = extra(F.relu(x) if i and self.extra_relu else x)
             maps.append(x)
         return replace(features, maps=maps, levels=self.levels)
-
-
-def _name(stride: int) -> str:
-    return f"p{stride.bit_length() - 1}"

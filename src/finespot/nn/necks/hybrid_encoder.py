@@ -15,16 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from finespot.errors import FineSpotError
 from finespot.nn.layers.conv import TORCH_NORM, Conv
 from finespot.nn.layers.repvgg import CSPRep
 from finespot.nn.layers.transformer import EncoderLayer, wave_positions
+from finespot.nn.necks.pafpn import check_steps
 from finespot.registry import register
 from finespot.structures import Features, Level
 
@@ -81,16 +80,12 @@ class HybridEncoder(nn.Module):
         self, inputs: Sequence[Level], width: int = 256, feedforward: int = 1024, expansion: float = 1.0
     ) -> None:
         super().__init__()
-        strides = [level.stride for level in inputs]
-        if any(b != 2 * a for a, b in pairwise(strides)):
-            raise FineSpotError(
-                f"expected each stride twice the one before it but got strides {strides}", where="hybrid_encoder neck"
-            )
+        check_steps("hybrid_encoder", inputs, [width] * len(inputs))
         self.inputs = tuple(inputs)
-        self.levels = tuple(Level(width, stride) for stride in strides)
-        names = [f"p{stride.bit_length() - 1}" for stride in strides]
+        self.levels = tuple(Level(width, level.stride) for level in inputs)
+        names = [level.name for level in inputs]
         self.project = nn.ModuleDict(
-            {name: Conv(one.channels, width, activation=None, norm=TORCH_NORM) for name, one in zip(names, inputs)}
+            {level.name: Conv(level.channels, width, activation=None, norm=TORCH_NORM) for level in inputs}
         )
         self.attention = AIFI(width, feedforward)
         self.top_down = nn.ModuleDict({name: TopDown(width, expansion) for name in names[-2::-1]})

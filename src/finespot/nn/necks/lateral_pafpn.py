@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from torch import nn
 
-from finespot.errors import FineSpotError
 from finespot.nn.layers.conv import YOLO_NORM, Conv, Norm
-from finespot.nn.necks.pafpn import Block, BottomUpStep, TopDownStep
+from finespot.nn.necks.pafpn import Block, BottomUpStep, TopDownStep, check_steps
 from finespot.registry import register
 from finespot.structures import Features, Level
 
@@ -39,20 +37,14 @@ class LateralPAFPN(nn.Module):
         norm: Norm = YOLO_NORM,
     ) -> None:
         super().__init__()
-        strides = [level.stride for level in inputs]
-        if len(widths) != len(inputs) or any(b != 2 * a for a, b in pairwise(strides)):
-            raise FineSpotError(
-                f"expected one width per level and each stride twice the one before it, "
-                f"but got widths {list(widths)} for strides {strides}",
-                where="lateral_pafpn neck",
-            )
+        check_steps("lateral_pafpn", inputs, widths)
 
         def halve(c_in: int, c_out: int) -> nn.Module:
             return Conv(c_in, c_out, 3, 2, norm=norm)
 
         self.inputs = tuple(inputs)
-        self.levels = tuple(Level(out_width or c, s) for c, s in zip(widths, strides))
-        names = [f"p{stride.bit_length() - 1}" for stride in strides]
+        self.levels = tuple(Level(out_width or width, level.stride) for width, level in zip(widths, inputs))
+        names = [level.name for level in inputs]
         self.lateral = nn.ModuleDict()
         self.top_down = nn.ModuleDict()
         coarser = inputs[-1].channels

@@ -23,6 +23,17 @@ from finespot.structures import Features, Level
 Block = Callable[[int, int], nn.Module]
 
 
+def check_steps(neck: str, inputs: Sequence[Level], widths: Sequence[int]) -> None:
+    """Raise FineSpotError unless there is a width for each level and every map is half of the one before it."""
+    strides = [level.stride for level in inputs]
+    if not inputs or len(widths) != len(inputs) or any(b != 2 * a for a, b in pairwise(strides)):
+        raise FineSpotError(
+            f"expected one width per level and each stride twice the one before it, "
+            f"but got widths {list(widths)} for strides {strides}",
+            where=f"{neck} neck",
+        )
+
+
 class TopDownStep(nn.Module):
     """The coarser map doubled (nearest), joined to the finer one, then a block."""
 
@@ -59,16 +70,10 @@ class PAFPN(nn.Module):
         self, inputs: Sequence[Level], widths: Sequence[int], block: Block, last_block: Block | None = None
     ) -> None:
         super().__init__()
-        strides = [level.stride for level in inputs]
-        if len(widths) != len(inputs) or any(b != 2 * a for a, b in pairwise(strides)):
-            raise FineSpotError(
-                f"expected one width per level and each stride twice the one before it, "
-                f"but got widths {list(widths)} for strides {strides}",
-                where="pafpn neck",
-            )
+        check_steps("pafpn", inputs, widths)
         self.inputs = tuple(inputs)
-        self.levels = tuple(Level(c, s) for c, s in zip(widths, strides))
-        names = [f"p{stride.bit_length() - 1}" for stride in strides]
+        self.levels = tuple(Level(width, level.stride) for width, level in zip(widths, inputs))
+        names = [level.name for level in inputs]
         coarsest = len(inputs) - 1
         self.top_down = nn.ModuleDict()
         below = inputs[coarsest].channels
