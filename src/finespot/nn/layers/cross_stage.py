@@ -1,4 +1,4 @@
-"""Cross-stage partial block with three convolutions, the form of YOLOX and RTMDet.
+"""Cross-stage partial block with three convolutions, the form of YOLOv5, YOLOX and RTMDet.
 
 After "CSPNet" (2019): half of the channels goes through a chain of units, the other half beside it, a 1x1 convolution
 joins them. The units are the family's. RTMDet (2022, section 3.2) weighs the joined channels first.

@@ -6,42 +6,29 @@ differs: the halves of the entry are two convolutions (`Fork`), not two slices o
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from finespot.nn.layers.conv import Conv, Fork
+from finespot.nn.layers.cross_stage import CrossStage, ResidualPair
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(ResidualPair):
     """Two 3x3 convolutions over `expansion` * c channels; the input is added where `shortcut` is set."""
 
     def __init__(self, channels: int, shortcut: bool = True, expansion: float = 0.5) -> None:
-        super().__init__()
         hidden = int(channels * expansion)
-        self.first = Conv(channels, hidden, 3)
-        self.second = Conv(hidden, channels, 3)
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.second(self.first(x))
-        return cast(Tensor, x + y if self.shortcut else y)
+        super().__init__(Conv(channels, hidden, 3), Conv(hidden, channels, 3), shortcut)
 
 
-class C3k(nn.Module):
-    """Two 1x1 branches of c / 2 channels, `repeats` bottlenecks on the first, joined by a 1x1 convolution."""
+class C3k(CrossStage):
+    """The cross-stage block with `repeats` bottlenecks at full width."""
 
     def __init__(self, channels: int, repeats: int = 2, shortcut: bool = True) -> None:
-        super().__init__()
-        hidden = channels // 2
-        self.entry = Fork(channels, (hidden, hidden))
-        self.chain = nn.Sequential(*(Bottleneck(hidden, shortcut, expansion=1.0) for _ in range(repeats)))
-        self.exit = Conv(2 * hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        through, beside = self.entry(x)
-        return cast(Tensor, self.exit(torch.cat((self.chain(through), beside), 1)))
+        super().__init__(channels, channels, partial(Bottleneck, shortcut=shortcut, expansion=1.0), repeats)
 
 
 class _Collected(nn.Module):
