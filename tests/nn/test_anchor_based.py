@@ -120,8 +120,7 @@ def test_anchors_are_checked(anchors) -> None:
 def test_selection_is_what_a_full_decode_gives(conf: float, multi_label: bool) -> None:
     raw, made = random_raw(), head()
     boxes = made.decode_boxes(raw).numpy()
-    scores = made.probabilities(raw).transpose(1, 2).numpy()
-    assert scores == pytest.approx((torch.sigmoid(raw["scores"]) * torch.sigmoid(raw["objectness"])).mT.numpy())
+    scores = (torch.sigmoid(raw["scores"]) * torch.sigmoid(raw["objectness"])).mT.numpy()
     for b, (got_boxes, got_scores, got_labels) in enumerate(made.select(raw, conf, multi_label=multi_label)):
         if multi_label:
             point, label = np.nonzero(scores[b] >= np.float32(conf))
@@ -152,19 +151,6 @@ def test_class_rows_hold_the_classes_of_all_anchors() -> None:
     rows = {name for name, p in made.named_parameters() if len(p) == 3 * 37}
     assert set(made.class_rows()) == rows
     assert made.class_repeats == 3
-
-
-@pytest.mark.parametrize("off", [0, 1, 2])
-def test_a_level_that_is_off_is_not_there(off: int) -> None:
-    flags = [i != off for i in range(3)]
-    full, kept = head(), tuple(lv for i, lv in enumerate(LEVELS) if flags[i])
-    full.set_active(flags)
-    part = AnchorBasedHead(kept, CLASSES)
-    part.load_state_dict({key: value for key, value in full.state_dict().items() if f"p{3 + off}" not in key})
-    masked, alone = full(features()), part(features(kept))
-    assert all(torch.equal(masked[key], alone[key]) for key in alone)
-    first, second = full.loss(masked, targets()), part.loss(alone, targets())
-    assert all(torch.equal(first.terms[key], second.terms[key]) for key in second.terms)
 
 
 def slow_loss(raw: dict[str, torch.Tensor], truth: Targets, quiet: torch.Tensor) -> dict[str, float]:

@@ -129,26 +129,6 @@ def test_selection_reads_both_memory_orders_and_empty_pictures() -> None:
     assert first[1][0].shape == (0, 4)
 
 
-@pytest.mark.parametrize("off", [0, 1, 2])
-def test_a_level_that_is_off_is_not_there(off: int) -> None:
-    flags = [i != off for i in range(3)]
-    full, kept = head(), tuple(lv for i, lv in enumerate(LEVELS) if flags[i])
-    full.set_active(flags)
-    part = AnchorFreeHead(kept, CLASSES)
-    for branches in ("box_branches", "class_branches"):
-        for name in getattr(part, branches):
-            getattr(part, branches)[name] = getattr(full, branches)[name]
-    masked, alone = full(features()), part(features(kept))
-    assert all(torch.equal(masked[key], alone[key]) for key in alone)
-    first, second = full.loss(masked, targets()), part.loss(alone, targets())
-    assert all(torch.equal(first.terms[key], second.terms[key]) for key in second.terms)
-    assert len(full.select(masked, 0.0)[0][1]) == masked["scores"].shape[2] < 126
-    first.total.backward()
-    assert all(p.grad is None for p in full.class_branches[f"p{3 + off}"].parameters())
-    full.set_active([True] * 3)
-    assert full(features())["scores"].shape[2] == 126
-
-
 def test_levels_are_checked() -> None:
     with pytest.raises(FineSpotError, match="expected 3 flags"):
         head().set_active([True])

@@ -135,13 +135,6 @@ def test_score_is_the_product_of_class_and_objectness() -> None:
     assert len(found[1][1]) == 0
 
 
-def test_levels_are_switched_off() -> None:
-    one = head()
-    one.set_active((False, True))
-    assert one(features())["scores"].shape == (2, CLASSES, 8)
-    assert torch.isfinite(one.loss(one(features()), TRUTH).total)
-
-
 def test_class_rows() -> None:
     one, state = head(), head().state_dict()
     assert {state[name].shape[0] for name in one.class_rows()} == {CLASSES}

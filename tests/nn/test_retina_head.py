@@ -106,17 +106,6 @@ def test_candidates_say_whether_the_points_are_grids() -> None:
     assert sum(rows * columns for _, rows, columns in found.grids) == len(found)
 
 
-def test_levels_can_be_switched_off() -> None:
-    head, features = made(), maps((128, 256))
-    with torch.no_grad():
-        whole = head(features)
-        head.set_active((False, True, False, True, False))
-        part = head(features)
-    keep = (whole["anchors"][0, :, 2] == 16) | (whole["anchors"][0, :, 2] == 64)
-    assert torch.equal(part["anchors"], whole["anchors"][:, keep])
-    assert torch.equal(part["scores"], whole["scores"][:, :, keep])
-
-
 def test_decoding_follows_the_formula_and_limits_growth() -> None:
     head = made()
     raw = {

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from finespot.assigners import Assignment
 from finespot.errors import FineSpotError
 from finespot.nn.heads import RetinaHead
 from finespot.nn.heads.deltas import boxes_of
-from finespot.nn.heads.retina_loss import Anchors
+from finespot.nn.heads.rows import Rows
 from finespot.structures import Features, Level, Targets
 
 LEVELS = (Level(8, 8), Level(8, 16))
@@ -126,6 +127,31 @@ def test_another_assigner() -> None:
     assert torch.isfinite(found.total)
 
 
+class Fixed:
+    """Anchors 10 and 20 for the only target, with these weights."""
+
+    def __init__(self, *weights: float) -> None:
+        self.weights = torch.tensor(weights)
+
+    def __call__(self, predictions, truth, candidates) -> Assignment:
+        rows = torch.tensor([10, 20][: len(self.weights)])
+        none = rows[:0]
+        return Assignment(rows, torch.zeros_like(rows), self.weights, rows[:1] * 0 + 1, none, none)
+
+
+def test_boxes_count_by_the_weights_of_the_assigner() -> None:
+    target = targets_of([(20.0, 14.0, 56.0, 44.0, 1.0)])
+    terms = {}
+    for weights in ((1.0,), (1.0, 0.0), (0.5,)):
+        head, raw = flat(1)
+        head.set_loss(assigner=Fixed(*weights))
+        terms[weights] = head.loss(raw, target).terms
+    # A point of weight 0 is a negative one: it neither costs as a box nor counts as a positive.
+    for name in ("box", "cls"):
+        assert terms[1.0, 0.0][name].item() == pytest.approx(terms[1.0,][name].item())
+    assert terms[0.5,]["box"].item() == pytest.approx(terms[1.0,]["box"].item() / 2)
+
+
 def test_float32_inside_autocast() -> None:
     head, raw = flat(1)
     targets = targets_of([(20.0, 14.0, 56.0, 44.0, 1.0)])
@@ -148,7 +174,7 @@ def test_decoded_boxes_are_what_the_assigner_sees() -> None:
     head, raw = flat(1)
     shifted = {**raw, "boxes": torch.randn(raw["boxes"].shape, generator=torch.Generator().manual_seed(0))}
     rows = torch.tensor([0, 17, 400])
-    seen = Anchors(shifted, head.strides())
+    seen = Rows(shifted, head.strides(), boxes_of, 0.0, 9)
     assert torch.equal(seen.boxes(rows), boxes_of(shifted["boxes"][0].T[rows], raw["anchors"][0][rows]))
     assert seen.class_scores(rows).shape == (3, CLASSES)
     assert seen.scores(rows, torch.tensor([0, 1, 0])).tolist() == [0.5, 0.5, 0.5]

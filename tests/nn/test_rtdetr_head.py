@@ -291,5 +291,5 @@ def test_in_autocast_boxes_stay_exact() -> None:
 def test_numbers_that_make_no_head_are_refused() -> None:
     with pytest.raises(FineSpotError, match="expected queries to be a number of 1 or more but got 0"):
         head(queries=0)
-    with pytest.raises(FineSpotError, match="expected classes to be a number of 1 or more"):
+    with pytest.raises(FineSpotError, match="expected a class and a level or more but got 0"):
         RTDETRHead(LEVELS, 0)

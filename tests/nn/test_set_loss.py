@@ -14,8 +14,8 @@ from finespot.assigners import Hungarian
 from finespot.boxes.normalized import to_corners, to_shares
 from finespot.boxes.overlap import iou_family
 from finespot.errors import FineSpotError
+from finespot.losses import varifocal
 from finespot.nn.heads import AnchorFreeHead, RTDETRHead, SetLoss
-from finespot.nn.heads.set_loss import varifocal
 from finespot.structures import Level, Targets
 
 CLASSES, QUERIES, EXTENT = 3, 6, torch.tensor([[96.0, 64, 96, 64]])
@@ -212,7 +212,7 @@ def test_assigners_of_the_other_kind_are_refused() -> None:
 
 
 def test_with_several_processes_losses_are_divided_by_their_mean_of_objects(monkeypatch) -> None:
-    def two_processes(values: torch.Tensor) -> None:
+    def two_processes(values: torch.Tensor, operation: object) -> None:
         values += torch.tensor([5.0, 14.0])  # of the other one
 
     own = SetLoss()(raw(layers=1, denoising=True), targets(), 8).terms

@@ -209,13 +209,6 @@ def test_a_batch_without_objects() -> None:
     assert all(torch.isfinite(p.grad).all() for p in one.parameters())
 
 
-def test_levels_are_switched_off() -> None:
-    one = head()
-    one.set_active((False, True))
-    assert one(features())["scores"].shape == (2, CLASSES, 8)
-    assert torch.isfinite(one.loss(one(features()), TRUTH).total)
-
-
 def test_class_rows() -> None:
     one, state = head(), head().state_dict()
     assert {state[name].shape[0] for name in one.class_rows()} == {CLASSES}

@@ -29,13 +29,15 @@ def quality_focal(logits: Tensor, quality: Tensor, beta: float = 2.0) -> Tensor:
     return (y - torch.sigmoid(x)).abs().clamp(min=_TINY) ** beta * _cross_entropy(x, y)
 
 
-def varifocal(logits: Tensor, quality: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
-    """Cross entropy times the quality for positives, and times alpha p^gamma where the quality is 0.
+def varifocal(
+    logits: Tensor, quality: Tensor, positive: Tensor | None = None, alpha: float = 0.75, gamma: float = 2.0
+) -> Tensor:
+    """Cross entropy times the quality where `positive` (None: where it is above 0), and times alpha p^gamma elsewhere.
 
-    No gradient through the weights. A positive of quality 0 counts as a negative, so give positives a floor.
+    No gradient through the weights. A positive of quality 0 costs nothing; without `positive` it counts as a negative.
     """
     x, y = _full(logits, quality)
-    weight = torch.where(y > 0, y, alpha * torch.sigmoid(x) ** gamma).detach()
+    weight = torch.where(y > 0 if positive is None else positive, y, alpha * torch.sigmoid(x.detach()) ** gamma)
     return weight * _cross_entropy(x, y)
 
 

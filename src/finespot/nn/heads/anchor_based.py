@@ -20,7 +20,6 @@ from finespot.nn.heads import anchor_loss
 from finespot.nn.heads.anchor_loss import AnchorLoss
 from finespot.nn.heads.dense import DenseHead, Raw
 from finespot.nn.heads.points import AnchorSizes, rows_of
-from finespot.nn.heads.selection import Selected
 from finespot.nn.layers.conv import Pointwise
 from finespot.registry import register
 from finespot.structures import Features, Level, Targets
@@ -91,18 +90,6 @@ class AnchorBasedHead(DenseHead):
     def decode(self, values: Tensor, anchors: Tensor) -> Tensor:
         """See `anchor_loss.decode`."""
         return anchor_loss.decode(values, anchors)
-
-    def probabilities(self, raw: Raw) -> Tensor:
-        """Class probability times objectness."""
-        return torch.sigmoid(raw["scores"].float()) * torch.sigmoid(raw["objectness"].float())
-
-    def select(self, raw: Raw, conf: float, max_candidates: int = 30_000, multi_label: bool = False) -> list[Selected]:
-        """As `DenseHead.select`. No score exceeds the objectness, so points that this rules out are dropped first."""
-        likely = (torch.sigmoid(raw["objectness"].float()) >= conf).amax((0, 1)).nonzero().squeeze(1)
-        left = {
-            name: raw[name].transpose(1, 2)[:, likely].transpose(1, 2) for name in ("boxes", "objectness", "scores")
-        }
-        return super().select({**left, "anchors": raw["anchors"][:, likely]}, conf, max_candidates, multi_label)
 
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is anchors times classes."""

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from finespot.nn.heads import dense_loss
 from finespot.nn.heads.dense import DenseHead, Raw
 from finespot.nn.heads.dense_loss import DenseLoss
 from finespot.nn.heads.points import rows_of
@@ -67,11 +68,8 @@ class AnchorFreeHead(DenseHead):
         return DenseLoss(**choice)
 
     def decode(self, values: Tensor, anchors: Tensor) -> Tensor:
-        """Each side is the mean of its distribution, in cells."""
-        sides = values.unflatten(-1, (4, self.reg_max))
-        reach = (torch.softmax(sides, -1) @ self.bins.float()[:, None]).squeeze(-1) * anchors[..., 2:]
-        centers = anchors[..., :2]
-        return torch.cat((centers - reach[..., :2], centers + reach[..., 2:]), -1)
+        """See `dense_loss.decode`."""
+        return dense_loss.decode(values, anchors, self.bins.float())
 
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is the classes."""

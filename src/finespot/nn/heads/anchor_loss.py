@@ -24,7 +24,8 @@ from finespot.nn.heads.criterion import Criterion, counts
 from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
 
-# What objectness counts on each level, fine to coarse: on three, and on another number of them.
+# What objectness counts on each level, fine to coarse: on three, and on another number of them (the last for all that
+# follow).
 BALANCE_OF_THREE = (4.0, 1.0, 0.4)
 BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
 # What the gains hold for.
@@ -90,11 +91,12 @@ class AnchorLoss(Criterion):
         heard[assignment.ignored_rows] = 0
         costs = F.binary_cross_entropy_with_logits(logits, aim, reduction="none") * heard
         height, width = points.image_size
-        sizes = [self.repeats * (height // stride) * (width // stride) for stride in strides]
+        # The last cells of a level may reach over the input's edge.
+        sizes = [self.repeats * -(-height // stride) * -(-width // stride) for stride in strides]
         by_level = (one.view(-1, len(points.candidates)).split(sizes, 1) for one in (costs, heard))
         balance = BALANCE_OF_THREE if len(strides) == len(BALANCE_OF_THREE) else BALANCE
         means = [cost.sum() / present.sum().clamp(min=1) for cost, present in zip(*by_level)]
-        return torch.stack([mean * balance[i] for i, mean in enumerate(means)]).sum()
+        return torch.stack([mean * balance[min(i, len(balance) - 1)] for i, mean in enumerate(means)]).sum()
 
 
 def _shares(weights: Tensor, level: Tensor, levels: int) -> Tensor:

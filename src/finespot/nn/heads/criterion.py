@@ -92,6 +92,19 @@ def ignored_entries(shape: torch.Size, assignment: Assignment) -> Tensor | None:
     return mask
 
 
+def soft_targets(logits: Tensor, targets: Targets, assignment: Assignment) -> Tensor:
+    """Class targets (R, classes) of logits: the weight of a positive point at its target's label, 0 elsewhere."""
+    aim = torch.zeros_like(logits)
+    aim[assignment.rows, targets.labels[assignment.targets]] = assignment.weights.to(aim.dtype)
+    return aim
+
+
+def heard(costs: Tensor, assignment: Assignment) -> Tensor:
+    """Class costs (R, classes) with those of ignored entries set to 0."""
+    ignored = ignored_entries(costs.shape, assignment)
+    return costs if ignored is None else costs.masked_fill(ignored, 0.0)
+
+
 def counts(targets: Targets, positives: Tensor) -> dict[str, Tensor]:
     """Figures for the log: targets, positives, starved (targets without a positive), these by size.
 

@@ -7,24 +7,19 @@ with other levels can take them over, and levels can be switched off.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from finespot.nn.heads import yolox_loss
-from finespot.nn.heads.dense import DenseHead, Raw
+from finespot.nn.heads.dense import PRIOR, DenseHead, Raw
 from finespot.nn.heads.points import rows_of
 from finespot.nn.heads.yolox_loss import YOLOXLoss
 from finespot.nn.layers.conv import Conv, Pointwise, named
 from finespot.nn.layers.separable import separable
 from finespot.registry import register
 from finespot.structures import Features, Level, Targets
-
-# What class and objectness say at first: one point in a hundred.
-PRIOR = -math.log(99)
 
 
 @register("head", "decoupled")
@@ -84,10 +79,6 @@ class DecoupledHead(DenseHead):
     def decode(self, values: Tensor, anchors: Tensor) -> Tensor:
         """See `yolox_loss.decode`."""
         return yolox_loss.decode(values, anchors)
-
-    def probabilities(self, raw: Raw) -> Tensor:
-        """Class probability times objectness."""
-        return torch.sigmoid(raw["scores"].float()) * torch.sigmoid(raw["objectness"].float())
 
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is the classes."""

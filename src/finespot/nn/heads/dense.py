@@ -1,57 +1,48 @@
-"""What the dense heads share: levels that can be switched off, their points, the choice of their loss, selection.
+"""What the dense heads share: levels that can be switched off, their points, selection.
 
 A dense head predicts at every cell of every level. Raw outputs: "scores" (B, classes, N) logits, "boxes" (B, K, N) as
-the head encodes them, "anchors" (see `points`); branches are named after their level (`p3` is stride 8), so that
-networks with other levels can take them over.
+the head encodes them, "anchors" (see `points`), and "objectness" (B, 1, N) logits where a score is the product of its
+sigmoid and that of the class. Branches are named after their level (`p3` is stride 8), so that networks with other
+levels can take them over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+import math
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from finespot.assigners import Assigner
 from finespot.errors import FineSpotError
-from finespot.losses import BoxLoss
-from finespot.nn.heads.criterion import Criterion
+from finespot.nn.heads.head import Head
+from finespot.nn.heads.kept import Kept
 from finespot.nn.heads.points import AnchorSizes, make_anchors
 from finespot.nn.heads.selection import Selected, select
 from finespot.structures import Features, Level, LossTerms, Targets
 
 Raw = dict[str, Tensor]
-_CACHED_SIZES = 16
+# What class branches and objectness say at first in most heads: one point in a hundred.
+PRIOR = -math.log(99)
 
 
-class DenseHead(nn.Module):
+class DenseHead(Head):
     """A head on `levels` for a number of classes.
 
-    A subclass calls `set_loss()` last in its construction, gives `forward` (see `on`), `decode`, `criterion_of` and
-    `class_rows`, and overrides `probabilities` where scores are more than the sigmoid of "scores".
+    A subclass calls `set_loss()` in its construction and gives `forward` (see `on`), `decode`, `criterion_of` and
+    `class_rows`.
     """
 
-    suppress = True
     # Cell i has its point at (i + offset) * stride.
     offset: ClassVar[float] = 0.5
-    # How often each of `class_rows` holds all classes, one time behind the other: anchors a cell, where one layer has
-    # the classes of all of them.
-    class_repeats: int = 1
 
     def __init__(self, levels: Sequence[Level], classes: int) -> None:
-        super().__init__()
-        if classes < 1 or not levels:
-            raise FineSpotError(
-                f"expected a class and a level or more but got {classes} and {len(levels)}", where="head"
-            )
-        self.inputs = tuple(levels)
-        self.classes = classes
-        self.level_names = _names(levels)
+        super().__init__(levels, classes)
         self.active = (True,) * len(levels)
         # Anchor boxes of each level in input pixels, for heads that have them.
         self.anchor_sizes: Sequence[AnchorSizes] | None = None
-        self._points: dict[Any, Tensor] = {}
+        self._points: Kept[Tensor] = Kept()
 
     def on(self, features: Features) -> list[tuple[str, Tensor]]:
         """Name and map of the levels that are switched on, fine to coarse."""
@@ -72,19 +63,6 @@ class DenseHead(nn.Module):
             )
         self.active = tuple(bool(flag) for flag in active)
 
-    def set_loss(
-        self,
-        assigner: str | Assigner | None = None,
-        box_loss: str | BoxLoss | None = None,
-        gains: Mapping[str, float] | None = None,
-    ) -> None:
-        """Choose assigner, box loss and gains; what is None stays the head's own. See `Criterion`."""
-        self.criterion = self.criterion_of(assigner=assigner, box_loss=box_loss, gains=gains)
-
-    def criterion_of(self, **choice: Any) -> Criterion:
-        """The loss for a choice of assigner, box_loss and gains."""
-        raise NotImplementedError
-
     def loss(self, raw: Raw, targets: Targets) -> LossTerms:
         """Weighted terms with counts; see the head's criterion."""
         terms: LossTerms = self.criterion(raw, targets, self.strides())
@@ -98,10 +76,6 @@ class DenseHead(nn.Module):
         """Boxes (B, N, 4), xyxy in input pixels, not clipped."""
         return self.decode(raw["boxes"].transpose(1, 2).float(), raw["anchors"])
 
-    def probabilities(self, raw: Raw) -> Tensor | None:
-        """Scores (B, classes, N) from 0 to 1, or None where they are the sigmoid of "scores"."""
-        return None
-
     def select(self, raw: Raw, conf: float, max_candidates: int = 30_000, multi_label: bool = False) -> list[Selected]:
         """Boxes, scores and labels of score `conf` or more, per picture, by falling score (numpy).
 
@@ -111,13 +85,17 @@ class DenseHead(nn.Module):
         def decode(picture: Tensor, point: Tensor) -> Tensor:
             return self.decode(raw["boxes"].transpose(1, 2)[picture, point].float(), raw["anchors"][0][point].float())
 
-        found = self.probabilities(raw)
-        values, logits = (raw["scores"], True) if found is None else (found, False)
-        return select(values, conf, max_candidates, multi_label, decode, logits=logits)
+        if "objectness" not in raw:
+            return select(raw["scores"], conf, max_candidates, multi_label, decode)
+        # No score exceeds the objectness, so points that this rules out in every picture are dropped first.
+        judged = torch.sigmoid(raw["objectness"].float())
+        likely = (judged >= conf).amax((0, 1)).nonzero().squeeze(1)
+        scores = torch.sigmoid(raw["scores"].transpose(1, 2)[:, likely].transpose(1, 2).float()) * judged[..., likely]
 
-    def class_rows(self) -> list[str]:
-        """Names of the parameters whose first dimension is the classes."""
-        raise NotImplementedError
+        def decode_likely(picture: Tensor, place: Tensor) -> Tensor:
+            return decode(picture, likely[place])
+
+        return select(scores, conf, max_candidates, multi_label, decode_likely, logits=False)
 
     def anchors(self, maps: Sequence[Tensor]) -> Tensor:
         """The points (1, N, 3 or 5) of the maps of the levels that are switched on."""
@@ -130,23 +108,4 @@ class DenseHead(nn.Module):
         def made() -> Tensor:
             return make_anchors(sizes, self.strides(), device, self.offset, boxes)
 
-        if type(maps[0]) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return made()  # tensors of a trace must not outlive it
-        return self._cached((sizes, self.active, device), made)
-
-    def _cached(self, key: Any, made: Callable[[], Tensor]) -> Tensor:
-        if key not in self._points:
-            if len(self._points) >= _CACHED_SIZES:
-                self._points.pop(next(iter(self._points)))
-            with torch.inference_mode(False):  # autograd may not save tensors made in inference mode
-                self._points[key] = made()
-        return self._points[key]
-
-
-def _names(levels: Sequence[Level]) -> tuple[str, ...]:
-    """`p3` for stride 8, and so on, as the neck has them."""
-    names = tuple(f"p{level.stride.bit_length() - 1}" for level in levels)
-    if len(set(names)) < len(names):
-        strides = ", ".join(str(level.stride) for level in levels)
-        raise FineSpotError(f"expected each stride at least twice the one before it but got {strides}", where="head")
-    return names
+        return self._points.get_or_make((sizes, self.active, device), maps[0], made)

@@ -8,6 +8,7 @@ regions, any registered assigner and box loss, and figures on which targets star
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -16,10 +17,19 @@ from torch import Tensor
 from finespot.assigners import Assigner, Assignment
 from finespot.losses import BoxLoss, distribution_focal, sparse_bce
 from finespot.nn.heads.criterion import Criterion, counts, ignored_entries
-from finespot.nn.heads.points import candidates_of, input_size
+from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
 
-_SHARE = 8192
+
+def decode(values: Tensor, anchors: Tensor, bins: Tensor) -> Tensor:
+    """Boxes (..., 4) xyxy in input pixels of side distributions (..., 4 * bins, logits) at `anchors` (..., 3).
+
+    A side lies the mean of its distribution over `bins` (in cells) away from the point.
+    """
+    shares = torch.softmax(values.unflatten(-1, (4, -1)), -1)
+    reach = (shares @ bins[:, None]).squeeze(-1) * anchors[..., 2:]
+    centers = anchors[..., :2]
+    return torch.cat((centers - reach[..., :2], centers + reach[..., 2:]), -1)
 
 
 class DenseLoss(Criterion):
@@ -32,7 +42,8 @@ class DenseLoss(Criterion):
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `AnchorFreeHead`) on levels of `strides`, in float32 inside autocast too."""
         with torch.autocast(raw["scores"].device.type, enabled=False):
-            points = Points(raw, strides)
+            bins = torch.arange(raw["boxes"].shape[1] // 4, device=raw["boxes"].device, dtype=torch.float32)
+            points = Rows(raw, strides, partial(decode, bins=bins), offset=0.5)
             assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
             total = assignment.weights.sum().clamp(min=1)
             box, dfl = self._location(points, targets, assignment)
@@ -47,50 +58,12 @@ class DenseLoss(Criterion):
             terms = {name: value * (self.gains[name] / total) for name, value in losses.items()}
         return LossTerms(terms, counts(targets, assignment.positives))
 
-    def _location(self, points: Points, targets: Targets, assignment: Assignment) -> tuple[Tensor, Tensor]:
+    def _location(self, points: Rows, targets: Targets, assignment: Assignment) -> tuple[Tensor, Tensor]:
         """Weighted sums of the box loss and of the distribution loss over the positive points."""
         rows, aim = assignment.rows, targets.boxes[assignment.targets]
-        sides = points.sides(rows)
-        anchors = points.anchors[rows % len(points.candidates)]
-        boxes = points.place(sides, anchors)
+        values, anchors = points.values(rows), points.anchors(rows)
+        boxes = points.decode(values, anchors)
         box = cast(BoxLoss, self.box_loss)(boxes, aim, stride=anchors[:, 2], image_size=points.image_size)
         away = torch.cat((anchors[:, :2] - aim[:, :2], aim[:, 2:] - anchors[:, :2]), 1) / anchors[:, 2:]
-        dfl = distribution_focal(sides, away)
+        dfl = distribution_focal(values.unflatten(1, (4, -1)), away)
         return (box * assignment.weights).sum(), (dfl * assignment.weights).sum()
-
-
-class Points:
-    """A head's raw output as rows (picture * N + point), decoded on demand; the assigner's `Predictions`."""
-
-    def __init__(self, raw: Mapping[str, Tensor], strides: Sequence[int]) -> None:
-        self.logits = raw["scores"].transpose(1, 2).flatten(0, 1).float()
-        self.anchors = raw["anchors"][0]
-        self.bins = torch.arange(raw["boxes"].shape[1] // 4, device=self.logits.device, dtype=torch.float32)
-        self._sides = raw["boxes"].transpose(1, 2).flatten(0, 1)
-        self.image_size = input_size(raw["anchors"])
-        self.candidates = candidates_of(raw["anchors"], strides)
-
-    def sides(self, rows: Tensor) -> Tensor:
-        """Distribution logits (K, 4, bins), with gradient."""
-        return cast(Tensor, self._sides.index_select(0, rows).float().unflatten(1, (4, -1)))
-
-    def place(self, sides: Tensor, anchors: Tensor) -> Tensor:
-        """Boxes (K, 4) xyxy in input pixels of distribution logits at `anchors` (K, 3)."""
-        reach = torch.softmax(sides, -1) @ self.bins * anchors[:, 2:]
-        return torch.cat((anchors[:, :2] - reach[:, :2], anchors[:, :2] + reach[:, 2:]), 1)
-
-    @torch.no_grad()
-    def boxes(self, rows: Tensor) -> Tensor:
-        """Decoded boxes (K, 4) without gradient, a share at a time so that the distributions stay in cache."""
-        shares = rows.split(_SHARE)
-        return torch.cat([self.place(self.sides(part), self.anchors[part % len(self.anchors)]) for part in shares])
-
-    @torch.no_grad()
-    def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Class probabilities (K,) without gradient."""
-        return torch.sigmoid(self.logits[rows, labels])
-
-    @torch.no_grad()
-    def class_scores(self, rows: Tensor) -> Tensor:
-        """Class probabilities (K, classes) without gradient."""
-        return torch.sigmoid(self.logits[rows])

@@ -16,6 +16,8 @@ from finespot.structures import Candidates, Size
 
 # Anchor boxes of one level: (width, height) pairs in input pixels.
 AnchorSizes = Sequence[tuple[float, float]]
+# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
+LARGEST_LOG = 10.0
 
 
 def make_anchors(

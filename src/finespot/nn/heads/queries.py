@@ -10,13 +10,14 @@ have a finite box.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from finespot.boxes.normalized import logits as to_logits
+from finespot.nn.heads.kept import Kept
 from finespot.nn.layers.transformer import MLP
 from finespot.structures import Size
 
@@ -28,7 +29,6 @@ _SIDE = 0.05 / 8
 _MARGIN = 0.01
 # Score of cells without an anchor: below all others, and a number in half precision too.
 _LAST = -1e4
-_CACHED_SIZES = 16
 
 
 class Anchors(NamedTuple):
@@ -63,7 +63,7 @@ class QuerySelection(nn.Module):
         self.boxes = MLP(width, width, width, 4)
         nn.init.xavier_uniform_(self.mix.weight)
         start_predictions(self.scores, self.boxes)
-        self._anchors: dict[Any, Anchors] = {}
+        self._anchors: Kept[Anchors] = Kept()
 
     def forward(self, memory: Tensor, anchors: Anchors) -> Queries:
         content = self.norm(self.mix(torch.where(anchors.valid, memory, 0)))
@@ -81,17 +81,7 @@ class QuerySelection(nn.Module):
         def made() -> Anchors:
             return make_anchors(sizes, self.strides, like.device)
 
-        if type(like) is not Tensor or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-            return made()  # tensors of a trace must not outlive it
-        return self._cached((tuple(sizes), like.device), made)
-
-    def _cached(self, key: Any, made: Callable[[], Anchors]) -> Anchors:
-        if key not in self._anchors:
-            if len(self._anchors) >= _CACHED_SIZES:
-                self._anchors.pop(next(iter(self._anchors)))
-            with torch.inference_mode(False):  # autograd may not save tensors made in inference mode
-                self._anchors[key] = made()
-        return self._anchors[key]
+        return self._anchors.get_or_make((tuple(sizes), like.device), like, made)
 
 
 def make_anchors(sizes: Sequence[Size], strides: Sequence[int], device: torch.device) -> Anchors:

@@ -9,7 +9,6 @@ thousand, and points are ordered anchor by anchor (see `points`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
 from finespot.nn.heads.deltas import boxes_of
-from finespot.nn.heads.dense import DenseHead, Raw
+from finespot.nn.heads.dense import PRIOR, DenseHead, Raw
+from finespot.nn.heads.points import rows_of
 from finespot.nn.heads.retina_anchors import ANCHORS, anchors_of
 from finespot.nn.heads.retina_loss import RetinaLoss
 from finespot.nn.layers.conv import named
@@ -27,7 +27,6 @@ from finespot.structures import Features, Level, Targets
 
 DEPTH = 4
 GROUPS = 32
-_PRIOR = 0.01
 
 
 @register("head", "retina")
@@ -88,22 +87,22 @@ class RetinaHead(DenseHead):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.constant_(self.classify.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
+        nn.init.constant_(self.classify.bias, PRIOR)  # type: ignore[arg-type]
         self.set_loss()
 
     def forward(self, features: Features, targets: Targets | None = None) -> Raw:
         maps = [x for _, x in self.on(features)]
         return {
-            "boxes": self._rows([self.regress(self.box_tower(x)) for x in maps]),
-            "scores": self._rows([self.classify(self.class_tower(x)) for x in maps]),
-            "anchors": self.anchors(maps),
+            "boxes": rows_of([self.regress(self.box_tower(x)) for x in maps], self.class_repeats),
+            "scores": rows_of([self.classify(self.class_tower(x)) for x in maps], self.class_repeats),
+            "anchors": self._spread(self.anchors(maps), maps, features),
         }
 
-    def anchors(self, maps: Sequence[Tensor]) -> Tensor:
-        """The points (1, N, 5) of the maps of the levels that are switched on."""
-        points, strides = super().anchors(maps), self.strides()
-        # The finest map is whole: it has the sides of the picture over its stride.
-        sides = [side * strides[0] for side in maps[0].shape[2:]]
+    def _spread(self, points: Tensor, maps: Sequence[Tensor], features: Features) -> Tensor:
+        """The points (1, N, 5) of `maps`, those of the levels that are on, where `spread` wants them."""
+        strides = self.strides()
+        # The finest map, on or off, is whole: it has the sides of the picture over its stride.
+        sides = [side * self.inputs[0].stride for side in features.maps[0].shape[2:]]
         if not self.spread or all(side % strides[-1] == 0 for side in sides):
             return points
         levels = []
@@ -124,13 +123,6 @@ class RetinaHead(DenseHead):
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is anchors times classes."""
         return ["classify.weight", "classify.bias"]
-
-    def _rows(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, anchors * C, h, w) to one (B, C, N), the C values of a point side by side in memory."""
-        split = [x.unflatten(1, (self.class_repeats, -1)) for x in maps]
-        if torch.compiler.is_exporting():
-            return torch.cat([x.transpose(1, 2).flatten(2) for x in split], 2)
-        return torch.cat([x.permute(0, 1, 3, 4, 2).flatten(1, 3) for x in split], 1).transpose(1, 2)
 
 
 def _tower(width: int, group_norm: bool) -> nn.Sequential:

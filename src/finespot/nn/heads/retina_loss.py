@@ -2,7 +2,8 @@
 
 After "Focal Loss for Dense Object Detection" (2017): alpha 0.25, gamma 2, both terms over the positives of the picture
 (at least 1), then the mean over the pictures. Boxes cost the absolute difference of their deltas, or any registered
-box loss of the decoded boxes. What differs: ignore regions, any assigner.
+box loss of the decoded boxes. What differs: ignore regions, any registered assigner, by whose weights (1, of max_iou)
+boxes count, and figures on which targets starve.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from finespot.assigners import Assigner, Assignment
 from finespot.losses.focal import focal
-from finespot.nn.heads.criterion import Criterion, counts, ignored_entries
+from finespot.nn.heads.criterion import Criterion, counts, heard, soft_targets
 from finespot.nn.heads.deltas import boxes_of, deltas_of
-from finespot.nn.heads.points import candidates_of, input_size
 from finespot.nn.heads.retina_anchors import ANCHORS
+from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
 
 
@@ -31,64 +32,28 @@ class RetinaLoss(Criterion):
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `RetinaHead`) on levels of `strides`, in float32 inside autocast too."""
         with torch.autocast(raw["scores"].device.type, enabled=False):
-            anchors = Anchors(raw, strides)
-            assignment = cast(Assigner, self.assigner)(anchors, targets, anchors.candidates)
-            picture = assignment.rows // len(anchors.candidates)
-            positives = torch.bincount(picture, minlength=targets.batch)
+            points = Rows(raw, strides, boxes_of, 0.0, ANCHORS)
+            assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
+            picture = assignment.rows // len(points.candidates)
+            positives = torch.bincount(picture[assignment.weights > 0], minlength=targets.batch)
             share = 1 / (positives.clamp(min=1) * targets.batch).float()
-            cls = (self._class_costs(anchors, targets, assignment) * share).sum()
-            box = (self._box_costs(anchors, targets, assignment) * share[picture]).sum()
+            cls = (self._class_costs(points, targets, assignment) * share).sum()
+            box = (self._box_costs(points, targets, assignment) * share[picture]).sum()
         terms = {"box": box * self.gains["box"], "cls": cls * self.gains["cls"]}
         return LossTerms(terms, counts(targets, assignment.positives))
 
-    def _class_costs(self, anchors: Anchors, targets: Targets, assignment: Assignment) -> Tensor:
+    def _class_costs(self, points: Rows, targets: Targets, assignment: Assignment) -> Tensor:
         """Focal loss (B,) summed over the anchors and classes of each picture."""
-        aim = torch.zeros_like(anchors.logits)
-        aim[assignment.rows, targets.labels[assignment.targets]] = assignment.weights.float()
-        costs = focal(anchors.logits, aim)
-        ignored = ignored_entries(costs.shape, assignment)
-        if ignored is not None:
-            costs = costs.masked_fill(ignored, 0.0)
-        return costs.view(targets.batch, -1).sum(1)
+        costs = focal(points.logits, soft_targets(points.logits, targets, assignment))
+        return heard(costs, assignment).view(targets.batch, -1).sum(1)
 
-    def _box_costs(self, anchors: Anchors, targets: Targets, assignment: Assignment) -> Tensor:
-        """Box loss (P,) of the positive anchors."""
+    def _box_costs(self, points: Rows, targets: Targets, assignment: Assignment) -> Tensor:
+        """Weighted box loss (P,) of the positive anchors."""
         rows, aim = assignment.rows, targets.boxes[assignment.targets]
-        deltas, places = anchors.deltas(rows), anchors.places(rows)
+        deltas, anchors = points.values(rows), points.anchors(rows)
         if self.box_loss is None:
-            return (deltas - deltas_of(aim, places)).abs().sum(1)
-        return self.box_loss(boxes_of(deltas, places), aim, stride=places[:, 2], image_size=anchors.image_size)
-
-
-class Anchors:
-    """A head's raw output as rows (picture * N + anchor), decoded on demand; the assigner's `Predictions`."""
-
-    def __init__(self, raw: Mapping[str, Tensor], strides: Sequence[int]) -> None:
-        self.logits = raw["scores"].transpose(1, 2).flatten(0, 1).float()
-        self._deltas = raw["boxes"].transpose(1, 2).flatten(0, 1)
-        self._places = raw["anchors"][0].float()
-        self.image_size = input_size(raw["anchors"], 0.0)
-        self.candidates = candidates_of(raw["anchors"], strides, ANCHORS, 0.0)
-
-    def deltas(self, rows: Tensor) -> Tensor:
-        """Deltas (K, 4), with gradient."""
-        return self._deltas.index_select(0, rows).float()
-
-    def places(self, rows: Tensor) -> Tensor:
-        """Center, stride, width and height (K, 5) of the anchors."""
-        return self._places[rows % len(self._places)]
-
-    @torch.no_grad()
-    def boxes(self, rows: Tensor) -> Tensor:
-        """Decoded boxes (K, 4) without gradient."""
-        return boxes_of(self.deltas(rows), self.places(rows))
-
-    @torch.no_grad()
-    def scores(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Class probabilities (K,) without gradient."""
-        return torch.sigmoid(self.logits[rows, labels])
-
-    @torch.no_grad()
-    def class_scores(self, rows: Tensor) -> Tensor:
-        """Class probabilities (K, classes) without gradient."""
-        return torch.sigmoid(self.logits[rows])
+            costs = (deltas - deltas_of(aim, anchors)).abs().sum(1)
+        else:
+            boxes = boxes_of(deltas, anchors)
+            costs = self.box_loss(boxes, aim, stride=anchors[:, 2], image_size=points.image_size)
+        return costs * assignment.weights

@@ -8,18 +8,17 @@ one query. While training, every layer is held to the truth, and a layer's loss 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from finespot.assigners import Assigner
 from finespot.boxes.normalized import logits as to_logits
 from finespot.boxes.normalized import to_corners
 from finespot.errors import FineSpotError
-from finespot.losses import BoxLoss
 from finespot.nn.heads.denoising import Denoising, Noised
+from finespot.nn.heads.head import Head
 from finespot.nn.heads.queries import QuerySelection, start_predictions
 from finespot.nn.heads.selection import Selected, select
 from finespot.nn.heads.set_loss import SetLoss
@@ -33,7 +32,7 @@ Raw = dict[str, Tensor]
 
 
 @register("head", "rtdetr")
-class RTDETRHead(nn.Module):
+class RTDETRHead(Head):
     """`Features` of `levels` to one prediction for each of Q = `queries` queries (fewer where the input has not as many
     cells).
 
@@ -61,18 +60,13 @@ class RTDETRHead(nn.Module):
         points: int = 4,
         feedforward: int = 1024,
     ) -> None:
-        super().__init__()
-        least = {"classes": (classes, 1), "queries": (queries, 1), "layers": (layers, 1), "denoising": (denoising, 0)}
+        super().__init__(levels, classes)
+        least = {"queries": (queries, 1), "layers": (layers, 1), "denoising": (denoising, 0)}
         for name, (value, lowest) in least.items():
             if not isinstance(value, int) or value < lowest:
                 raise FineSpotError(f"expected {name} to be a number of {lowest} or more but got {value}", where="head")
-        self.inputs = tuple(levels)
-        self.classes = classes
         self.project = nn.ModuleDict(
-            {
-                f"p{level.stride.bit_length() - 1}": Conv(level.channels, width, activation=None, norm=TORCH_NORM)
-                for level in levels
-            }
+            {level.name: Conv(level.channels, width, activation=None, norm=TORCH_NORM) for level in levels}
         )
         self.selection = QuerySelection(width, classes, queries, [level.stride for level in levels])
         self.denoising = Denoising(classes, width, denoising) if denoising else None
@@ -131,15 +125,6 @@ class RTDETRHead(nn.Module):
                 all_scores.append(to_scores(content).transpose(1, 2))
             before, boxes = corrected if self.training else None, corrected.detach()
         return torch.stack(all_boxes, 1), torch.stack(all_scores, 1)
-
-    def set_loss(
-        self,
-        assigner: str | Assigner | None = None,
-        box_loss: str | BoxLoss | None = None,
-        gains: Mapping[str, float] | None = None,
-    ) -> None:
-        """Choose assigner, box loss and gains; what is None stays the head's own. See `Criterion`."""
-        self.criterion = self.criterion_of(assigner=assigner, box_loss=box_loss, gains=gains)
 
     def criterion_of(self, **choice: Any) -> SetLoss:
         """`SetLoss`."""

@@ -14,14 +14,12 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from finespot.assigners import Assigner, Assignment
+from finespot.assigners import Assigner
 from finespot.losses import BoxLoss, quality_focal
-from finespot.nn.heads.criterion import Criterion, counts, ignored_entries
+from finespot.nn.heads.criterion import Criterion, counts, heard, soft_targets
+from finespot.nn.heads.points import LARGEST_LOG
 from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
-
-# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
-_LARGEST = 10.0
 
 
 def decode(values: Tensor, anchors: Tensor, exp: bool) -> Tensor:
@@ -29,7 +27,7 @@ def decode(values: Tensor, anchors: Tensor, exp: bool) -> Tensor:
 
     With `exp` the values are logarithms. Without it a point may lie outside its box, and corners may be swapped.
     """
-    reach = (values.clamp(max=_LARGEST).exp() if exp else values) * anchors[..., 2:3]
+    reach = (values.clamp(max=LARGEST_LOG).exp() if exp else values) * anchors[..., 2:3]
     points = anchors[..., :2]
     return torch.cat((points - reach[..., :2], points + reach[..., 2:]), -1)
 
@@ -57,19 +55,11 @@ class RTMDetLoss(Criterion):
             rows, aim = assignment.rows, targets.boxes[assignment.targets]
             boxes, stride = points.place(rows), points.anchors(rows)[:, 2]
             overlap = cast(BoxLoss, self.box_loss)(boxes, aim, stride=stride, image_size=points.image_size)
+            quality = soft_targets(points.logits, targets, assignment)
             losses = {
                 "box": (overlap * assignment.weights).sum(),
-                "cls": _quality(points.logits, targets.labels[assignment.targets], assignment),
+                "cls": heard(quality_focal(points.logits, quality), assignment).sum(),
             }
             total = assignment.weights.sum().clamp(min=1)
             terms = {name: value * (self.gains[name] / total) for name, value in losses.items()}
         return LossTerms(terms, counts(targets, assignment.positives))
-
-
-def _quality(logits: Tensor, labels: Tensor, assignment: Assignment) -> Tensor:
-    """Sum of the quality focal loss: the weight at a positive's label, 0 at all others."""
-    quality = torch.zeros_like(logits)
-    quality[assignment.rows, labels] = assignment.weights.to(quality.dtype)
-    costs = quality_focal(logits, quality)
-    silent = ignored_entries(logits.shape, assignment)
-    return (costs if silent is None else costs.masked_fill(silent, 0)).sum()

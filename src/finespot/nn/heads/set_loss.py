@@ -14,16 +14,14 @@ from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from finespot.assigners import Hungarian, Matches
 from finespot.boxes.normalized import to_corners, to_shares
 from finespot.boxes.overlap import iou_family
-from finespot.losses import BoxLoss
+from finespot.losses import BoxLoss, varifocal
+from finespot.losses.ranks import all_reduced
 from finespot.nn.heads.criterion import Criterion, counts
 from finespot.structures import LossTerms, Size, Targets
-
-_ALPHA, _GAMMA = 0.75, 2.0
 
 
 class Layers(NamedTuple):
@@ -101,15 +99,6 @@ class SetLoss(Criterion):
         return {name: self.gains[name] * value for name, value in losses.items()}
 
 
-def varifocal(logits: Tensor, quality: Tensor, positive: Tensor) -> Tensor:
-    """Cross entropy with `quality` (0 to 1), weighted by it where `positive`, else by .75 p^2; elementwise.
-
-    After "VarifocalNet" (2021). No gradient through the weights; a positive of quality 0 costs nothing.
-    """
-    weight = torch.where(positive, quality, _ALPHA * torch.sigmoid(logits.detach()) ** _GAMMA)
-    return weight * F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-
-
 def _decoded(raw: Mapping[str, Tensor]) -> Layers:
     """The last layer, then query selection and the layers before the last, where the raw output has them."""
     boxes, logits = raw["boxes"][:, None], raw["scores"][:, None]
@@ -133,10 +122,7 @@ def _over_processes(raw: Mapping[str, Tensor], targets: Targets) -> tuple[Tensor
     objects = (~targets.ignore).sum()
     wanted = raw.get("denoising_targets")
     found = torch.stack((objects, objects.new_zeros(()) if wanted is None else (wanted >= 0).sum())).float()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(found)
-        found /= torch.distributed.get_world_size()
-    objects, positives = found.clamp(min=1).unbind()
+    objects, positives = all_reduced(found, "mean").clamp(min=1).unbind()
     return objects, positives
 
 

@@ -9,7 +9,6 @@ swapped.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -17,15 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
-from finespot.nn.heads.dense import DenseHead, Raw
+from finespot.nn.heads.dense import PRIOR, DenseHead, Raw
 from finespot.nn.heads.points import rows_of
 from finespot.nn.heads.rtmdet_loss import RTMDetLoss, decode
 from finespot.nn.layers.conv import TORCH_NORM, Norm, Pointwise, Swish
 from finespot.registry import register
 from finespot.structures import Features, Level, Targets
 
-# What the class branch says at first: one point in a hundred.
-PRIOR = -math.log(99)
 _DEVIATION = 0.01
 _DEPTH = 2
 

@@ -16,11 +16,10 @@ from torch import Tensor
 from finespot.assigners import Assigner, Assignment
 from finespot.losses import BoxLoss, sparse_bce
 from finespot.nn.heads.criterion import Criterion, counts
+from finespot.nn.heads.points import LARGEST_LOG
 from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
 
-# Largest logarithm of a length in strides: far beyond any picture, and float32 stays finite.
-_LARGEST = 10.0
 _SMALLEST = 1e-8
 
 
@@ -31,7 +30,7 @@ def decode(values: Tensor, anchors: Tensor) -> Tensor:
     """
     middles, stride = anchors[..., :2], anchors[..., 2:3]
     centers = middles + (values[..., :2] - 0.5) * stride
-    half = values[..., 2:].clamp(max=_LARGEST).exp() * (stride / 2)
+    half = values[..., 2:].clamp(max=LARGEST_LOG).exp() * (stride / 2)
     return torch.cat((centers - half, centers + half), -1)
 
 
