@@ -125,3 +125,10 @@ def test_every_option_changes_the_cost(option: str) -> None:
 def test_an_unknown_similarity_is_refused() -> None:
     with pytest.raises(FineSpotError, match=r"unknown box loss 'gious'.*giou"):
         Hungarian(similarity="gious")
+
+
+def test_a_similarity_that_cannot_be_made_is_refused_when_it_is_chosen() -> None:
+    with pytest.raises(FineSpotError, match="unknown option of the box loss 'nwd' 'constat'"):
+        Hungarian(similarity="nwd(constat=3)")
+    with pytest.raises(FineSpotError, match="constant above 0"):
+        Hungarian(similarity="nwd(constant=0)")

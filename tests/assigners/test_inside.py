@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finespot.assigners.inside import points_inside, widened
+from finespot.assigners.inside import points_inside
+from finespot.boxes.geometry import at_least
 from finespot.nn.heads.points import make_anchors
 from finespot.structures import Candidates
 
@@ -52,7 +53,7 @@ def test_many_boxes_over_loose_points_are_taken_in_shares(monkeypatch) -> None:
 
 def test_widened_touches_short_sides_only() -> None:
     boxes = torch.tensor([[10.1, 20.2, 12.3, 90.7], [0.0, 0.0, 16.0, 16.0]])
-    got = widened(boxes, 16.0)
+    got = at_least(boxes, 16.0)
     assert torch.allclose(got[0], torch.tensor([3.2, 20.2, 19.2, 90.7]))
     assert torch.equal(got[1], boxes[1])
     assert torch.equal(got[0, 1::2], boxes[0, 1::2])

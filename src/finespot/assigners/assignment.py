@@ -57,9 +57,8 @@ class Assignment:
     rows (P,): positive points, each once (an assigner whose points may answer for several targets says so); targets
     (P,): the row of `Targets` that each answers for; weights (P,): its soft class target, 0 to 1 (a point of weight 0
     is a negative one in all but name). positives (T,): how many points of weight above 0 each target got (0 for
-    ignore regions). ignored_rows, ignored_labels (Q,): negative
-    points inside ignore regions, or neither near nor far enough from a target, and the class for which they bear no
-    class loss (-1: all classes).
+    ignore regions). ignored_rows, ignored_labels (Q,): negative points inside ignore regions, or neither near nor far
+    enough from a target, and the class for which they bear no class loss (-1: all classes).
     """
 
     rows: Tensor

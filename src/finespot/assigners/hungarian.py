@@ -8,17 +8,17 @@ nobody.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, Protocol
 
 import lap
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from finespot.boxes.normalized import to_corners, to_shares
-from finespot.registry import lookup, make, parse_call, register
+from finespot.registry import make, register
 from finespot.structures import Size, Targets
 
 # What stands for a cost that is not finite.
@@ -61,11 +61,14 @@ class Hungarian:
     gamma: float = 2.0
     similarity: str = "giou"
 
+    distance: BoxDistance = field(init=False, repr=False, compare=False)
     matches_sets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        # Unknown words are refused where the assigner is chosen, not in the first step.
-        lookup("box_loss", parse_call(self.similarity)[0])
+        # What cannot be made is refused where the assigner is chosen, not in the first step.
+        made: BoxDistance = make("box_loss", self.similarity)
+        # A cost is read, not learned from: running numbers of a loss stay as they start.
+        object.__setattr__(self, "distance", made.eval() if isinstance(made, nn.Module) else made)
 
     @torch.no_grad()
     def __call__(self, scores: Tensor, boxes: Tensor, targets: Targets, extent: Tensor) -> Matches:
@@ -108,8 +111,7 @@ class Hungarian:
         far = (boxes[:, None] - to_shares(aim, extent)).abs().sum(-1)
         pred = to_corners(boxes, extent)[:, None].expand(*far.shape, 4).reshape(-1, 4)
         wanted = aim.expand(*far.shape, 4).reshape(-1, 4)
-        loss: BoxDistance = make("box_loss", self.similarity)
-        apart = loss(pred, wanted, stride=torch.ones_like(pred[:, 0]), image_size=image_size).view(far.shape)
+        apart = self.distance(pred, wanted, stride=torch.ones_like(pred[:, 0]), image_size=image_size).view(far.shape)
         cost = self.cls * (positive - negative) + self.l1 * far + self.box * apart
         return torch.nan_to_num(cost, nan=_FORBIDDEN, posinf=_FORBIDDEN, neginf=_FORBIDDEN)
 

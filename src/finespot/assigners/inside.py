@@ -49,13 +49,6 @@ def pairs_inside(boxes: Tensor, candidates: Candidates) -> Iterator[tuple[Tensor
         begin += count
 
 
-def widened(boxes: Tensor, least: float) -> Tensor:
-    """Boxes whose sides shorter than `least` pixels are stretched to it about the center; others as they are."""
-    low, high = boxes[:, :2], boxes[:, 2:]
-    middle, short = (low + high) / 2, high - low < least
-    return torch.cat((torch.where(short, middle - least / 2, low), torch.where(short, middle + least / 2, high)), 1)
-
-
 def _near(boxes: Tensor, candidates: Candidates) -> tuple[Tensor, Tensor]:
     """Pairs on complete grids: the cells from the one at or before a box's edge to the one at or behind the other."""
     device = boxes.device

@@ -19,6 +19,9 @@ from finespot.boxes.geometry import iou
 from finespot.registry import register
 from finespot.structures import Candidates, Targets
 
+# An anchor without any overlap matches nothing, whatever the thresholds.
+_LEAST = 1e-9
+
 
 @register("assigner", "max_iou")
 @dataclass(frozen=True)
@@ -66,7 +69,3 @@ class MaxIoU:
             least=self.least,
             own=self.own,
         )
-
-
-# An anchor without any overlap matches nothing, whatever the thresholds.
-_LEAST = 1e-9

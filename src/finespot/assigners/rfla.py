@@ -15,12 +15,12 @@ from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, Predictions, real_targets
 from finespot.assigners.groups import Groups, centered, groups_of
-from finespot.assigners.inside import widened
 from finespot.assigners.nearest import nearest_points
 from finespot.assigners.options import check_above, check_choice, check_count, check_number
 from finespot.assigners.pairs import lowest_with_ties
 from finespot.assigners.ranked import last_of_each, ranked_assignment
 from finespot.boxes.gaussian import kl_divergence, squared_wasserstein
+from finespot.boxes.geometry import at_least
 from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Candidates, Targets
@@ -72,7 +72,7 @@ class RFLA:
     @torch.no_grad()
     def __call__(self, predictions: Predictions, targets: Targets, candidates: Candidates) -> Assignment:
         real = real_targets(targets)
-        boxes = widened(targets.boxes[real], _LEAST_SIDE)
+        boxes = at_least(targets.boxes[real], _LEAST_SIDE)
         middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         groups = groups_of(candidates)
         sizes = self.prior_sizes(candidates, groups)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from finespot.assigners.assignment import Assignment, Predictions, assignment_of, boxes_at, real_targets
-from finespot.assigners.inside import points_inside, widened
+from finespot.assigners.inside import points_inside
 from finespot.assigners.nearest import center_distance
 from finespot.assigners.options import check_above, check_count, check_number
 from finespot.assigners.pairs import lowest, settled
+from finespot.boxes.geometry import at_least
 from finespot.boxes.overlap import iou_family
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -60,7 +61,7 @@ class TaskAligned:
         real = real_targets(targets)
         boxes = targets.boxes[real]
         least = least_side(candidates, self.min_side)
-        near, point = points_inside(widened(boxes, least) if least else boxes, candidates)
+        near, point = points_inside(at_least(boxes, least) if least else boxes, candidates)
         rows = targets.image[real][near] * len(candidates) + point
         overlap = iou_family(boxes_at(predictions, rows), boxes[near], "ciou").clamp_(min=0)
         score = predictions.scores(rows, targets.labels[real][near])

@@ -27,27 +27,27 @@ class Extent(NamedTuple):
     height: Tensor
 
 
-def widened(boxes: Tensor) -> Tensor:
+def precise(boxes: Tensor) -> Tensor:
     """The boxes in float32, or as they are if they are finer."""
     return boxes if boxes.dtype == torch.float64 else boxes.float()
 
 
 def extent(boxes: Tensor) -> Extent:
     """Centers and sides of `boxes` (..., 4)."""
-    x1, y1, x2, y2 = widened(boxes).unbind(-1)
+    x1, y1, x2, y2 = precise(boxes).unbind(-1)
     return Extent((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
 
 
 def area(boxes: Tensor) -> Tensor:
     """Areas (...) of `boxes` (..., 4)."""
-    boxes = widened(boxes)
+    boxes = precise(boxes)
     width, height = (boxes[..., 2:] - boxes[..., :2]).unbind(-1)
     return width * height
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """IoU (...) of pairs, 1 for equal boxes and 0 for two of area 0; without gradient where boxes lie apart."""
-    a, b = widened(a), widened(b)
+    a, b = precise(a), precise(b)
     sides = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     across, down = sides.clamp(min=0).unbind(-1)
     shared = across * down
@@ -58,7 +58,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 def hull(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Width and height (...) of the smallest box around both, at least `EPS`: they divide."""
-    a, b = widened(a), widened(b)
+    a, b = precise(a), precise(b)
     sides = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
     width, height = sides.clamp(min=EPS).unbind(-1)
     return width, height
@@ -71,14 +71,15 @@ def root(square: Tensor) -> Tensor:
 
 
 def at_least(boxes: Tensor, side: float) -> Tensor:
-    """Boxes grown about their centers to `side` where a side is shorter."""
-    boxes = widened(boxes)
-    grown = ((side - (boxes[..., 2:] - boxes[..., :2])) / 2).clamp(min=0)
-    return torch.cat((boxes[..., :2] - grown, boxes[..., 2:] + grown), -1)
+    """Boxes whose sides shorter than `side` are stretched to it about the center; other sides as they are."""
+    boxes = precise(boxes)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    middle, short = (low + high) / 2, high - low < side
+    return torch.cat((torch.where(short, middle - side / 2, low), torch.where(short, middle + side / 2, high)), -1)
 
 
 def scaled(boxes: Tensor, ratio: float) -> Tensor:
     """Boxes with `ratio` times their sides and the same centers."""
-    boxes = widened(boxes)
+    boxes = precise(boxes)
     grown = (boxes[..., 2:] - boxes[..., :2]) * ((ratio - 1) / 2)
     return torch.cat((boxes[..., :2] - grown, boxes[..., 2:] + grown), -1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from finespot.boxes.geometry import EPS, SMALLEST_SIDE, extent, hull, iou, scaled, widened
+from finespot.boxes.geometry import EPS, SMALLEST_SIDE, extent, hull, iou, precise, scaled
 from finespot.structures import Size
 
 _SHAPE_POWER = 4
@@ -46,7 +46,7 @@ def mpdiou(a: Tensor, b: Tensor, image_size: Size) -> Tensor:
     The image must be in the units of the boxes. For tiny boxes that leaves little beside the IoU.
     """
     height, width = image_size
-    return iou(a, b) - (widened(a) - widened(b)).square().sum(-1) / (height**2 + width**2)
+    return iou(a, b) - (precise(a) - precise(b)).square().sum(-1) / (height**2 + width**2)
 
 
 def shape_iou(a: Tensor, b: Tensor, scale: float = 0.0) -> Tensor:

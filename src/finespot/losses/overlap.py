@@ -14,7 +14,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from finespot.boxes.geometry import iou, widened
+from finespot.boxes.geometry import iou, precise
 from finespot.boxes.overlap import iou_family
 from finespot.boxes.penalized import eiou, mpdiou, shape_iou, siou
 from finespot.losses.options import require
@@ -35,7 +35,7 @@ class SimilarityLoss:
     similarity: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        return 1 - self.similarity(widened(pred), widened(target))
+        return 1 - self.similarity(precise(pred), precise(target))
 
 
 @register("box_loss", "iou")

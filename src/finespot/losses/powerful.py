@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from finespot.boxes.geometry import SMALLEST_SIDE, extent, iou, widened
+from finespot.boxes.geometry import SMALLEST_SIDE, extent, iou, precise
 from finespot.losses.options import require
 from finespot.registry import register
 from finespot.structures import Size
@@ -47,7 +47,7 @@ class PowerfulV2:
 def _powerful(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Version 1 and P."""
     size = extent(target)
-    x1, y1, x2, y2 = (widened(pred) - widened(target)).abs().unbind(-1)
+    x1, y1, x2, y2 = (precise(pred) - precise(target)).abs().unbind(-1)
     across = (x1 + x2) / size.width.clamp(min=SMALLEST_SIDE)
     down = (y1 + y2) / size.height.clamp(min=SMALLEST_SIDE)
     distance = (across + down) / 4
