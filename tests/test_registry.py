@@ -86,3 +86,30 @@ def test_make_offers_what_a_part_takes() -> None:
         registry.make("toy", "pair(bb=1)", a=1)
     with pytest.raises(FineSpotError, match=r"the toy 'pair' wants 'a'.*pair\(a=\.\.\.\)"):
         registry.make("toy", "pair")
+
+
+@pytest.mark.usefixtures("table")
+def test_values_of_another_type_are_refused() -> None:
+    def part(width: int, rate: float = 0.5, kind: str | None = None, inputs: tuple[int, ...] = ()) -> int:
+        return width
+
+    registry.register("toy", "part")(part)
+    assert registry.make("toy", "part(width=3, rate=1, kind=null, inputs=any)") == 3
+    for text, message in (
+        ("part(width=many)", "toy 'part': expected width to be a whole number but got 'many'"),
+        ("part(width=true)", "expected width to be a whole number but got 'True'"),
+        ("part(width=1, rate=fast)", "expected rate to be a number but got 'fast'"),
+        ("part(width=1, kind=3)", "expected kind to be a word or null but got '3'"),
+    ):
+        with pytest.raises(FineSpotError, match=message):
+            registry.make("toy", text)
+
+
+@pytest.mark.usefixtures("table")
+def test_what_a_part_takes() -> None:
+    registry.register("toy", "pair")(lambda a, b=2: (a, b))
+    registry.register("toy", "any")(lambda **given: given)
+    assert registry.takes("toy", "pair", "b")
+    assert not registry.takes("toy", "pair(b=3)", "b")
+    assert not registry.takes("toy", "pair", "c")
+    assert registry.takes("toy", "any", "c")

@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from finespot.errors import FineSpotError, unknown
 
@@ -36,6 +38,7 @@ _CALL = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?::[A-Za-z_]\w*)?)\s*(?:\((?P<opti
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _WORDS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
+_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "null"}
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _builders: dict[str, dict[str, Callable[..., Any]]] = {kind: {} for kind in _PACKAGES}
 
@@ -101,7 +104,8 @@ def make(kind: str, text: str, **offered: Any) -> Any:
     Raises
     ------
     FineSpotError
-        As `lookup` and `parse_call`; or the builder lacks a parameter that is written, or wants one that is not known.
+        As `lookup` and `parse_call`; or the builder lacks a parameter that is written, wants one that is not known, or
+        wants a value of another type.
     """
     name, options = parse_call(text)
     builder = lookup(kind, name)
@@ -112,6 +116,7 @@ def make(kind: str, text: str, **offered: Any) -> Any:
             if key not in known:
                 raise unknown(f"option of the {what} '{name}'", key, known)
         offered = {key: value for key, value in offered.items() if key in known}
+    check_values(f"{what} '{name}'", builder, options)
     lacking = [
         key
         for key, one in known.items()
@@ -123,6 +128,47 @@ def make(kind: str, text: str, **offered: Any) -> Any:
             hint=f"write it: {name}({lacking[0]}=...)" if ":" not in name else "give that parameter a default",
         )
     return builder(**{**offered, **options})
+
+
+def takes(kind: str, text: str, option: str) -> bool:
+    """Whether the part that `text` says has a parameter `option`, which the text leaves open.
+
+    Raises
+    ------
+    FineSpotError
+        As `lookup` and `parse_call`.
+    """
+    name, options = parse_call(text)
+    known = inspect.signature(lookup(kind, name)).parameters
+    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    return (option in known or anything) and option not in options
+
+
+def check_values(where: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise FineSpotError for a value of another type than the builder's parameter; only plain types are looked at."""
+    try:
+        known = inspect.signature(builder, eval_str=True).parameters
+    except NameError:  # of an annotation that exists for type checkers only
+        return
+    for option, value in options.items():
+        kind = known[option].annotation if option in known else inspect.Parameter.empty
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        plain = all(one in _KINDS or get_origin(one) is Literal for one in kinds)
+        if plain and not any(_is_of(value, one) for one in kinds):
+            wanted = " or ".join(map(_in_words, kinds))
+            raise FineSpotError(f"expected {option} to be {wanted} but got '{value}'", where=where)
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _in_words(kind: Any) -> str:
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _KINDS[kind]
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

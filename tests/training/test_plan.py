@@ -122,3 +122,22 @@ def test_families_without_such_options_stay_as_they_are() -> None:
     assert said == []
     queries = plan(zoo.architecture("rtdetr-r18", 2), load_recipe(), facts, said.append)
     assert queries.options["queries"] == 900
+
+
+@pytest.mark.parametrize(
+    ("name", "head"), [("yolov5n", "anchor_free"), ("yolov5n", "rtdetr"), ("rtdetr-r18", "anchor_free")]
+)
+def test_nothing_is_planned_for_a_head_that_does_not_look_at_it(name: str, head: str) -> None:
+    said: list[str] = []
+    architecture = zoo.architecture(name, 2, head=head)
+    facts = Facts(many(900), np.full((50, 2), 2.0))
+    assert plan(architecture, load_recipe("default", [f"options.head={head}"]), facts, said.append) == architecture
+    assert said == []
+    zoo.build(architecture)
+
+
+def test_what_the_text_of_a_head_says_is_not_planned() -> None:
+    architecture = zoo.architecture("rtdetr-r18", 2, head="rtdetr(queries=400)")
+    facts = Facts(many(900), np.full((50, 2), 2.0))
+    assert plan(architecture, load_recipe(), facts, print) == architecture
+    assert zoo.build(architecture).head.selection.queries == 400

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,6 @@ from finespot import registry
 from finespot.errors import FineSpotError, unknown
 from finespot.losses.overlap import BoxLoss
 from finespot.structures import Size
-
-_KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "null"}
 
 
 class Blend(nn.Module):
@@ -112,7 +109,11 @@ def _made(name: str, options: Mapping[str, Any]) -> BoxLoss:
         if options:
             raise FineSpotError(f"expected no options but got {', '.join(options)}", where=f"box loss '{name}'")
         return found
-    _check(name, found, options)
+    where, known = f"box loss '{name}'", inspect.signature(found).parameters
+    for option in options:
+        if option not in known:
+            raise unknown("option", option, known, where=where)
+    registry.check_values(where, found, options)
     return found(**options)  # type: ignore[no-any-return]
 
 
@@ -122,30 +123,3 @@ def _takes_boxes(function: Callable[..., Any]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _check(name: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise for an option that the builder does not know, or whose value has another type."""
-    known = inspect.signature(builder, eval_str=True).parameters
-    for option, value in options.items():
-        if option not in known:
-            raise unknown("option", option, known, where=f"box loss '{name}'")
-        kind = known[option].annotation
-        kinds = get_args(kind) if get_origin(kind) is not Literal and get_args(kind) else (kind,)
-        if not any(_fits(value, one) for one in kinds):
-            raise FineSpotError(
-                f"expected {option} to be {' or '.join(map(_in_words, kinds))} but got '{value}'",
-                where=f"box loss '{name}'",
-            )
-
-
-def _fits(value: object, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return isinstance(value, kind)
-
-
-def _in_words(kind: Any) -> str:
-    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _KINDS[kind]

@@ -5,7 +5,7 @@
 
 from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measure
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale
+from finespot.zoo.family import Family, Scale, head_takes
 from finespot.zoo.gpvit import GPVIT
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
 from finespot.zoo.retinanet import RETINANET
@@ -37,6 +37,7 @@ __all__ = [
     "count_gflops",
     "count_parameters",
     "families",
+    "head_takes",
     "measure",
     "name_of",
     "names",

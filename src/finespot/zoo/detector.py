@@ -7,6 +7,7 @@ or choose windows). Parts fit when the levels that one gives are those that the 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
@@ -21,7 +22,8 @@ _LOSS = "head.criterion."
 
 
 class Detector(nn.Module):
-    """Pictures (B, 3, H, W), float 0..1, to the head's raw output. Sides must be multiples of `stride`.
+    """Pictures (B, 3, H, W), float 0..1, to the head's raw output. Sides must be multiples of `stride`, the
+    backbone's largest, or more where a part says so (`multiple`).
 
     Raises
     ------
@@ -44,7 +46,8 @@ class Detector(nn.Module):
         _check_fit([(name, part) for name, part in parts if part is not None])
         self.backbone, self.relay, self.neck, self.head = backbone, relay, neck, head
         self.architecture = architecture
-        self.stride = max(level.stride for level in levels_of("backbone", backbone, "levels"))
+        coarsest = max(level.stride for level in levels_of("backbone", backbone))
+        self.stride = math.lcm(coarsest, *(int(getattr(part, "multiple", 1)) for _, part in parts if part is not None))
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
         height, width = images.shape[-2:]

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 from torch import nn
 
 from finespot.errors import FineSpotError, unknown
-from finespot.registry import make
+from finespot.registry import lookup, make, takes
 from finespot.structures import Architecture, Normalization
 from finespot.zoo.detector import Detector, levels_of
 
@@ -76,30 +76,65 @@ class Family(Generic[Size]):
         return [name for name in known if name not in self.missing]
 
 
-def backbone_of(architecture: Architecture, own: Callable[[], nn.Module], strides: Sequence[int]) -> nn.Module:
-    """The backbone that the option `backbone` names (offered `strides`, those of the levels to give), or the own."""
-    named = architecture.options.get("backbone")
-    return own() if named is None else cast(nn.Module, make("backbone", named, strides=tuple(strides)))
+def backbone_of(
+    architecture: Architecture, own: Callable[[], nn.Module], strides: Sequence[int], **offered: Any
+) -> nn.Module:
+    """The backbone that the option `backbone` names, or the own: offered `strides`, those of the levels to give, and
+    what the own one takes.
+    """
+    if architecture.options.get("backbone") is None:
+        return own()
+    return _named(architecture, "backbone", "", strides=tuple(strides), **offered)
 
 
 def relay_of(architecture: Architecture, backbone: nn.Module) -> nn.Module | None:
     """The relay that the option `relay` names (offered `levels`, those of the backbone), if any."""
-    named = architecture.options.get("relay")
-    return None if named is None else cast(nn.Module, make("relay", named, levels=levels_of("backbone", backbone)))
+    if architecture.options.get("relay") is None:
+        return None
+    return _named(architecture, "relay", "", levels=levels_of("backbone", backbone))
 
 
 def neck_of(architecture: Architecture, own: str, before: nn.Module, **offered: Any) -> nn.Module:
     """The neck that the option `neck` names, or the own: offered `inputs`, the levels of the part before it, and what
     the own one takes.
     """
-    named = architecture.options.get("neck", own)
-    return cast(nn.Module, make("neck", named, inputs=levels_of("part before the neck", before), **offered))
+    return _named(architecture, "neck", own, inputs=levels_of("part before the neck", before), **offered)
 
 
 def head_of(architecture: Architecture, own: str, neck: nn.Module, **offered: Any) -> nn.Module:
     """The head that the option `head` names, or the own: offered `levels`, those of the neck, `classes`, and what the
     own one takes.
     """
-    named = architecture.options.get("head", own)
     levels = levels_of("neck", neck)
-    return cast(nn.Module, make("head", named, levels=levels, classes=architecture.classes, **offered))
+    return _named(architecture, "head", own, levels=levels, classes=architecture.classes, **offered)
+
+
+def head_takes(architecture: Architecture, option: str) -> bool:
+    """Whether the network has an option that is its head's, and its head, its own or another, looks at it."""
+    family = lookup("family", architecture.family)
+    named = architecture.options.get("head")
+    return option in getattr(family, "options", ()) and (named is None or takes("head", named, option))
+
+
+def refuse_idle(architecture: Architecture, option: str, *parts: str) -> None:
+    """Raise FineSpotError where `option` is given but all `parts` that it changes are exchanged."""
+    if option in architecture.options and all(architecture.options.get(part) is not None for part in parts):
+        raise _idle(architecture, option, " and ".join(parts))
+
+
+def _named(architecture: Architecture, kind: str, own: str, **offered: Any) -> nn.Module:
+    named = architecture.options.get(kind)
+    if named is None:
+        return cast(nn.Module, make(kind, own, **offered))
+    if not isinstance(named, str):
+        raise FineSpotError(f"expected the name of a {kind} but got {named}", where=architecture.family)
+    for option in offered:
+        if option in architecture.options and not takes(kind, named, option):
+            raise _idle(architecture, option, kind)
+    return cast(nn.Module, make(kind, named, **offered))
+
+
+def _idle(architecture: Architecture, option: str, part: str) -> FineSpotError:
+    return FineSpotError(
+        f"the option {option} has no effect, as the {part} is exchanged", where=architecture.family, hint="leave it out"
+    )

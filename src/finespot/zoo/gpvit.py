@@ -29,12 +29,12 @@ DROP_PATH = 0.1
 
 def build(architecture: Architecture, width: Width) -> Detector:
     """GPViT of a size; option: drop_path (of the last block)."""
-    drop_path = float(architecture.options.get("drop_path", DROP_PATH))
+    drop_path = architecture.options.get("drop_path", DROP_PATH)
 
     def own_backbone() -> nn.Module:
         return GPViTAdapter(architecture.size, STRIDES, drop_path)
 
-    backbone = backbone_of(architecture, own_backbone, STRIDES)
+    backbone = backbone_of(architecture, own_backbone, STRIDES, drop_path=drop_path)
     relay = relay_of(architecture, backbone)
     neck = neck_of(architecture, "fpn", relay or backbone, extra="neck", extra_relu=False, norm=True)
     head = head_of(architecture, "retina", neck, rounded=False, spread=False)

@@ -22,7 +22,7 @@ from finespot.nn.layers.conv import TORCH_NORM
 from finespot.registry import register
 from finespot.structures import Architecture, Normalization
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, backbone_of, head_of, neck_of, refuse_idle, relay_of
 
 # Size -> depth of the ResNet.
 SIZES = {"r50": 50}
@@ -53,12 +53,13 @@ def build(architecture: Architecture, depth: int) -> Detector:
     name = architecture.options.get("form", "v1")
     if name not in FORMS:
         raise unknown("form of retinanet", str(name), FORMS)
+    refuse_idle(architecture, "form", "neck", "head")
     form, norm_eps = FORMS[name], architecture.options.get("norm_eps", TORCH_NORM.eps)
 
     def own_backbone() -> nn.Module:
         return ResNet(depth, STRIDES, norm_eps)
 
-    backbone = backbone_of(architecture, own_backbone, STRIDES)
+    backbone = backbone_of(architecture, own_backbone, STRIDES, norm_eps=norm_eps)
     relay = relay_of(architecture, backbone)
     neck = neck_of(architecture, "fpn", relay or backbone, extra=form.extra, extra_relu=form.extra_relu)
     head = head_of(

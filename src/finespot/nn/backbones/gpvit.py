@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.errors import unknown
+from finespot.errors import FineSpotError, unknown
 from finespot.nn.layers.conv import TORCH_NORM, Conv
 from finespot.nn.layers.group_block import GroupBlock
 from finespot.nn.layers.strips import LOCAL_EPS, LocalBlock
@@ -53,6 +53,8 @@ class Trunk(nn.Module):
         super().__init__()
         if size not in SIZES:
             raise unknown("size of the gpvit", size, SIZES)
+        if isinstance(drop_path, bool) or not isinstance(drop_path, int | float) or not 0 <= drop_path < 1:
+            raise FineSpotError(f"expected a rate from 0 to below 1 but got {drop_path}", where="drop_path")
         width = SIZES[size]
         self.channels = width.channels
         self.stem = nn.Sequential(Conv(3, STEM_WIDTH, 7, 2, activation="relu", norm=TORCH_NORM))
@@ -90,8 +92,11 @@ class Trunk(nn.Module):
 class GPViT(nn.Module):
     """Pictures (B, 3, H, W) to `Features` of one level of stride 8, normalized. Sides are multiples of 16.
 
-    `size` is l1, l2, l3 or l4.
+    `size` is l1, l2, l3 or l4; `drop_path` as in `Trunk`.
     """
+
+    # Strips are two cells wide.
+    multiple = 2 * STRIDE
 
     def __init__(self, size: str = "l1", drop_path: float = 0.0) -> None:
         super().__init__()

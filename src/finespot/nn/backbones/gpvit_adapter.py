@@ -115,6 +115,8 @@ class GPViTAdapter(nn.Module):
     """
 
     no_decay = ("level_codes",)
+    # Its tokens are those of strides 8, 16 and 32, whichever maps it gives.
+    multiple = STRIDES[-1]
 
     def __init__(self, size: str = "l1", strides: Sequence[int] = STRIDES, drop_path: float = 0.0) -> None:
         super().__init__()

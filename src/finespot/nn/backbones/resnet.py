@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.errors import unknown
+from finespot.errors import FineSpotError, unknown
 from finespot.nn.backbones.stages import STRIDES, levels_at, run
 from finespot.nn.layers.conv import TORCH_NORM, Conv, Norm
 from finespot.registry import register
@@ -51,6 +51,8 @@ class ResNet(nn.Module):
         super().__init__()
         if depth not in BLOCKS:
             raise unknown("depth of the resnet", str(depth), map(str, BLOCKS))
+        if isinstance(norm_eps, bool) or not isinstance(norm_eps, int | float) or not 0 <= norm_eps < 1:
+            raise FineSpotError(f"expected a number from 0 to below 1 but got {norm_eps}", where="norm_eps")
         widths = [STEM_WIDTH * stride // STRIDES[0] for stride in STRIDES]
         self.levels = levels_at(strides, [EXPANSION * width for width in widths], "resnet")
         norm = Norm(norm_eps, TORCH_NORM.momentum)
