@@ -70,5 +70,5 @@ def test_backbones_by_themselves() -> None:
 
 
 def test_other_networks_are_refused() -> None:
-    with pytest.raises(FineSpotError, match="no GPViT with its detection adapter"):
+    with pytest.raises(FineSpotError, match="retinanet-r50 is not a GPViT with its detection adapter"):
         list(gpvit.entries(zoo.architecture("retinanet-r50")))

@@ -97,7 +97,7 @@ def test_frozen_batch_norm_has_no_counters() -> None:
 
 
 def test_other_networks_are_refused() -> None:
-    with pytest.raises(FineSpotError, match="none of torchvision's RetinaNets"):
+    with pytest.raises(FineSpotError, match="yolov8n is not one of torchvision's RetinaNets"):
         list(torchvision_retinanet.entries(zoo.architecture("yolov8n")))
-    with pytest.raises(FineSpotError, match="no RetinaNet of mmdetection's form"):
+    with pytest.raises(FineSpotError, match="retinanet-r50 is not of mmdetection's form"):
         list(mmdetection_retinanet.entries(zoo.architecture("retinanet-r50")))

@@ -206,5 +206,5 @@ def test_what_does_not_fit_is_refused() -> None:
         from_rtdetr({k: v for k, v in theirs.items() if k != "decoder.enc_output.0.weight"}, architecture)
     with pytest.raises(FineSpotError, match="do not belong"):
         from_rtdetr({**theirs, "decoder.more": torch.zeros(1)}, architecture)
-    with pytest.raises(FineSpotError, match="parts of its own"):
+    with pytest.raises(FineSpotError, match="rtdetr-r18-p2 is not a released RT-DETR"):
         list(rtdetr.entries(zoo.architecture("rtdetr-r18-p2")))

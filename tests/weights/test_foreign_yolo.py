@@ -86,5 +86,5 @@ def test_networks_with_other_parts_are_refused() -> None:
 
     sys.modules["plain_neck"] = module = ModuleType("plain_neck")
     module.Plain = Plain
-    with pytest.raises(FineSpotError, match="parts of its own"):
+    with pytest.raises(FineSpotError, match="is not a released YOLOv8, YOLO11 or YOLO12"):
         to_yolo({}, Architecture("yolov8", "n", 2, {"neck": "plain_neck:Plain"}))

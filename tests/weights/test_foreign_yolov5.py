@@ -8,6 +8,7 @@ import torch
 from finespot import zoo
 from finespot.errors import FineSpotError
 from finespot.structures import Architecture
+from finespot.weights.foreign.layout import skeleton
 from finespot.weights.foreign.yolov5 import constants, entries, from_yolov5, recognize, to_yolov5
 
 OWN = [[[4.0, 5.0], [6.5, 7.0]], [[9.0, 9.0], [12.0, 16.0]], [[30.0, 20.0], [40.0, 60.5]]]
@@ -178,9 +179,18 @@ def test_what_does_not_fit_is_refused() -> None:
         from_yolov5(theirs, zoo.architecture("yolov5n", classes=4))
     with pytest.raises(FineSpotError, match="do not belong"):
         from_yolov5({**theirs, "model.99.weight": torch.zeros(1)}, architecture)
-    with pytest.raises(FineSpotError, match="parts of its own; only plain YOLOv5"):
+    with pytest.raises(FineSpotError, match=r"yolov5n \(head=anchor_free\) is not a released YOLOv5"):
         to_yolov5({}, zoo.architecture("yolov5n", head="anchor_free"))
     with torch.device("meta"):
         fused = zoo.build(architecture).fused().state_dict()
     with pytest.raises(FineSpotError, match="unfused tensor"):
         to_yolov5(fused, architecture)
+
+
+def test_tensors_without_a_place_in_the_file_are_not_dropped() -> None:
+    architecture = zoo.architecture("yolov5n", 2, neck="lateral_pafpn(out_width=64)")
+    with pytest.raises(FineSpotError, match=r"no place for \d+ tensors, first 'neck.out.p3.conv.weight'"):
+        to_yolov5(skeleton(architecture).state_dict(), architecture)
+    theirs = to_yolov5(skeleton(zoo.architecture("yolov5n", 2)).state_dict(), zoo.architecture("yolov5n", 2))
+    with pytest.raises(FineSpotError):
+        from_yolov5(theirs, architecture)

@@ -12,14 +12,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from finespot import zoo
-from finespot.errors import FineSpotError
 from finespot.nn.backbones import GPViT, GPViTAdapter
 from finespot.nn.backbones.gpvit import SIZES, Trunk
 from finespot.nn.backbones.gpvit_adapter import Exchange, SpatialPrior
+from finespot.nn.heads import RetinaHead
 from finespot.nn.layers.group_block import GroupBlock
+from finespot.nn.necks import FPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import Entry, affine_entries, norm_entries, skeleton, split_conv
+from finespot.weights.foreign.layout import Entry, affine_entries, norm_entries, plain_network, split_conv
 from finespot.weights.foreign.mmdetection_retinanet import classes_of, neck_and_head
 from finespot.zoo.retinanet import IMAGENET
 
@@ -68,10 +68,10 @@ _EXTRACTOR = {
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of a detector's file."""
-    detector = skeleton(architecture)
-    if not isinstance(detector.backbone, GPViTAdapter) or detector.relay is not None:
-        raise FineSpotError(f"{zoo.name_of(architecture)} is no GPViT with its detection adapter")
-    yield from adapter_entries(detector.backbone, "backbone.", "backbone.")
+    detector = plain_network(
+        architecture, "a GPViT with its detection adapter", backbone=GPViTAdapter, neck=FPN, head=RetinaHead
+    )
+    yield from adapter_entries(cast(GPViTAdapter, detector.backbone), "backbone.", "backbone.")
     yield from neck_and_head(detector)
 
 

@@ -7,15 +7,18 @@ shape of a constant, and copies (their file repeats what we hold once).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import UnionType
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finespot import zoo
 from finespot.errors import FineSpotError
+from finespot.nn.backbones import CSPBackbone
 from finespot.structures import Architecture
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -58,7 +61,8 @@ def from_file(
     Raises
     ------
     FineSpotError
-        A key is missing or unknown, a shape is not that of the architecture, or copies differ.
+        A key is missing or unknown, a shape is not that of the architecture, copies differ, or a tensor of ours has no
+        place in such a file.
     """
     name = zoo.name_of(architecture)
     own = skeleton(architecture).state_dict()
@@ -84,6 +88,7 @@ def from_file(
             if mine in found and not torch.equal(found[mine], part):
                 raise FineSpotError(f"expected a copy of '{mine}' but the values differ", where=entry.key)
             found[mine] = part
+    _check_complete(own, found)
     return found
 
 
@@ -107,10 +112,12 @@ def to_file(state: Mapping[str, Tensor], entries: Iterable[Entry]) -> dict[str, 
     Raises
     ------
     FineSpotError
-        A tensor is missing.
+        A tensor is missing, or has no place in such a file.
     """
     found: dict[str, Tensor] = {}
+    held: set[str] = set()
     for entry in entries:
+        held.update(entry.ours)
         absent = [name for name in entry.ours if name not in state]
         if absent:
             raise FineSpotError(f"expected the unfused tensor '{absent[0]}' but it is missing")
@@ -126,13 +133,57 @@ def to_file(state: Mapping[str, Tensor], entries: Iterable[Entry]) -> dict[str, 
             ordered[:, entry.columns.to(value.device)] = value
             value = ordered
         found[entry.key] = value if entry.shape is None else value.reshape(entry.shape)
+    _check_complete(state, held)
     return found
+
+
+def _check_complete(ours: Iterable[str], held: Container[str]) -> None:
+    homeless = [name for name in ours if name not in held]
+    if homeless:
+        raise FineSpotError(f"such a file has no place for {len(homeless)} tensors, first '{homeless[0]}'")
 
 
 def skeleton(architecture: Architecture) -> zoo.Detector:
     """The network without memory: names and shapes."""
     with torch.device("meta"):
         return zoo.build(architecture)
+
+
+def plain_network(
+    architecture: Architecture,
+    what: str,
+    *,
+    backbone: type | UnionType,
+    neck: type,
+    head: type,
+    levels: int | None = None,
+) -> zoo.Detector:
+    """The skeleton of a network that is made of these parts, of `levels` levels where given.
+
+    Raises
+    ------
+    FineSpotError
+        It is not `what`, such as "a released YOLOX".
+    """
+    detector = skeleton(architecture)
+    pairs = ((detector.backbone, backbone), (detector.neck, neck), (detector.head, head))
+    known = detector.relay is None and all(isinstance(part, kind) for part, kind in pairs)
+    if not known or levels not in (None, len(detector.head.inputs)):
+        raise FineSpotError(f"{zoo.name_of(architecture)} is not {what}, so no such file holds it")
+    return detector
+
+
+def csp_layers(backbone: CSPBackbone) -> Iterator[tuple[str, nn.Module]]:
+    """Stem and parts of the stages with their names in the detector, in order."""
+    yield "backbone.stem", backbone.stem
+    for stage in ("stage2", "stage3", "stage4", "stage5"):
+        for part, module in cast(nn.Module, getattr(backbone, stage)).named_children():
+            yield f"backbone.{stage}.{part}", module
+
+
+def count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many keys of a state dict match a pattern."""
+    return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
 def conv_entries(

@@ -19,7 +19,7 @@ from finespot.nn.heads.retina_anchors import ANCHORS
 from finespot.nn.layers import Conv
 from finespot.nn.necks import FPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import Entry, affine_entries, conv_entries, skeleton
+from finespot.weights.foreign.layout import Entry, affine_entries, conv_entries, plain_network
 from finespot.weights.foreign.resnet import resnet_depth, resnet_entries
 from finespot.zoo.retinanet import IMAGENET
 
@@ -32,19 +32,18 @@ _CLASSIFY = "bbox_head.retina_cls.weight"
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file, in its order."""
-    detector = skeleton(architecture)
-    plain = isinstance(detector.backbone, ResNet) and detector.relay is None
-    if not plain or architecture.options.get("form") != "mmdetection":
-        raise FineSpotError(f"{zoo.name_of(architecture)} is no RetinaNet of mmdetection's form")
+    detector = plain_network(
+        architecture, "one of mmdetection's RetinaNets", backbone=ResNet, neck=FPN, head=RetinaHead
+    )
+    if architecture.options.get("form") != "mmdetection":
+        raise FineSpotError(f"{zoo.name_of(architecture)} is not of mmdetection's form (form=mmdetection)")
     yield from resnet_entries(cast(ResNet, detector.backbone), "backbone", "backbone")
     yield from neck_and_head(detector)
 
 
 def neck_and_head(detector: zoo.Detector) -> Iterator[Entry]:
     """The tensors of an FPN (with or without batch norm) and a RetinaNet head."""
-    neck, head = detector.neck, detector.head
-    if not isinstance(neck, FPN) or not isinstance(head, RetinaHead):
-        raise FineSpotError("expected an FPN and a RetinaNet head; only plain networks can be converted")
+    neck, head = cast(FPN, detector.neck), cast(RetinaHead, detector.head)
     for i, level in enumerate(neck.laterals):
         yield from _conv(neck.laterals[level], f"neck.lateral_convs.{i}", f"neck.laterals.{level}")
     outputs = [("outputs", level) for level in neck.outputs] + [("extras", level) for level in neck.extras]

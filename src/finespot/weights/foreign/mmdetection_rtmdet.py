@@ -6,13 +6,8 @@ with. Older recipes of m had them; a file of m whose boxes make no sense wants t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from torch import Tensor
-
 from finespot import zoo
-from finespot.structures import Architecture, Normalization
-from finespot.weights.foreign.layout import Entry
+from finespot.structures import Normalization
 from finespot.weights.foreign.rtmdet import Naming
 
 # The picture lies in the top left corner of the input.
@@ -34,25 +29,4 @@ NAMING = Naming(
     },
     head="bbox_head",
 )
-
-
-def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
-    """Which RTMDet a state dict is, decoded as mmdetection's recipe of its size does; None where it is none of these.
-
-    Raises
-    ------
-    FineSpotError
-        The naming is this one, the network none of the table.
-    """
-    return NAMING.architecture(state)
-
-
-def entries(architecture: Architecture) -> Iterator[Entry]:
-    """All tensors of the file, in its order.
-
-    Raises
-    ------
-    FineSpotError
-        The network has a P2 level or parts of its own, which no such file has.
-    """
-    return NAMING.entries(architecture)
+recognize, entries = NAMING.recognize, NAMING.entries

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from torch import Tensor
-
 from finespot import zoo
-from finespot.structures import Architecture, Normalization
-from finespot.weights.foreign.layout import Entry
-from finespot.weights.foreign.rtmdet import Naming, with_exponents
+from finespot.structures import Normalization
+from finespot.weights.foreign.rtmdet import Naming
 
 FIT = "center"
 NORMALIZATION: Normalization = zoo.RTMDET.normalization
@@ -28,27 +23,6 @@ NAMING = Naming(
         "out_layers.2": "out.p5",
     },
     head="bbox_head.head_module",
+    exp=False,
 )
-
-
-def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
-    """Which RTMDet a state dict is, decoded without exponents; None where it is none of these.
-
-    Raises
-    ------
-    FineSpotError
-        The naming is this one, the network none of the table.
-    """
-    found = NAMING.architecture(state)
-    return None if found is None else with_exponents(found, exp=False)
-
-
-def entries(architecture: Architecture) -> Iterator[Entry]:
-    """All tensors of the file, in its order.
-
-    Raises
-    ------
-    FineSpotError
-        The network has a P2 level or parts of its own, which no such file has.
-    """
-    return NAMING.entries(architecture)
+recognize, entries = NAMING.recognize, NAMING.entries

@@ -15,15 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from finespot import zoo
-from finespot.errors import FineSpotError
 from finespot.nn.backbones import HGNetV2, ResNetVD
 from finespot.nn.heads import RTDETRHead
 from finespot.nn.layers import Conv, CSPRep, RepVGG, SelfAttention
 from finespot.nn.necks import HybridEncoder
-from finespot.structures import Architecture, Normalization
-from finespot.weights.foreign.layout import Entry, conv_entries, from_file, skeleton, to_file
+from finespot.structures import Architecture
+from finespot.weights.foreign.layout import (
+    Entry,
+    affine_entries,
+    conv_entries,
+    count,
+    from_file,
+    plain_network,
+    to_file,
+)
 
-NORMALIZATION = Normalization()
 FIT = "stretch"
 
 _SPARE = re.compile(r"decoder\.(anchors|valid_mask|decoder\.layers\.\d+\.cross_attn\.num_points_scale)")
@@ -79,14 +85,15 @@ def entries(architecture: Architecture) -> Iterator[Entry]:
     FineSpotError
         The network has parts that no such file holds.
     """
-    detector = skeleton(architecture)
+    detector = plain_network(
+        architecture,
+        "a released RT-DETR",
+        backbone=ResNetVD | HGNetV2,
+        neck=HybridEncoder,
+        head=RTDETRHead,
+        levels=3,
+    )
     backbone, neck, head = detector.backbone, detector.neck, detector.head
-    known = isinstance(backbone, ResNetVD | HGNetV2) and isinstance(neck, HybridEncoder)
-    own = detector.relay is None and known and isinstance(head, RTDETRHead)
-    if not own or len(head.inputs) != 3:
-        raise FineSpotError(
-            f"{zoo.name_of(architecture)} has parts of its own; only RT-DETR files of three levels can be converted"
-        )
     yield from _resnet(backbone) if isinstance(backbone, ResNetVD) else _hgnet(cast(HGNetV2, backbone))
     yield from _encoder(cast(HybridEncoder, neck))
     yield from _decoder(head)
@@ -99,11 +106,11 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
     if stem is not None:
         size = {48: "l", 64: "x"}.get(len(stem))
     else:
-        blocks = _count(state, r"backbone\.res_layers\.2\.blocks\.\d+\.branch2a\.conv\.weight")
+        blocks = count(state, r"backbone\.res_layers\.2\.blocks\.\d+\.branch2a\.conv\.weight")
         size = resnet_size(blocks, "backbone.res_layers.0.blocks.0.branch2c.conv.weight" in state)
     if scores is None or size is None:
         return None
-    layers = _count(state, r"decoder\.dec_score_head\.\d+\.weight")
+    layers = count(state, r"decoder\.dec_score_head\.\d+\.weight")
     return architecture_of(size, len(scores), layers, "decoder.denoising_class_embed.weight" in state)
 
 
@@ -118,18 +125,8 @@ def architecture_of(size: str, classes: int, layers: int, denoising: bool) -> Ar
     return Architecture("rtdetr", size, classes, options if denoising else {**options, "denoising": 0})
 
 
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return sum(re.fullmatch(pattern, key) is not None for key in state)
-
-
 def _conv(key: str, name: str, norm: str = "norm") -> Iterator[Entry]:
     return conv_entries(key, (name,), norm=norm)
-
-
-def _plain(key: str, name: str) -> Iterator[Entry]:
-    """Weight and bias."""
-    for part in ("weight", "bias"):
-        yield Entry(f"{key}.{part}", (f"{name}.{part}",))
 
 
 def _resnet(backbone: ResNetVD) -> Iterator[Entry]:
@@ -174,7 +171,7 @@ def _encoder(neck: HybridEncoder) -> Iterator[Entry]:
     key, name = "encoder.encoder.0.layers.0", "neck.attention.layer"
     yield from _attention(neck.attention.layer.attention, f"{key}.self_attn", f"{name}.attention")
     for ours, theirs in _ENCODER_LAYER.items():
-        yield from _plain(f"{key}.{theirs}", f"{name}.{ours}")
+        yield from affine_entries(f"{key}.{theirs}", f"{name}.{ours}")
     ways = (
         (neck.top_down, "top_down", "lateral", "lateral_convs", "fpn_blocks"),
         (neck.bottom_up, "bottom_up", "down", "downsample_convs", "pan_blocks"),
@@ -202,7 +199,7 @@ def _attention(attention: SelfAttention, key: str, name: str) -> Iterator[Entry]
     rows = tuple(torch.arange(3 * width, device="cpu").split(width))
     for part in ("weight", "bias"):
         yield Entry(f"{key}.in_proj_{part}", tuple(f"{name}.{one}.{part}" for one in ("query", "key", "value")), rows)
-    yield from _plain(f"{key}.out_proj", f"{name}.out")
+    yield from affine_entries(f"{key}.out_proj", f"{name}.out")
 
 
 def _decoder(head: RTDETRHead) -> Iterator[Entry]:
@@ -212,22 +209,22 @@ def _decoder(head: RTDETRHead) -> Iterator[Entry]:
         key, name = f"decoder.decoder.layers.{i}", f"head.layers.{i}"
         yield from _attention(cast(SelfAttention, layer.attention), f"{key}.self_attn", f"{name}.attention")
         for ours, theirs in _DECODER_LAYER.items():
-            yield from _plain(f"{key}.{theirs}", f"{name}.{ours}")
+            yield from affine_entries(f"{key}.{theirs}", f"{name}.{ours}")
     if head.denoising is not None:
         labels = tuple(torch.arange(head.classes + 1, device="cpu").split([head.classes, 1]))
         held = ("head.denoising.labels.weight", "head.denoising.padding")
         yield Entry("decoder.denoising_class_embed.weight", held, labels)
     for i in range(2):
-        yield from _plain(f"decoder.query_pos_head.layers.{i}", f"head.position.layers.{i}")
-    yield from _plain("decoder.enc_output.0", "head.selection.mix")
-    yield from _plain("decoder.enc_output.1", "head.selection.norm")
-    yield from _plain("decoder.enc_score_head", "head.selection.scores")
+        yield from affine_entries(f"decoder.query_pos_head.layers.{i}", f"head.position.layers.{i}")
+    yield from affine_entries("decoder.enc_output.0", "head.selection.mix")
+    yield from affine_entries("decoder.enc_output.1", "head.selection.norm")
+    yield from affine_entries("decoder.enc_score_head", "head.selection.scores")
     yield from _mlp("decoder.enc_bbox_head", "head.selection.boxes")
     for i in range(len(head.layers)):
-        yield from _plain(f"decoder.dec_score_head.{i}", f"head.class_layers.{i}")
+        yield from affine_entries(f"decoder.dec_score_head.{i}", f"head.class_layers.{i}")
         yield from _mlp(f"decoder.dec_bbox_head.{i}", f"head.box_layers.{i}")
 
 
 def _mlp(key: str, name: str) -> Iterator[Entry]:
     for i in range(3):
-        yield from _plain(f"{key}.layers.{i}", f"{name}.layers.{i}")
+        yield from affine_entries(f"{key}.layers.{i}", f"{name}.layers.{i}")

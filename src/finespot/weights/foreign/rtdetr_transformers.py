@@ -15,11 +15,10 @@ from torch import Tensor
 
 from finespot import zoo
 from finespot.errors import FineSpotError
-from finespot.structures import Architecture, Normalization
+from finespot.structures import Architecture
 from finespot.weights.foreign import rtdetr
-from finespot.weights.foreign.layout import Entry, from_file, to_file
+from finespot.weights.foreign.layout import Entry, count, from_file, to_file
 
-NORMALIZATION = Normalization()
 FIT = "stretch"
 
 _SPARE = re.compile(
@@ -106,16 +105,12 @@ def recognize_older(state: Mapping[str, Tensor]) -> Architecture | None:
 def _recognized(state: Mapping[str, Tensor]) -> Architecture | None:
     scores = state.get("model.enc_score_head.weight")
     stages = "model.backbone.model.encoder.stages"
-    blocks = _count(state, rf"{re.escape(stages)}\.2\.layers\.\d+\.layer\.0\.convolution\.weight")
+    blocks = count(state, rf"{re.escape(stages)}\.2\.layers\.\d+\.layer\.0\.convolution\.weight")
     size = rtdetr.resnet_size(blocks, f"{stages}.0.layers.0.layer.2.convolution.weight" in state)
     if scores is None or size is None:
         return None
-    layers = _count(state, r"model\.decoder\.class_embed\.\d+\.weight")
+    layers = count(state, r"model\.decoder\.class_embed\.\d+\.weight")
     return rtdetr.architecture_of(size, len(scores), layers, "model.denoising_class_embed.weight" in state)
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
 def _entries(architecture: Architecture, older: bool) -> Iterator[Entry]:

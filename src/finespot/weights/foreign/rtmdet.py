@@ -8,18 +8,19 @@ the head's kernels once a level, with equal values, ours once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from finespot import zoo
 from finespot.errors import FineSpotError
+from finespot.nn.backbones import CSPBackbone
 from finespot.nn.heads import SharedConvHead
 from finespot.nn.layers import SPPF, Conv, CrossStage
+from finespot.nn.necks import LateralPAFPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import BATCH_NORM, Entry, conv_entries, skeleton
+from finespot.weights.foreign.layout import Entry, affine_entries, conv_entries, norm_entries, plain_network
 from finespot.zoo.rtmdet import SIZES, has_exponents
 
 _FLIPPED = torch.tensor([2, 1, 0])
@@ -28,13 +29,17 @@ _LEVELS = ("p3", "p4", "p5")
 
 @dataclass(frozen=True)
 class Naming:
-    """One toolkit's names: those of the neck's parts (in the file's order) and ours, and the prefix of the head."""
+    """One toolkit's names: those of the neck's parts (in the file's order) and ours, and the prefix of the head.
+
+    `exp` says whether distances are exponents in all of its files; None: as the size's default is.
+    """
 
     neck: Mapping[str, str]
     head: str
+    exp: bool | None = None
 
-    def architecture(self, state: Mapping[str, Tensor]) -> Architecture | None:
-        """Which RTMDet a state dict of this naming is, with the size's default decoding, or None where it is none.
+    def recognize(self, state: Mapping[str, Tensor]) -> Architecture | None:
+        """Which RTMDet a state dict of this naming is, or None where it is none.
 
         Raises
         ------
@@ -48,7 +53,9 @@ class Naming:
         units = len({key.removeprefix(first).split(".")[0] for key in state if key.startswith(first)})
         for size, scale in SIZES.items():
             if (scale.channels(64), scale.repeats(3)) == (width, units):
-                return Architecture("rtmdet", size, scores.shape[0])
+                found = Architecture("rtmdet", size, scores.shape[0])
+                usual = self.exp is None or self.exp == has_exponents(found)
+                return found if usual else replace(found, options={"exp": self.exp})
         raise FineSpotError(
             f"expected an RTMDet of the sizes {', '.join(SIZES)} but got one of {width} channels behind the stem"
         )
@@ -61,9 +68,9 @@ class Naming:
         FineSpotError
             The network has a P2 level or parts of its own, which no such file has.
         """
-        if any(value for key, value in architecture.options.items() if key != "exp"):
-            raise FineSpotError(f"{zoo.name_of(architecture)} is no released RTMDet, so no such file holds it")
-        detector = skeleton(architecture)
+        detector = plain_network(
+            architecture, "a released RTMDet", backbone=CSPBackbone, neck=LateralPAFPN, head=SharedConvHead, levels=3
+        )
         backbone, neck, head = detector.backbone, detector.neck, cast(SharedConvHead, detector.head)
         for theirs, ours in (("stem", "stem"), *((f"stage{i}", f"stage{i + 1}") for i in range(1, 5))):
             for i, (part, module) in enumerate(cast(nn.Module, getattr(backbone, ours)).named_children()):
@@ -77,22 +84,13 @@ class Naming:
                     yield from _shared(f"{self.head}.{theirs}.{number}.{i}", f"head.{ours}", level, i)
         for theirs, ours in (("rtm_cls", "class_branch"), ("rtm_reg", "box_branch")):
             for number, level in enumerate(_LEVELS):
-                for part in ("weight", "bias"):
-                    yield Entry(f"{self.head}.{theirs}.{number}.{part}", (f"head.{ours}.predict.{level}.{part}",))
-
-
-def with_exponents(architecture: Architecture, exp: bool) -> Architecture:
-    """The same network with this decoding; named as an option only where the size's default is the other one."""
-    if has_exponents(architecture) == exp:
-        return architecture
-    return Architecture(architecture.family, architecture.size, architecture.classes, {"exp": exp})
+                yield from affine_entries(f"{self.head}.{theirs}.{number}", f"head.{ours}.predict.{level}")
 
 
 def _shared(key: str, name: str, level: str, number: int) -> Iterator[Entry]:
     """A convolution of the head: its kernel is one of ours for all levels, its norm the level's."""
     yield Entry(f"{key}.conv.weight", (f"{name}.convs.{number}.weight",))
-    for part in BATCH_NORM:
-        yield Entry(f"{key}.bn.{part}", (f"{name}.norms.{level}.{number}.{part}",))
+    yield from norm_entries(f"{key}.bn", f"{name}.norms.{level}.{number}")
 
 
 def _walk(module: nn.Module, key: str, name: str, columns: Tensor | None = None) -> Iterator[Entry]:
@@ -112,5 +110,4 @@ def _walk(module: nn.Module, key: str, name: str, columns: Tensor | None = None)
             yield from conv_entries(f"{unit}.conv2.depthwise_conv", (f"{ours}.second.spatial",))
             yield from conv_entries(f"{unit}.conv2.pointwise_conv", (f"{ours}.second.mix",))
         if module.attention is not None:
-            for part in ("weight", "bias"):
-                yield Entry(f"{key}.attention.fc.{part}", (f"{name}.attention.weigh.{part}",))
+            yield from affine_entries(f"{key}.attention.fc", f"{name}.attention.weigh")

@@ -12,14 +12,12 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from finespot import zoo
-from finespot.errors import FineSpotError
 from finespot.nn.backbones import ResNet
 from finespot.nn.heads import RetinaHead
 from finespot.nn.heads.retina_anchors import ANCHORS
 from finespot.nn.necks import FPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import Entry, affine_entries, skeleton
+from finespot.weights.foreign.layout import Entry, affine_entries, plain_network
 from finespot.weights.foreign.resnet import resnet_depth, resnet_entries
 from finespot.zoo.retinanet import IMAGENET
 
@@ -37,11 +35,10 @@ _OLD_TOWER = re.compile(r"(head\.(?:classification|regression)_head\.conv)\.([02
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file, in its order, under the newer names (see `renamed`)."""
-    detector = skeleton(architecture)
+    detector = plain_network(
+        architecture, "one of torchvision's RetinaNets", backbone=ResNet, neck=FPN, head=RetinaHead
+    )
     backbone, neck, head = detector.backbone, detector.neck, detector.head
-    known = isinstance(backbone, ResNet) and isinstance(neck, FPN) and isinstance(head, RetinaHead)
-    if not known or detector.relay is not None or architecture.family != "retinanet":
-        raise FineSpotError(f"{zoo.name_of(architecture)} is none of torchvision's RetinaNets")
     yield from resnet_entries(cast(ResNet, backbone), "backbone.body", "backbone")
     for theirs, ours in (("inner_blocks", "laterals"), ("layer_blocks", "outputs")):
         for i, level in enumerate(getattr(neck, ours)):

@@ -36,7 +36,16 @@ from finespot.nn.layers import (
 )
 from finespot.nn.necks import PAFPN
 from finespot.structures import Architecture
-from finespot.weights.foreign.layout import Entry, conv_entries, fits, from_file, skeleton, to_file
+from finespot.weights.foreign.layout import (
+    Entry,
+    affine_entries,
+    conv_entries,
+    csp_layers,
+    fits,
+    from_file,
+    plain_network,
+    to_file,
+)
 
 # Families of this naming.
 FAMILIES = ("yolov8", "yolo11", "yolo12")
@@ -88,21 +97,16 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file, in its order."""
-    detector = skeleton(architecture)
-    for number, (name, module) in _layers(detector, zoo.name_of(architecture)).items():
+    for number, (name, module) in _layers(architecture).items():
         yield from _walk(module, f"model.{number}", name)
 
 
-def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module]]:
+def _layers(architecture: Architecture) -> dict[int, tuple[str, nn.Module]]:
     """The file's layer numbers: stem 0, then each stage, then the neck's steps with up-sampling and joins counted."""
-    backbone, neck, head = detector.backbone, detector.neck, detector.head
-    known = isinstance(backbone, CSPBackbone) and isinstance(neck, PAFPN) and isinstance(head, AnchorFreeHead)
-    if not known or detector.relay is not None:
-        raise FineSpotError(f"{name} has parts of its own; only plain YOLOv8, YOLO11 and YOLO12 files can be converted")
-    layers: dict[int, tuple[str, nn.Module]] = {0: ("backbone.stem", cast(nn.Module, backbone.stem))}
-    for stage in ("stage2", "stage3", "stage4", "stage5"):
-        for part, module in cast(nn.Module, getattr(backbone, stage)).named_children():
-            layers[len(layers)] = (f"backbone.{stage}.{part}", module)
+    detector = plain_network(
+        architecture, "a released YOLOv8, YOLO11 or YOLO12", backbone=CSPBackbone, neck=PAFPN, head=AnchorFreeHead
+    )
+    neck, layers = detector.neck, dict(enumerate(csp_layers(cast(CSPBackbone, detector.backbone))))
     number = len(layers)
     for level, step in cast(nn.ModuleDict, neck.top_down).items():
         layers[number + 2] = (f"neck.top_down.{level}.block", cast(nn.Module, step.block))
@@ -111,7 +115,7 @@ def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module
         layers[number] = (f"neck.bottom_up.{level}.down", cast(nn.Module, step.down))
         layers[number + 2] = (f"neck.bottom_up.{level}.block", cast(nn.Module, step.block))
         number += 3
-    layers[number] = ("head", head)
+    layers[number] = ("head", detector.head)
     return layers
 
 
@@ -120,7 +124,7 @@ def _walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
     if isinstance(module, Conv):
         yield from conv_entries(key, (name,))
     elif isinstance(module, nn.Conv2d):
-        yield from (Entry(f"{key}.{part}", (f"{name}.{part}",)) for part in ("weight", "bias"))
+        yield from affine_entries(key, name)
     elif type(module) in _RENAMED:
         yield from _parts(module, key, name, _RENAMED[type(module)])
     elif isinstance(module, Attention | AreaAttention):

@@ -22,13 +22,11 @@ from finespot.nn.heads import AnchorBasedHead
 from finespot.nn.heads.anchor_based import default_anchors
 from finespot.nn.layers import SPPF, Conv, CrossStage, ResidualPair
 from finespot.nn.necks import LateralPAFPN
-from finespot.structures import Architecture, Level, Normalization
-from finespot.weights.foreign.layout import Entry, conv_entries, from_file, skeleton, to_file
+from finespot.structures import Architecture, Level
+from finespot.weights.foreign.layout import Entry, conv_entries, csp_layers, from_file, plain_network, to_file
 
 # Families of this naming.
 FAMILIES = ("yolov5",)
-NORMALIZATION = Normalization()
-FIT = "center"
 
 _PARTS: dict[type[nn.Module], dict[str, str]] = {
     CrossStage: {"cv1": "entry.branches.0", "cv2": "entry.branches.1", "cv3": "exit", "m": "chain"},
@@ -69,16 +67,15 @@ def to_yolov5(state: Mapping[str, Tensor], architecture: Architecture) -> dict[s
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file but its constants, in its order."""
-    detector = skeleton(architecture)
-    for number, (name, module) in _layers(detector, zoo.name_of(architecture)).items():
+    for number, (name, module) in _layers(_plain(architecture)).items():
         yield from _walk(module, f"model.{number}", name)
 
 
 def constants(architecture: Architecture) -> dict[str, Tensor]:
     """Tensors of the file that ours holds as an option: the anchors, in strides; in release 5 in pixels too."""
-    detector = skeleton(architecture)
+    detector = _plain(architecture)
     head = cast(AnchorBasedHead, detector.head)
-    number = max(_layers(detector, zoo.name_of(architecture)))
+    number = max(_layers(detector))
     sizes = torch.tensor([list(one) for one in head.anchor_sizes or ()], dtype=torch.float32, device="cpu")
     strides = torch.tensor([level.stride for level in head.inputs], device="cpu")
     found = {f"model.{number}.anchors": sizes / strides.view(-1, 1, 1)}
@@ -116,16 +113,15 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
     return None
 
 
-def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module]]:
+def _plain(architecture: Architecture) -> zoo.Detector:
+    return plain_network(
+        architecture, "a released YOLOv5", backbone=CSPBackbone, neck=LateralPAFPN, head=AnchorBasedHead
+    )
+
+
+def _layers(detector: zoo.Detector) -> dict[int, tuple[str, nn.Module]]:
     """The file's layer numbers: stem 0, then each stage, then the neck's steps with up-sampling and joins counted."""
-    backbone, neck, head = detector.backbone, detector.neck, detector.head
-    known = isinstance(backbone, CSPBackbone) and isinstance(neck, LateralPAFPN) and isinstance(head, AnchorBasedHead)
-    if not known or detector.relay is not None:
-        raise FineSpotError(f"{name} has parts of its own; only plain YOLOv5 files can be converted")
-    layers: dict[int, tuple[str, nn.Module]] = {0: ("backbone.stem", cast(nn.Module, backbone.stem))}
-    for stage in ("stage2", "stage3", "stage4", "stage5"):
-        for part, module in cast(nn.Module, getattr(backbone, stage)).named_children():
-            layers[len(layers)] = (f"backbone.{stage}.{part}", module)
+    neck, layers = detector.neck, dict(enumerate(csp_layers(cast(CSPBackbone, detector.backbone))))
     number = len(layers)
     laterals, downward = cast(nn.ModuleDict, neck.lateral), cast(nn.ModuleDict, neck.top_down)
     for (coarse, lateral), (fine, step) in zip(laterals.items(), downward.items()):
@@ -136,7 +132,7 @@ def _layers(detector: zoo.Detector, name: str) -> dict[int, tuple[str, nn.Module
         layers[number] = (f"neck.bottom_up.{level}.down", cast(nn.Module, step.down))
         layers[number + 2] = (f"neck.bottom_up.{level}.block", cast(nn.Module, step.block))
         number += 3
-    layers[number] = ("head", head)
+    layers[number] = ("head", detector.head)
     return layers
 
 

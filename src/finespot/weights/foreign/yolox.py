@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from finespot import zoo
 from finespot.errors import FineSpotError
+from finespot.nn.backbones import CSPBackbone
 from finespot.nn.heads import DecoupledHead
 from finespot.nn.layers import SPPF, Conv, CrossStage
+from finespot.nn.necks import LateralPAFPN
 from finespot.structures import Architecture, Normalization
-from finespot.weights.foreign.layout import Entry, conv_entries, skeleton
+from finespot.weights.foreign.layout import Entry, affine_entries, conv_entries, plain_network
 from finespot.zoo.yolox import DEPTHWISE, SIZES
 
 # The picture lies in the top left corner of the input.
@@ -71,14 +73,15 @@ def entries(architecture: Architecture) -> Iterator[Entry]:
     FineSpotError
         The network has a P2 level or parts of its own, which no such file has.
     """
-    if any(architecture.options.values()):
-        raise FineSpotError(f"{zoo.name_of(architecture)} is no released YOLOX, so no such file holds it")
-    detector = skeleton(architecture)
+    detector = plain_network(
+        architecture, "a released YOLOX", backbone=CSPBackbone, neck=LateralPAFPN, head=DecoupledHead, levels=3
+    )
     backbone, neck, head = detector.backbone, detector.neck, cast(DecoupledHead, detector.head)
     yield from conv_entries(f"{_TRUNK}.stem.conv", ("backbone.stem.conv",), columns=_FLIPPED)
-    for theirs, ours in zip(("dark2", "dark3", "dark4", "dark5"), ("stage2", "stage3", "stage4", "stage5")):
-        for i, (part, module) in enumerate(cast(nn.Module, getattr(backbone, ours)).named_children()):
-            yield from _walk(module, f"{_TRUNK}.{theirs}.{i}", f"backbone.{ours}.{part}")
+    for stage in range(2, 6):
+        parts = cast(nn.Module, getattr(backbone, f"stage{stage}")).named_children()
+        for i, (part, module) in enumerate(parts):
+            yield from _walk(module, f"{_TRUNK}.dark{stage}.{i}", f"backbone.stage{stage}.{part}")
     for theirs, ours in _NECK.items():
         yield from _walk(neck.get_submodule(ours), f"backbone.{theirs}", f"neck.{ours}")
     for theirs, ours in (("cls_convs", "class_branches"), ("reg_convs", "box_branches")):
@@ -93,8 +96,7 @@ def entries(architecture: Architecture) -> Iterator[Entry]:
     }
     for theirs, ours in predictions.items():
         for number, level in enumerate(_LEVELS):
-            for part in ("weight", "bias"):
-                yield Entry(f"head.{theirs}.{number}.{part}", (f"head.{ours.format(level)}.{part}",))
+            yield from affine_entries(f"head.{theirs}.{number}", f"head.{ours.format(level)}")
     for number, level in enumerate(_LEVELS):
         yield from conv_entries(f"head.stems.{number}", (f"head.stems.{level}",))
 
