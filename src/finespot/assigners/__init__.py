@@ -1,9 +1,15 @@
 """Assigners: which points of a dense head, or which queries of a set, answer for which targets."""
 
-from __future__ import annotations
-
 from finespot.assigners.anchor_ratio import AnchorRatio
-from finespot.assigners.assignment import Assigner, Assignment, DensePredictions, Predictions, ignored_points
+from finespot.assigners.assignment import (
+    Assigner,
+    Assignment,
+    DensePredictions,
+    Predictions,
+    assignment_of,
+    ignored_points,
+    real_targets,
+)
 from finespot.assigners.atss import ATSS
 from finespot.assigners.dynamic import Dynamic
 from finespot.assigners.dynamic_soft import DynamicSoft
@@ -33,6 +39,8 @@ __all__ = [
     "SimD",
     "SimOTA",
     "TaskAligned",
+    "assignment_of",
     "ignored_points",
     "points_inside",
+    "real_targets",
 ]
