@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,13 @@ def run(*words: str | Path) -> int:
 def test_every_layout_is_tested() -> None:
     assert list(SMALL) == [one.name for one in LAYOUTS]
     assert {family for one in LAYOUTS for family in one.families} == {family.name for family in zoo.families()}
+
+
+def test_the_page_lists_all_layouts() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text(encoding="utf-8")
+    table = page[page.index("| naming") :].split("\n\n")[0].splitlines()[2:]
+    named = [name for row in table for name in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert named == [one.name for one in LAYOUTS]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,9 @@ SIZE_NAMES = ("to_8px", "to_16px", "to_32px", "above_32px")
 class Criterion(nn.Module):
     """The loss of a head. A family's own fills in the constants; None means there is no such choice.
 
+    Terms are divided by figures of the pictures on this process (points, weights); of several processes the gradients
+    are averaged then. `SetLoss` alone counts objects over all processes, as its original does.
+
     Parameters
     ----------
     assigner, box_loss:

@@ -1,8 +1,8 @@
 """The loss of RTMDet (2022): quality focal loss of all points, overlap of the assigned ones weighted by their quality.
 
 Section 3.3 of the paper and the constants of its release (beta 2, box 2, class 1), both over the sum of the soft class
-targets of the batch. What differs: ignore regions, any registered assigner and box loss, and figures on which targets
-starve.
+targets of the batch. What differs: with several processes that sum is each one's own, where the original takes the mean
+of all; ignore regions, any registered assigner and box loss, and figures on which targets starve.
 """
 
 from __future__ import annotations
