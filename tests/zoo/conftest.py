@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from formula_weights import formula, picture
 
 from finespot import zoo
 from finespot.structures import Targets
@@ -56,7 +55,7 @@ def formula_detector():
         architecture = zoo.architecture(name)
         detector = zoo.build(architecture).eval()
         theirs = to_file(detector.state_dict(), entries(architecture))
-        made = {key: _formula(stands_for(key), value) for key, value in theirs.items()}
+        made = {key: formula(stands_for(key), value) for key, value in theirs.items()}
         detector.load_state_dict(from_file(made, entries(architecture), architecture))
         return detector
 
@@ -65,34 +64,4 @@ def formula_detector():
 
 @pytest.fixture(scope="session")
 def formula_picture() -> torch.Tensor:
-    c, y, x = np.meshgrid(np.arange(3), np.arange(160), np.arange(192), indexing="ij")
-    values = 0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)
-    return torch.from_numpy(values.astype(np.float32))[None]
-
-
-def _formula(key: str, value: torch.Tensor) -> torch.Tensor:
-    if not value.is_floating_point():
-        return value
-    r = 2 * _noise(value.numel(), zlib.crc32(key.encode())) - 1
-    if key.endswith("running_var"):
-        made = 1 + 0.3 * r
-    elif key.endswith("weight") and value.ndim > 1:
-        made = r * np.sqrt(3 / np.prod(value.shape[1:]))
-    elif key.endswith("weight"):
-        made = 1 + 0.2 * r
-    else:
-        made = 0.1 * r
-    return torch.from_numpy(made.astype(np.float32).reshape(tuple(value.shape)))
-
-
-def _noise(count: int, k: int) -> np.ndarray:
-    """Values in [0, 1) from an integer hash of position and `k`."""
-    mask = np.uint64(0xFFFFFFFF)
-    start = np.uint64((k + 1) * 2246822519 & 0xFFFFFFFF)
-    h = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2654435761) + start) & mask
-    h ^= h >> np.uint64(15)
-    h = h * np.uint64(2246822519) & mask
-    h ^= h >> np.uint64(13)
-    h = h * np.uint64(3266489917) & mask
-    h ^= h >> np.uint64(16)
-    return h.astype(np.float64) / 2**32
+    return picture()

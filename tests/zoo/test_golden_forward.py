@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from formula_weights import formula, picture
 
 from finespot import zoo
 from finespot.weights.foreign.yolo import from_yolo, to_yolo
@@ -13,55 +13,21 @@ NAMES = ("yolov8n", "yolo11n", *(pytest.param(name, marks=pytest.mark.slow) for 
 RAW_TOLERANCE, PIXEL_TOLERANCE = 2e-6, 2e-4
 
 
-def noise(count: int, k: int) -> np.ndarray:
-    """Values in [0, 1) from an integer hash of position and `k`."""
-    mask = np.uint64(0xFFFFFFFF)
-    h = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2654435761) + np.uint64((k + 1) * 2246822519)) & mask
-    h ^= h >> np.uint64(15)
-    h = h * np.uint64(2246822519) & mask
-    h ^= h >> np.uint64(13)
-    h = h * np.uint64(3266489917) & mask
-    h ^= h >> np.uint64(16)
-    return h.astype(np.float64) / 2**32
-
-
-def formula_value(key: str, value: torch.Tensor, k: int) -> torch.Tensor:
-    if not value.is_floating_point() or "dfl" in key:
-        return value
-    r = 2 * noise(value.numel(), k) - 1
-    if value.ndim == 4:
-        made = r * np.sqrt(3 / np.prod(value.shape[1:]))
-    elif key.endswith("bn.weight"):
-        made = 1 + 0.2 * r
-    elif key.endswith("running_var"):
-        made = 1 + 0.3 * r
-    else:
-        made = 0.1 * r
-    return torch.from_numpy(made.astype(np.float32).reshape(tuple(value.shape)))
-
-
 def formula_detector(name: str) -> zoo.Detector:
     architecture = zoo.architecture(name)
     detector = zoo.build(architecture).eval()
     theirs = to_yolo(detector.state_dict(), architecture)
-    made = {key: formula_value(key, value, k) for k, (key, value) in enumerate(theirs.items())}
+    made = {key: formula(key, value, k) for k, (key, value) in enumerate(theirs.items())}
     detector.load_state_dict(from_yolo(made, architecture))
     return detector
-
-
-def formula_picture() -> torch.Tensor:
-    c, y, x = np.meshgrid(np.arange(3), np.arange(160), np.arange(192), indexing="ij")
-    return torch.from_numpy((0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)).astype(np.float32))[
-        None
-    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forward(name: str, golden) -> None:
     want, detector = golden["forward"][name], formula_detector(name)
     with torch.no_grad():
-        raw = detector(formula_picture())
-        fused = detector.fused()(formula_picture())
+        raw = detector(picture())
+        fused = detector.fused()(picture())
     for key in ("boxes", "scores"):
         assert raw[key].double().sum().item() == pytest.approx(want[f"raw_{key}_sum"], abs=1e-4)
         assert raw[key].double().abs().sum().item() == pytest.approx(want[f"raw_{key}_abs_sum"], abs=1e-4)

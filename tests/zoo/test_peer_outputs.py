@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from formula_weights import formula, picture
 
 from finespot import zoo
 from finespot.weights.foreign.yolo import from_yolo, to_yolo
@@ -35,39 +34,6 @@ def entries(record: dict[str, Any]) -> list[str]:
         prefix = name.removesuffix(".conv+bn")
         keys += [name] if prefix == name else [f"{prefix}.{part}" for part in UNIT]
     return keys
-
-
-def uniform(count: int, k: int) -> NDArray[np.float64]:
-    """`count` numbers in 0..1 by hashing position and k."""
-    with np.errstate(over="ignore"):
-        h = np.arange(1, count + 1, dtype=np.uint32) * np.uint32(2654435761)
-        h += np.uint32((k + 1) * 2246822519 % 2**32)
-        for shift, factor in ((15, 2246822519), (13, 3266489917)):
-            h = (h ^ (h >> np.uint32(shift))) * np.uint32(factor)
-    return (h ^ (h >> np.uint32(16))) / 2.0**32
-
-
-def formula(key: str, value: Tensor, k: int) -> Tensor:
-    """The value of entry number k."""
-    if not value.is_floating_point() or key.endswith("dfl.conv.weight"):
-        return value
-    r = 2 * uniform(value.numel(), k) - 1
-    if value.dim() == 4:
-        r *= np.sqrt(3 / np.prod(value.shape[1:]))
-    elif key.endswith("running_var"):
-        r = 1 + 0.3 * r
-    elif key.endswith("bn.weight"):
-        r = 1 + 0.2 * r
-    else:
-        r *= 0.1
-    return torch.from_numpy(r.astype(np.float32)).reshape(value.shape)
-
-
-def picture(height: int, width: int) -> Tensor:
-    c, y, x = np.meshgrid(np.arange(3.0), np.arange(float(height)), np.arange(float(width)), indexing="ij")
-    return torch.from_numpy((0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)).astype(np.float32))[
-        None
-    ]
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from formula_weights import formula, picture
 from torch import nn
 
 from finespot import zoo
@@ -63,59 +62,24 @@ def test_gflops(name: str) -> None:
     assert gflops == pytest.approx(GOLDEN["gflops"][name], abs=5.1e-3)
 
 
-def noise(count: int, k: int) -> np.ndarray:
-    """Values in [0, 1) from an integer hash of position and `k`."""
-    mask = np.uint64(0xFFFFFFFF)
-    start = np.uint64((k + 1) * 2246822519 % 2**32)
-    h = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2654435761) + start) & mask
-    h ^= h >> np.uint64(15)
-    h = h * np.uint64(2246822519) & mask
-    h ^= h >> np.uint64(13)
-    h = h * np.uint64(3266489917) & mask
-    h ^= h >> np.uint64(16)
-    return h.astype(np.float64) / 2**32
-
-
-def formula_value(key: str, value: torch.Tensor) -> torch.Tensor:
-    if not value.is_floating_point():
-        return value
-    r = 2 * noise(value.numel(), zlib.crc32(key.encode())) - 1
-    if key.endswith("running_var"):
-        made = 1 + 0.3 * r
-    elif key.endswith("weight") and value.ndim > 1:
-        made = r * np.sqrt(3 * len(value) / value.numel())
-    elif key.endswith("weight"):
-        made = 1 + 0.2 * r
-    else:
-        made = 0.1 * r
-    return torch.from_numpy(made.astype(np.float32).reshape(tuple(value.shape)))
-
-
 def formula_detector(name: str) -> zoo.Detector:
     """Weights that depend on the authors' keys only, by way of the key map."""
     architecture = zoo.architecture(name)
     detector = zoo.build(architecture).eval()
-    theirs = {key: formula_value(key, value) for key, value in to_rtdetr(detector.state_dict(), architecture).items()}
+    theirs = {key: formula(key, value) for key, value in to_rtdetr(detector.state_dict(), architecture).items()}
     detector.load_state_dict(from_rtdetr(theirs, architecture))
     return detector
-
-
-def formula_picture(height: int, width: int) -> torch.Tensor:
-    c, y, x = np.meshgrid(np.arange(3), np.arange(height), np.arange(width), indexing="ij")
-    return torch.from_numpy((0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)).astype(np.float32))[
-        None
-    ]
 
 
 @pytest.mark.parametrize("name", quick(GOLDEN["forward"]))
 def test_forward(name: str) -> None:
     want, detector = GOLDEN["forward"][name], formula_detector(name)
-    picture = formula_picture(256, 256)
+    images = picture(256, 256)
     with torch.no_grad():
-        features = detector.backbone(picture)
+        features = detector.backbone(images)
         mixed = detector.neck(features)
         raw = detector.head(mixed)
-        fused = detector.fused()(picture)
+        fused = detector.fused()(images)
     found = {"c3": features.maps[0], "c5": features.maps[-1], "p3": mixed.maps[0], "p5": mixed.maps[-1]}
     # Scores as the authors lay them out, query by query.
     found |= {"scores": raw["scores"].transpose(1, 2), "boxes": raw["boxes"]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from formula_weights import formula, picture
+from torch import nn
 
 from finespot import zoo
 from finespot.nn.layers import A2C2f, AreaAttention
@@ -41,36 +41,6 @@ def test_fused_parameters_and_operations(name: str) -> None:
     want, detector = GOLDEN["counts"][name], on_meta(name)
     assert zoo.count_parameters(detector.fused()) == want["params_fused"]
     assert zoo.count_gflops(detector, (640, 640)) == pytest.approx(want["gflops_counted"], abs=6e-5)
-
-
-def noise(count: int, k: int) -> np.ndarray:
-    """Numbers from 0 to 1 by an integer hash of position and k."""
-    mask = np.uint64(0xFFFFFFFF)
-    h = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(2654435761) + np.uint64((k + 1) * 2246822519)) & mask
-    for shift, factor in ((15, 2246822519), (13, 3266489917)):
-        h = (h ^ (h >> np.uint64(shift))) * np.uint64(factor) & mask
-    return (h ^ (h >> np.uint64(16))).astype(np.float64) / 2**32
-
-
-def formula(key: str, value: Tensor, k: int) -> Tensor:
-    if not value.is_floating_point() or "dfl" in key:
-        return value
-    r = 2 * noise(value.numel(), k) - 1
-    if value.ndim == 4:
-        made = r * np.sqrt(3 / np.prod(value.shape[1:]))
-    elif key.endswith("bn.weight"):
-        made = 1 + 0.2 * r
-    elif key.endswith("running_var"):
-        made = 1 + 0.3 * r
-    else:
-        made = 0.1 * r
-    return torch.from_numpy(made.astype(np.float32).reshape(tuple(value.shape)))
-
-
-def picture() -> Tensor:
-    c, y, x = np.meshgrid(np.arange(3), np.arange(160), np.arange(192), indexing="ij")
-    values = 0.5 + 0.5 * np.sin(0.05 * x + 0.07 * y + 1.3 * c + 0.001 * x * y)
-    return torch.from_numpy(values.astype(np.float32))[None]
 
 
 def test_forward_is_that_of_the_released_network() -> None:
