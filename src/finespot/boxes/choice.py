@@ -6,7 +6,6 @@ row first.
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from finespot import registry
 from finespot.boxes.suppression import Ranked, Rows
-from finespot.errors import FineSpotError, unknown
+from finespot.errors import FineSpotError
 
 
 class Kept(NamedTuple):
@@ -62,15 +61,7 @@ def suppressor(text: str) -> Suppressor:
     FineSpotError
         The text is malformed, the name or an option unknown, or a value out of range.
     """
-    name, options = registry.parse_call(text)
-    if ":" not in name:
-        known = list(inspect.signature(registry.lookup("nms", name)).parameters)
-        for key in options:
-            if key not in known:
-                if not known:
-                    raise FineSpotError(f"expected no options of '{name}' but got {key}", where="nms")
-                raise unknown(f"option of '{name}'", key, known, where="nms")
-    return cast(Suppressor, registry.build("nms", name, **options))
+    return cast(Suppressor, registry.make("nms", text))
 
 
 def check_number(owner: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:
