@@ -4,8 +4,6 @@
 this package stays light.
 """
 
-from __future__ import annotations
-
 from finespot.boxes.choice import Kept, Suppressor, suppressor
 from finespot.boxes.convert import clip, cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_cxcywh, xyxy_to_xywh
 from finespot.boxes.decay import Matrix, Soft

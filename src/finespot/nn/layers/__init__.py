@@ -6,11 +6,14 @@ from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Poi
 from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.decoder import DecoderLayer
-from finespot.nn.layers.deformable_attention import DeformableAttention
+from finespot.nn.layers.deformable_attention import CellAttention, DeformableAttention
+from finespot.nn.layers.drop_path import DropPath
+from finespot.nn.layers.group_block import GroupBlock
 from finespot.nn.layers.repvgg import CSPRep, RepVGG
 from finespot.nn.layers.separable import separable
 from finespot.nn.layers.space_to_depth import SpaceToDepth
 from finespot.nn.layers.sppf import SPPF
+from finespot.nn.layers.strips import LocalBlock, StripAttention
 from finespot.nn.layers.transformer import MLP, EncoderLayer, FeedForward, SelfAttention, wave_positions
 
 __all__ = [
@@ -28,14 +31,18 @@ __all__ = [
     "C3k",
     "C3k2",
     "CSPRep",
+    "CellAttention",
     "ChannelAttention",
     "Conv",
     "CrossStage",
     "DecoderLayer",
     "DeformableAttention",
+    "DropPath",
     "EncoderLayer",
     "FeedForward",
     "Fork",
+    "GroupBlock",
+    "LocalBlock",
     "Norm",
     "PSABlock",
     "Pointwise",
@@ -43,6 +50,7 @@ __all__ = [
     "ResidualPair",
     "SelfAttention",
     "SpaceToDepth",
+    "StripAttention",
     "named",
     "separable",
     "wave_positions",
