@@ -23,8 +23,9 @@ from finespot.data import open_dataset
 from finespot.data.dataset import Dataset
 from finespot.images import fit_size, letterbox
 from finespot.inference.prepare import read_rgb
-from finespot.nn.heads.dense_loss import Points
+from finespot.nn.heads.dense_loss import points_of
 from finespot.nn.heads.points import candidates_of, make_anchors
+from finespot.nn.heads.rows import Rows
 from finespot.registry import make
 from finespot.structures import Candidates, Targets
 
@@ -85,7 +86,7 @@ def prepared(dataset: Dataset, index: int, imgsz: int, stride: int) -> tuple[tor
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255, targets
 
 
-def anchored(points: Points, strides: tuple[int, ...]) -> Candidates:
+def anchored(points: Rows, strides: tuple[int, ...]) -> Candidates:
     """The points of a head with YOLOv5's anchors on them."""
     height, width = points.image_size
     sizes = [(height // stride, width // stride) for stride in strides]
@@ -103,7 +104,7 @@ def measure(
         for index in range(len(dataset)):
             pixels, targets = prepared(dataset, index, imgsz, model.stride)
             with torch.inference_mode():
-                points = Points(model(pixels), strides)
+                points = points_of(model(pixels), strides)
                 real = ~targets.ignore
                 sides.append((targets.boxes[:, 2:] - targets.boxes[:, :2]).prod(1).sqrt()[real].numpy())
                 for text in texts:

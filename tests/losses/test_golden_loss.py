@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from finespot.nn.heads.dense_loss import DenseLoss, decode
+from finespot.nn.heads.dense_loss import DenseLoss, points_of
 from finespot.nn.heads.points import make_anchors
-from finespot.nn.heads.rows import Rows
 from finespot.structures import Targets
 
 CASES = json.loads((Path(__file__).parent / "data" / "loss.json").read_text())
@@ -84,7 +82,7 @@ def test_losses_and_gradients(name: str) -> None:
 def test_positives(name: str) -> None:
     case = CASES[name]
     raw, targets = inputs(case)
-    points = Rows(raw, case["strides"], partial(decode, bins=torch.arange(16.0)), offset=0.5)
+    points = points_of(raw, case["strides"])
     loss = DenseLoss()
     found = loss.assigner(points, targets, points.candidates)
     counts = loss(raw, targets, case["strides"]).counts

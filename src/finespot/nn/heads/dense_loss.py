@@ -32,6 +32,12 @@ def decode(values: Tensor, anchors: Tensor, bins: Tensor) -> Tensor:
     return torch.cat((centers - reach[..., :2], centers + reach[..., 2:]), -1)
 
 
+def points_of(raw: Mapping[str, Tensor], strides: Sequence[int]) -> Rows:
+    """The points of raw predictions with side distributions (see `AnchorFreeHead`) on levels of `strides`."""
+    bins = torch.arange(raw["boxes"].shape[1] // 4, device=raw["boxes"].device, dtype=torch.float32)
+    return Rows(raw, strides, partial(decode, bins=bins), offset=0.5)
+
+
 class DenseLoss(Criterion):
     """Terms box, cls, dfl; see `Criterion` for the choices and the counts."""
 
@@ -42,8 +48,7 @@ class DenseLoss(Criterion):
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `AnchorFreeHead`) on levels of `strides`, in float32 inside autocast too."""
         with torch.autocast(raw["scores"].device.type, enabled=False):
-            bins = torch.arange(raw["boxes"].shape[1] // 4, device=raw["boxes"].device, dtype=torch.float32)
-            points = Rows(raw, strides, partial(decode, bins=bins), offset=0.5)
+            points = points_of(raw, strides)
             assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
             total = assignment.weights.sum().clamp(min=1)
             box, dfl = self._location(points, targets, assignment)
