@@ -81,7 +81,7 @@ class TestPredict:
         assert (tmp_path / "word" / "predictions.json").read_text() == found["soft(sigma=0.3)"]
         assert "iou 0.5 is left out: nms soft takes no threshold\n" in run(*words, "--nms", "soft", "--iou", "0.5")[1]
         refused(run(*words, "--nms", "gredy", "--name", "none"), "unknown nms 'gredy'", "greedy")
-        refused(run(*words, "--nms", "soft(sigm=1)", "--name", "none"), "nms: ", "'sigm'", "sigma")
+        refused(run(*words, "--nms", "soft(sigm=1)", "--name", "none"), "option of the nms 'soft' 'sigm'", "sigma")
         refused(run(*words, "--nms", "soft(", "--name", "none"), "'soft('")
         assert not (tmp_path / "none").exists()
 
