@@ -17,7 +17,6 @@ from finespot import zoo
 from finespot.data import Dataset
 from finespot.data.crowds import MOST, Crowds, crowds
 from finespot.data.stats import check_anchors
-from finespot.registry import lookup
 from finespot.structures import Architecture
 from finespot.training.recipe import Recipe
 
@@ -49,13 +48,12 @@ class Facts:
 
 def plan(architecture: Architecture, recipe: Recipe, facts: Facts | None, note: Note) -> Architecture:
     """The architecture with what the training data decide, where it has such an option and the recipe none."""
-    known = getattr(lookup("family", architecture.family), "options", ())
     found: dict[str, Any] = {}
     if facts is None:
         return architecture
-    if "queries" in known:
+    if zoo.head_takes(architecture, "queries"):
         found["queries"] = plan_queries(facts.crowds, recipe.options, note)
-    if "anchors" in known:
+    if zoo.head_takes(architecture, "anchors"):
         anchors = plan_anchors(facts.sizes, _anchors_of(architecture), "anchors" in recipe.options, note)
         if anchors is not None:
             found["anchors"] = anchors
@@ -74,15 +72,15 @@ def plan_anchors(
         return None
     found = [[list(pair) for pair in level] for level in checked.anchors]
     shown = "; ".join(" ".join(f"{w:g}x{h:g}" for w, h in level) for level in checked.anchors)
-    better = f"{100 * checked.recall_after:.1f} % of the objects can match one"
-    note(f"anchors: {shown} ({better}, of the usual ones {100 * checked.recall:.1f} %)")
+    before = f"of the usual ones {100 * checked.recall:.1f} %"
+    note(f"anchors: {shown} ({100 * checked.recall_after:.1f} % of the objects can match one, {before})")
     return found
 
 
 def _anchors_of(architecture: Architecture) -> Sequence[Sequence[tuple[float, float]]]:
     """The anchors that a network of this architecture has."""
     with torch.device("meta"):
-        sizes = zoo.build(architecture).head.anchor_sizes
+        sizes = getattr(zoo.build(architecture).head, "anchor_sizes", None)
     return sizes or ()
 
 

@@ -2,7 +2,7 @@
 
 from finespot.weights.card import CHANNELS, FORMAT_VERSION, LARGEST_SIDE, Card, MetricRecord
 from finespot.weights.catalog import bundled, resolve
-from finespot.weights.file import build, load, read_card, refuse_own_parts, save
+from finespot.weights.file import build, load, naming, read_card, refuse_own_parts, save
 from finespot.weights.transfer import TransferReport, transfer
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "build",
     "bundled",
     "load",
+    "naming",
     "read_card",
     "refuse_own_parts",
     "resolve",

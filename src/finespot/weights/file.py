@@ -90,14 +90,14 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
 def build(path: Path, architecture: Architecture) -> Detector:
     """The network, freshly initialized, of an architecture that comes from a weight file; errors name the file."""
     try:
-        with _naming(path), nothing_fetched():
+        with naming(path), nothing_fetched():
             return zoo.build(architecture)
     except (TypeError, ValueError, KeyError) as error:
         raise FineSpotError(f"the architecture it describes cannot be built ({error})", where=path) from error
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Around what a weight file describes: errors about it name the file."""
     try:
         yield
@@ -150,7 +150,7 @@ def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
             where=path,
             hint=_FOREIGN,
         )
-    with _naming(path):
+    with naming(path):
         card = Card.from_json(metadata[KEY])
     return found, card
 

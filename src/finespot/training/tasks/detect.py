@@ -129,7 +129,8 @@ def find_start(
         )
     options = {**known.options, **recipe.options}
     architecture = Architecture(known.family, known.size, classes, options, known.channels)
-    architecture = plan(architecture, recipe, facts, note)
+    with weights.naming(path):
+        architecture = plan(architecture, recipe, facts, note)
     expected = card.normalization if source is None else weights.read_card(source).normalization
     return Start(weights.build(path, architecture), source or path, expected)
 
