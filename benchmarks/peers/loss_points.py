@@ -18,11 +18,12 @@ from benchmarks.peers import originals, peer
 from benchmarks.peers.loss_inputs import CLASSES, HEIGHT, WIDTH, distributions, noise, predicted
 from benchmarks.peers.loss_rows import Row, choices, leaf, losses, values
 from finespot.assigners import Assignment
-from finespot.nn.heads.deltas import deltas_of
-from finespot.nn.heads.dense_loss import DenseLoss, Points
+from finespot.nn.heads.deltas import boxes_of, deltas_of
+from finespot.nn.heads.dense_loss import DenseLoss, points_of
 from finespot.nn.heads.points import make_anchors
 from finespot.nn.heads.retina import RetinaHead
-from finespot.nn.heads.retina_loss import Anchors, RetinaLoss
+from finespot.nn.heads.retina_anchors import ANCHORS
+from finespot.nn.heads.retina_loss import RetinaLoss
 from finespot.nn.heads.rows import Rows
 from finespot.nn.heads.yolox_loss import YOLOXLoss, decode, encode
 from finespot.structures import Level, Targets
@@ -182,7 +183,7 @@ def yolov8_rows(name: str, targets: Targets) -> list[Row]:
     loss = DenseLoss()
     raw = {"boxes": mine[0], "scores": mine[1], "anchors": places}
     terms = loss(raw, targets, strides).terms
-    points = Points(raw, strides)
+    points = points_of(raw, strides)
     assignment = loss.assigner(points, targets, points.candidates)
 
     criterion = v8DetectionLoss(model)
@@ -258,7 +259,7 @@ def retinanet_rows(targets: Targets) -> list[Row]:
         found = model.compute_loss(truth, given, anchors)
         theirs = {"cls": found["classification"], "box": found["bbox_regression"]}
         if not version:
-            rows_of = Anchors(raw, RETINA_STRIDES)
+            rows_of = Rows(raw, RETINA_STRIDES, boxes_of, 0.0, ANCHORS)
             assignment = loss.assigner(rows_of, targets, rows_of.candidates)
             rows += [
                 choices("max_iou: pairs of anchor and target", "torchvision", chosen(assignment), pairs),

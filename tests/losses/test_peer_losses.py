@@ -17,11 +17,12 @@ from torch import Tensor
 from finespot.boxes.normalized import to_shares
 from finespot.losses import box_loss
 from finespot.losses.focal import focal, quality_focal, varifocal
-from finespot.nn.heads.deltas import deltas_of
+from finespot.nn.heads.deltas import boxes_of, deltas_of
 from finespot.nn.heads.denoising import Denoising
 from finespot.nn.heads.points import make_anchors
 from finespot.nn.heads.retina import RetinaHead
-from finespot.nn.heads.retina_loss import Anchors, RetinaLoss
+from finespot.nn.heads.retina_anchors import ANCHORS
+from finespot.nn.heads.retina_loss import RetinaLoss
 from finespot.nn.heads.rows import Rows
 from finespot.nn.heads.set_loss import SetLoss
 from finespot.nn.heads.yolox_loss import YOLOXLoss, decode, encode
@@ -173,7 +174,7 @@ def test_retinanet(version: str, chosen: str | None) -> None:
     deltas = deltas_of(boxes, places).transpose(1, 2).clamp(-3, 3).requires_grad_()
     raw = {"boxes": deltas, "scores": scores.requires_grad_(), "anchors": places}
     loss = RetinaLoss(box_loss=chosen)
-    anchors = Anchors(raw, strides)
+    anchors = Rows(raw, strides, boxes_of, 0.0, ANCHORS)
     found = loss.assigner(anchors, TARGETS, anchors.candidates)
     assert len(found.rows) == GOLDEN["max_iou: pairs of anchor and target"]
     assert len(found.ignored_rows) == GOLDEN["max_iou: anchors between"]

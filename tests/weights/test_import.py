@@ -35,7 +35,7 @@ SMALL = {
     "gpvit": "gpvit-l1",
 }
 OPTIONS = {"mmdetection-retinanet": {"form": "mmdetection"}}
-HEAVY = ("retinanet", "gpvit", "transformers")
+HEAVY = ("retinanet", "gpvit", "rtdetr")
 
 
 @pytest.fixture
@@ -139,6 +139,7 @@ def test_a_pickled_network_in_halves(toolkit: ModuleType, tmp_path: Path, monkey
     assert import_checkpoint(tmp_path / "a.pt", names=["x", "y", "z"], imgsz=64).card.imgsz == 64
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said(toolkit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.pt"
     state = foreign_state(network("yolov8n"), "ultralytics")
@@ -234,6 +235,7 @@ def test_of_91_ids_those_with_a_name_are_kept(tmp_path: Path) -> None:
     assert len(import_checkpoint(tmp_path / "a.pth", names=[str(i) for i in range(91)]).card.classes) == 91
 
 
+@pytest.mark.slow
 def test_the_second_release_of_rtdetr_has_other_names(tmp_path: Path) -> None:
     detector = network("rtdetr-r18")
     state = {}

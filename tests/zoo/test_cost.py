@@ -20,9 +20,9 @@ def build(name: str) -> zoo.Detector:
         return zoo.build(zoo.architecture(name))
 
 
-# One network of each family, the two costliest to build in the slow suite.
+# One network of each family, most of them in the slow suite.
 ONE_EACH = [next(iter(family.names())) for family in zoo.families()]
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in ("gpvit-l1", "retinanet-r50") else n for n in ONE_EACH]
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n not in ("yolov8n", "yolox-nano") else n for n in ONE_EACH]
 
 
 @pytest.mark.parametrize("name", NAMES)
