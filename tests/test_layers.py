@@ -55,6 +55,7 @@ def imports(path: Path) -> list[str]:
     return [name for name in found if name.startswith("finespot.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down(path: Path) -> None:
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
@@ -65,6 +66,7 @@ def test_imports_point_down(path: Path) -> None:
         assert other == own or LAYERS[other] < LAYERS[own], f"{own} must not import {name}"
 
 
+@pytest.mark.slow
 def test_no_circles_inside_a_package() -> None:
     modules = {
         ".".join(["finespot", *p.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): p for p in FILES

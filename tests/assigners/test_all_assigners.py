@@ -67,6 +67,7 @@ def same(a: Assignment, b: Assignment) -> bool:
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(deadline=None, max_examples=12)
 @given(seed=st.integers(0, 9999), batch=st.integers(1, 3), per_picture=st.integers(0, 12), ignore=st.booleans())

@@ -207,6 +207,7 @@ def canonical(boxes, scores, labels):
     return boxes[order], scores[order], labels[order]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ORACLES)
 @settings(max_examples=60, deadline=None)
 @given(st.data())
@@ -370,6 +371,7 @@ def test_registered_names() -> None:
     assert registry.names("nms") == ["cluster", "diou", "greedy", "ios", "matrix", "nwd", "soft", "weighted"]
 
 
+@pytest.mark.slow
 def test_time_and_memory_of_20000_boxes() -> None:
     # Several times the measured time, so that a busy machine does not fail it; all pairs would take minutes.
     boxes, scores, labels = scene(20_000, 9, side=4000.0, classes=10)

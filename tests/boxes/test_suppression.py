@@ -48,6 +48,7 @@ def clustered(count, seed, *, side=1000.0, classes=10, copies=10, jitter=0.1):
     return boxes[order], random.uniform(0, 1, count).astype(np.float32)[order], labels[order]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_equals_the_loop_on_a_grid_of_ties(data) -> None:
@@ -74,6 +75,7 @@ def test_equals_the_loop_on_clusters(monkeypatch, dense, iou) -> None:
         np.testing.assert_array_equal(nms(boxes, scores, labels, iou), literal(boxes, scores, labels, iou))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [300, 3000, 2_000_000])
 @pytest.mark.parametrize("jitter", [0.0, 0.02, 0.3])
 def test_piles_settled_from_the_top_equal_the_loop(monkeypatch, budget, jitter) -> None:

@@ -99,6 +99,7 @@ def test_truncated_picture(run: Run, dataset: Path) -> None:
     assert "a.png" in train(run, dataset)
 
 
+@pytest.mark.slow
 def test_unknown_names_offer_the_nearest(run: Run, dataset: Path, tiny: Path) -> None:
     assert "yolo11n" in run("train", "yolo11nn", "--data", dataset)
     assert "epochs" in train(run, dataset, "epoch=3")

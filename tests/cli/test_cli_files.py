@@ -49,6 +49,7 @@ class TestFilesThatExist:
         if verb in ("check", "stats"):
             refused(run(*words[:-1], "--overwrite"), "overwrite", "--json")
 
+    @pytest.mark.slow
     def test_val(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path / "runs"]
         truth, out = dataset / "annotations" / "val.json", tmp_path / "o.json"
@@ -71,6 +72,7 @@ class TestFilesThatExist:
         for kept in (yaml, truth):
             refused(run("val", tiny, "--data", yaml, "--json", kept, "--overwrite"), kept.name, "input")
 
+    @pytest.mark.slow
     def test_models(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "m.json").write_text("old")
         refused(run("models", "yolov8n", "--json", tmp_path / "m.json"), "m.json", "--overwrite")
@@ -117,6 +119,7 @@ class TestOverwrite:
         refused(run(*words, "--overwrite"), "clip.mp4", "input of this command")
         assert (tmp_path / "clip.mp4").read_bytes() == before
 
+    @pytest.mark.slow
     def test_val(self, run: Run, tiny: Path, dataset: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--project", dataset.parent, "--name", dataset.name]
         refused(run(*words, "--overwrite"), str(dataset), "input of this command")
@@ -124,6 +127,7 @@ class TestOverwrite:
 
 
 class TestVal:
+    @pytest.mark.slow
     def test_outputs_are_checked_before_the_evaluation(
         self, run: Run, tiny: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -136,6 +140,7 @@ class TestVal:
         refused(run(*words, "--json", tmp_path / "file" / "x.json"), "file")
         refused(run(*words, "--save-json", tmp_path / "file" / "x.json"), "file")
 
+    @pytest.mark.slow
     def test_a_report_is_written_without_plots_too(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path, "--name", "x"]
         assert run(*words)[0] == run(*words)[0] == 0

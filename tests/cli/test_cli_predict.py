@@ -13,6 +13,7 @@ from finespot import weights, zoo
 
 
 class TestPredict:
+    @pytest.mark.slow
     def test_idle_options_are_refused(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["predict", tiny, dataset / "images", "--project", tmp_path / "runs", "--no-images"]
         refused(run(*words, "--line-width", "3"), "line-width", "no picture is drawn")
@@ -31,6 +32,7 @@ class TestPredict:
         assert run(*words, "--save-crops", "--format", "png")[0] == 0
         assert {path.suffix for path in (tmp_path / "run").rglob("*.*")} == {".png", ".json"}
 
+    @pytest.mark.slow
     def test_drawings_of_earlier_runs_are_no_pictures(
         self, run: Run, tiny: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -47,6 +49,7 @@ class TestPredict:
             path.unlink()
         refused(run("predict", tiny, "."), ".: ", "all ", "runs/predict, where runs draw")
 
+    @pytest.mark.slow
     def test_next_is_something_new(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320"]
@@ -68,6 +71,7 @@ class TestPredict:
         assert f"skipped {dataset / 'images' / 'clip.mp4'}: a video is read only where" in out
         refused(run("predict", tiny, "", "--project", tmp_path), "source", "empty")
 
+    @pytest.mark.slow
     def test_nms_changes_what_is_found(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "--no-images", "imgsz=256", "conf=0.05"]
@@ -85,6 +89,7 @@ class TestPredict:
         refused(run(*words, "--nms", "soft(", "--name", "none"), "'soft('")
         assert not (tmp_path / "none").exists()
 
+    @pytest.mark.slow
     def test_classes_come_before_the_limit(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "--no-images", "--max-det", "2"]

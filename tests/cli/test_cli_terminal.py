@@ -39,6 +39,7 @@ def test_class_names_are_no_markup(
     assert ", ".join(STRANGE) in run("models")[1]
 
 
+@pytest.mark.slow
 def test_help_texts_lose_nothing_to_markup() -> None:
     """What stands in square brackets would be taken for a style and vanish."""
     for verb in finespot.cli.VERBS:
@@ -56,6 +57,7 @@ def help_texts(verb: str) -> list[str]:
     return [hints[name].__metadata__[0].help for name in inspect.signature(function).parameters if name in hints]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("verb", ["predict", "val"])
 def test_an_interrupt_is_said(verb: str, tiny: Path, dataset: Path, tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_an_interrupt_is_said(verb: str, tiny: Path, dataset: Path, tmp_path: Pa
     assert done.stderr == "interrupted\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes")
 @pytest.mark.parametrize("words", [["--help"], ["models"], ["score", "--help"]])
 def test_a_closed_pipe_gives_no_traceback(words: list[str]) -> None:
@@ -83,6 +86,7 @@ def test_a_closed_pipe_gives_no_traceback(words: list[str]) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"}])
 def test_ascii_output_gives_no_traceback(files: tuple[Path, Path], change: dict[str, str]) -> None:
     truth, found = files

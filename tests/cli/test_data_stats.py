@@ -48,6 +48,7 @@ def test_options_have_effects(samples: Path, tmp_path: Path) -> None:
     assert tiled["all"]["network_inputs"] == 12 * 9  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_plots(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(f"hit-uav:{samples}", "--plots", tmp_path / "plots") == 0
     assert len(list((tmp_path / "plots").glob("*.png"))) == 6

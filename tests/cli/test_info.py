@@ -16,6 +16,7 @@ def run(*words: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_an_architecture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "info.json"
     assert run("info", "yolo11n-p2", "--classes", "10", "--imgsz", "96x352", "--json", str(out)) == 0
@@ -30,6 +31,7 @@ def test_an_architecture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert report["rule"].startswith("counted: 2 x multiply-adds")
 
 
+@pytest.mark.slow
 def test_weights_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "hit-uav-n", "--rule", "thop", "--imgsz", "64") == 0
     said = capsys.readouterr().out
@@ -39,6 +41,7 @@ def test_weights_and_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "yolo11n (neck=finespot.nn.necks.pafpn:PAFPN)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_times_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "yolov8n", "--profile", "1", "--imgsz", "64", "--device", "cpu", "--threads", "1") == 0
     said = capsys.readouterr().out
@@ -48,6 +51,7 @@ def test_times_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Conv2d" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -66,6 +70,7 @@ def test_wrong_words(words: list[str], message: str, capsys: pytest.CaptureFixtu
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_models_by_pattern(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "models.json"
     assert run("models", "yolov8n*", "--json", str(out)) == 0

@@ -24,6 +24,7 @@ def test_bundled_weights_find_objects_on_the_samples(samples: Path, tmp_path: Pa
     assert len(list((tmp_path / "run" / "labels").glob("*.txt"))) == 4
 
 
+@pytest.mark.slow
 def test_predict_options_have_effects(samples: Path, tmp_path: Path) -> None:
     picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
 
@@ -42,6 +43,7 @@ def test_predict_options_have_effects(samples: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "cut" / "crops").rglob("*.jpg"))
 
 
+@pytest.mark.slow
 def test_val_suppresses_as_told(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["val", "hit-uav-n", "--data", f"hit-uav:{samples}", "--no-plots", "imgsz=320", "conf=0.05"]
     found = {}

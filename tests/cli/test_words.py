@@ -79,6 +79,7 @@ def test_exit_codes(words: list[str], code: int, capsys: pytest.CaptureFixture[s
         assert "did you mean train" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_verb_has_help_that_loads_no_torch() -> None:
     for verb in finespot.cli.VERBS:
         code = (

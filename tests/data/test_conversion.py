@@ -87,6 +87,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(pictures=st.lists(ROWS, min_size=2, max_size=2), fill=st.sampled_from([None, "mean", 0]))
 @pytest.mark.parametrize("kind", writable_formats())

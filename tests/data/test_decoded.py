@@ -44,6 +44,7 @@ def test_disk_cache_decodes_each_file_once(dataset: Dataset, tmp_path: Path, dec
     ]
 
 
+@pytest.mark.slow
 def test_disk_cache_is_shared_by_processes(dataset: Dataset, tmp_path: Path) -> None:
     expected = list(loader(dataset).epoch(0, EVERYTHING))
     for _ in range(2):
@@ -110,6 +111,7 @@ list(TrainLoader(data, imgsz=128, batch=3, cache="disk", cache_folder=Path(sys.a
 """
 
 
+@pytest.mark.slow
 def test_disk_cache_survives_a_kill(dataset: Dataset, tmp_path: Path, decoded: list[str]) -> None:
     """Killed before its fourth entry has its name: three are whole and used, the rest is decoded."""
     words = [sys.executable, "-c", KILLED, f"hit-uav:{ROOT}", str(tmp_path)]

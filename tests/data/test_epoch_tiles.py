@@ -85,6 +85,7 @@ def test_pixels_and_truth_of_tiles(large: Dataset) -> None:
         assert batch.targets.ignore.tolist() == [not shows(large, index, *window)] * len(boxes)
 
 
+@pytest.mark.slow
 def test_same_tiles_with_workers_and_caches(large: Dataset, tmp_path: Path) -> None:
     for epoch, augment in ((0, EVERYTHING), (1, EVERYTHING.closed())):
         expected = list(tiled(large).epoch(epoch, augment))

@@ -276,6 +276,7 @@ def test_divided_on_disk(tmp_path: Path) -> None:
     assert len({os.path.basename(val.path(index)).split("_")[0] for index in range(len(val))}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")
 def test_flights_of_a_real_set_stay_together() -> None:
     parts = [(split, Pool.of(open_dataset(f"hit-uav:{SHARED / 'hit-uav'}", split))) for split in ("train", "val")]

@@ -75,6 +75,7 @@ def test_options_of_merging_have_effects() -> None:
     assert merge_tiles([], index) == []
 
 
+@pytest.mark.slow
 def test_merged_tiles_are_a_sliced_prediction() -> None:
     """The same network on the tiles one by one, unsuppressed, and on the picture cut while predicting.
 

@@ -301,6 +301,7 @@ class TestSliced:
         untold = [replace(part, window=None) for part in parts]
         assert len(merge(untold, size=(512, 640), classes=model.classes, max_det=10_000)) > len(sliced)
 
+    @pytest.mark.slow
     def test_batched_windows_change_nothing(self, session, model, folder) -> None:
         """Batches reach over the edge from one picture to the next."""
         options = {"conf": CONF, "imgsz": 160, "tiling": Tiling(256, 0.2)}

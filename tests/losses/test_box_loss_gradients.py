@@ -58,6 +58,7 @@ def frozen(text: str, start: Tensor, target: Tensor) -> Callable[[Tensor], Tenso
     return lambda pred: cost(text, pred, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TYPED)
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 10**6), side=st.sampled_from([2.0, 12.0, 200.0]), spread=st.sampled_from([0.1, 0.5, 2.0]))
@@ -96,6 +97,7 @@ def near_a_kink(pred: Tensor, target: Tensor) -> bool:
 UNSWAPPED = ("iou", "giou", "diou", "ciou", "inner", "focaler", "ciou*0.5+nwd*0.5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TYPED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_finite_for_boxes_of_all_kinds(text: str, dtype: torch.dtype) -> None:

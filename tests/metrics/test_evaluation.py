@@ -141,6 +141,7 @@ OWN = Protocol(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("rules", [OWN, COCO], ids=["own", "coco"])
 def test_equals_the_slow_twin(seed, rules) -> None:

@@ -38,6 +38,7 @@ def targets() -> Targets:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_with_each_assigner(name: str) -> None:
     model, images = network(), torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))

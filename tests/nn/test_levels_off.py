@@ -51,6 +51,7 @@ def test_all_dense_heads_are_tested() -> None:
     assert set(DENSE) >= {"anchor_free", "anchor_based", "decoupled", "shared_conv", "retina"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", MASKS, ids=str)
 @pytest.mark.parametrize("name", DENSE)
 def test_a_head_without_a_level_is_one_made_without_it(name: str, flags: tuple[bool, ...]) -> None:

@@ -87,6 +87,7 @@ def test_every_kind_of_part_is_shown_on_two_families() -> None:
     assert all(len(families) > 1 for key, families in shown.items() if key != "val.nms")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [pytest.param(words, marks=pytest.mark.slow if "r50" in words[2] else ()) for words in TRAINED],
@@ -133,6 +134,7 @@ def test_a_head_of_ones_own_selects_and_takes_classes_over(tmp_path: Path) -> No
     assert torch.equal(other.head.scores["p3"].weight[0], model.head.scores["p3"].weight[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cost"), [("squared_iou", 0.75), ("ScaledIoU", 0.5)])
 def test_box_losses_of_the_page(name: str, cost: float, tmp_path: Path) -> None:
     task = Detect(load_recipe("default", [f"box_loss=my_parts:{name}"]), CLASSES, print)

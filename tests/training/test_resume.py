@@ -15,6 +15,8 @@ from finespot.training.checkpoint import load_checkpoint, save_checkpoint
 from finespot.training.keeper import RunFiles
 from finespot.training.metrics_csv import read_metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
 

@@ -63,6 +63,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "draw_predictions", lambda *args: [])
 
 
+@pytest.mark.slow
 def test_run_folder(done: RunResult) -> None:
     folder = done.folder
     assert folder.name == "base"
@@ -110,6 +111,7 @@ def test_card_says_what_the_file_scores(done: RunResult) -> None:
     assert card.provenance["epochs"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_seed_repeats_a_run(done: RunResult, tmp_path: Path) -> None:
     again = small(tmp_path)
@@ -177,6 +179,7 @@ def test_killed_in_the_first_epoch_starts_over(tmp_path: Path, monkeypatch: pyte
     assert train(resume=tmp_path / "run", quiet=True).best.is_file()
 
 
+@pytest.mark.slow
 def test_resume_that_does_not_fit(done: RunResult, tmp_path: Path) -> None:
     for keys, message in [
         ({"resume": tmp_path}, "no run to resume"),
@@ -219,6 +222,7 @@ def test_a_broken_data_set_makes_no_run_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 
 
+@pytest.mark.slow
 def test_early_mistakes_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "foreign.pt").write_bytes(b"PK\3\4")
     card = weights.read_card("hit-uav-n")

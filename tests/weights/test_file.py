@@ -90,6 +90,7 @@ def test_suppression_in_the_card(card) -> None:
     assert "unheard_of" not in sys.modules
 
 
+@pytest.mark.slow
 def test_channels_last_and_shared_memory_can_be_saved(detector, card, tmp_path) -> None:
     turned = zoo.build(detector.architecture).to(memory_format=torch.channels_last)
     path = weights.save(tmp_path / "w.safetensors", turned, card, half=False)
@@ -225,6 +226,7 @@ class TestRefusedToLoad:
         assert "unheard_of" not in sys.modules
         assert weights.read_card(saved).own_parts() == ["unheard_of:Neck"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("change", "words"),
         [

@@ -28,6 +28,7 @@ def shapes(architecture: Architecture, module) -> dict[str, Tensor]:
     return to_file(skeleton(architecture).state_dict(), module.entries(architecture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "module"), FORMS)
 def test_the_map_names_every_tensor_once(architecture: Architecture, module) -> None:
     listed = list(module.entries(architecture))
@@ -56,6 +57,7 @@ def test_there_and_back_is_exact(architecture: Architecture, module) -> None:
     assert all(torch.equal(again[key], value) for key, value in ours.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "module"), FORMS)
 def test_networks_are_recognized(architecture: Architecture, module) -> None:
     assert module.recognize(shapes(architecture, module)) == architecture

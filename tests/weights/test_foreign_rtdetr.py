@@ -125,6 +125,7 @@ def test_keys_of_transformers() -> None:
     assert not [key for key in newer | older if key.startswith(("backbone.", "encoder.", "decoder."))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naming", LISTS)
 def test_there_and_back_is_exact(naming: str) -> None:
     architecture = zoo.architecture("rtdetr-r18", classes=3)

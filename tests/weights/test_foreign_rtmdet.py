@@ -24,6 +24,7 @@ def file_of(naming: ModuleType, architecture: Architecture) -> dict[str, Tensor]
     return to_file(skeleton(architecture).state_dict(), naming.entries(architecture))
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("size", ENTRIES)
 def test_every_size_is_named_and_recognized(size: str, naming: ModuleType) -> None:
@@ -54,6 +55,7 @@ def test_keys_and_shapes() -> None:
     assert other["bbox_head.head_module.rtm_reg.1.bias"].shape == (4,)
 
 
+@pytest.mark.slow
 @both
 def test_there_and_back_is_exact(naming: ModuleType) -> None:
     architecture = zoo.architecture("rtmdet-tiny", classes=3)

@@ -59,6 +59,7 @@ def test_the_map_names_every_tensor(name: str) -> None:
     assert {key for entry in entries(architecture) for key in entry.ours} == set(ours)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused() -> None:
     architecture = zoo.architecture("yolov8n", classes=3)
     theirs = to_yolo(zoo.build(architecture).state_dict(), architecture)

@@ -20,6 +20,7 @@ def file_of(architecture: Architecture) -> dict[str, Tensor]:
     return to_file(skeleton(architecture).state_dict(), entries(architecture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ENTRIES)
 def test_every_size_is_named_and_recognized(size: str) -> None:
     architecture = zoo.architecture(f"yolox-{size}", classes=7)
@@ -52,6 +53,7 @@ def test_keys_and_shapes() -> None:
     assert nano["head.cls_convs.0.1.pconv.conv.weight"].shape == (64, 64, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["nano", "tiny"])
 def test_there_and_back_is_exact(size: str) -> None:
     architecture = zoo.architecture(f"yolox-{size}", classes=3)

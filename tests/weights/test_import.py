@@ -101,6 +101,7 @@ def test_the_page_lists_all_layouts() -> None:
     assert named == [one.name for one in LAYOUTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in HEAVY) else name for name in SMALL],
@@ -173,6 +174,7 @@ def test_names_of_80_classes_are_cocos(tmp_path: Path) -> None:
     assert found.card.classes.names[:2] + found.card.classes.names[-1:] == ("person", "bicycle", "toothbrush")
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     theirs, ours, back = tmp_path / "a.pt", tmp_path / "a.safetensors", tmp_path / "b.pt"
     detector = network("yolov8n")

@@ -19,7 +19,7 @@ from finespot.structures import Features, Targets
 
 CLASSES, CONF = 3, 0.002
 # Run in the quick suite too.
-QUICK = ("yolov8n", "yolov5n", "yolox-nano", "rtmdet-tiny")
+QUICK = ("yolov8n",)
 SMALLEST = [
     next(n for n in family.names() if n.endswith(suffix)) for family in zoo.families() for suffix in family.variants
 ]

@@ -26,11 +26,13 @@ def test_parameters(name: str, golden) -> None:
     assert zoo.count_parameters(build(name)) == golden["counts"][name]["params"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_fused_parameters(name: str, golden) -> None:
     assert zoo.count_parameters(build(name).fused()) == golden["counts"][name]["params_fused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_gflops(name: str, golden) -> None:
     published = golden["counts"][name]["gflops_counted"]

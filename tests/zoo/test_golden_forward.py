@@ -22,6 +22,7 @@ def formula_detector(name: str) -> zoo.Detector:
     return detector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_forward(name: str, golden) -> None:
     want, detector = golden["forward"][name], formula_detector(name)

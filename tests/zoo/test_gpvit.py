@@ -44,6 +44,7 @@ def test_parameters(size: str) -> None:
     assert zoo.count_parameters(detector.head) == 6_463_220
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_operations(size: str) -> None:
     with torch.device("meta"):

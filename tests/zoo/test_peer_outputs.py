@@ -53,6 +53,7 @@ def test_entries_have_the_recorded_names_and_order(name: str) -> None:
     assert list(to_yolo(zoo.build(architecture).state_dict(), architecture)) == entries(RECORDED["models"][name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_raw_outputs_and_boxes_are_the_recorded_ones(name: str, fused: bool) -> None:

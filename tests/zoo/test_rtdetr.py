@@ -37,6 +37,7 @@ def pictures(size: tuple[int, int], batch: int = 2, seed: int = 1) -> torch.Tens
     return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["counts"]))
 def test_parameters(name: str) -> None:
     many, few = on_meta(name), on_meta(name, classes=10)
@@ -71,6 +72,7 @@ def formula_detector(name: str) -> zoo.Detector:
     return detector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["forward"]))
 def test_forward(name: str) -> None:
     want, detector = GOLDEN["forward"][name], formula_detector(name)
@@ -96,6 +98,7 @@ def test_forward(name: str) -> None:
     assert fused["scores"].abs().sum().item() == pytest.approx(raw["scores"].abs().sum().item(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(["rtdetr-r18", "rtdetr-r18-p2", "rtdetr-l-p2"]))
 def test_shapes_of_rectangles(name: str) -> None:
     detector, size = build(name).eval(), (96, 352)
@@ -115,6 +118,7 @@ def test_shapes_of_rectangles(name: str) -> None:
     assert detector.head.decode_boxes(raw).shape == (2, 300, 4)
 
 
+@pytest.mark.slow
 def test_fused_agrees_and_leaves_the_original_alone() -> None:
     detector = build("rtdetr-r18").train()
     for _ in range(2):  # move the running statistics off their start

@@ -36,6 +36,7 @@ def test_published_counts(name: str) -> None:
     assert [zoo.count_parameters(part) for part in (detector.backbone, detector.neck, detector.head)] == want["parts"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["own_counts"]))
 def test_counts_of_our_p2_variants(name: str) -> None:
     want, detector = GOLDEN["own_counts"][name], build(name)

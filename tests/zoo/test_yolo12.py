@@ -28,6 +28,7 @@ def test_names_are_those_of_the_family() -> None:
     assert zoo.YOLO12.names() == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters(name: str) -> None:
     detector = on_meta(name)
@@ -43,6 +44,7 @@ def test_fused_parameters_and_operations(name: str) -> None:
     assert zoo.count_gflops(detector, (640, 640)) == pytest.approx(want["gflops_counted"], abs=6e-5)
 
 
+@pytest.mark.slow
 def test_forward_is_that_of_the_released_network() -> None:
     architecture, want = zoo.architecture("yolo12n"), GOLDEN["forward"]["yolo12n"]
     detector = zoo.build(architecture).eval()
@@ -77,6 +79,7 @@ def test_large_sizes_scale_their_residuals(name: str, residual: bool) -> None:
     assert set(areas) == {4, 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolo12n", pytest.param("yolo12n-p2", marks=pytest.mark.slow)])
 def test_learns_from_any_picture_of_whole_strides(name: str, make_targets) -> None:
     torch.manual_seed(0)

@@ -36,6 +36,7 @@ def test_names_are_those_of_the_family() -> None:
     assert {name for name in zoo.names() if name.startswith("yolov5")} == set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters(name: str) -> None:
     want = GOLDEN["counts"][name]
@@ -44,6 +45,7 @@ def test_parameters(name: str) -> None:
         assert zoo.count_parameters(on_meta(name, 10)) == want["params_10"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEW_QUICK)
 def test_fused_parameters_and_operations(name: str) -> None:
     want, detector = GOLDEN["counts"][name], on_meta(name)

@@ -25,6 +25,7 @@ def build(name: str, classes: int = 80) -> zoo.Detector:
         return zoo.build(zoo.architecture(name, classes=classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["counts"]))
 def test_published_counts(name: str) -> None:
     want, detector = GOLDEN["counts"][name], build(name)
@@ -37,6 +38,7 @@ def test_published_counts(name: str) -> None:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["own_counts"]))
 def test_counts_of_our_p2_variants(name: str) -> None:
     want, detector = GOLDEN["own_counts"][name], build(name)
@@ -45,6 +47,7 @@ def test_counts_of_our_p2_variants(name: str) -> None:
     assert zoo.count_gflops(detector, (640, 640)) == pytest.approx(want["gflops"], abs=6e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["counts"], ("yolox-nano",)))
 def test_gflops(name: str) -> None:
     want, detector = GOLDEN["counts"][name], build(name)
@@ -81,6 +84,7 @@ def test_forward(name: str, formula_detector, formula_picture) -> None:
             assert found.flatten()[int(place)].item() == pytest.approx(value, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolox-nano", "yolox-nano-p2", pytest.param("yolox-tiny-p2", marks=pytest.mark.slow)])
 def test_training_reaches_everything_and_fusing_changes_nothing(name: str, make_targets) -> None:
     torch.manual_seed(0)

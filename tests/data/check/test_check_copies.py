@@ -95,6 +95,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", list(CHANGES))
 def test_a_changed_copy_is_still_a_twin(change: str, tmp_path: Path) -> None:
     for seed in range(20):

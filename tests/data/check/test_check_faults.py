@@ -301,6 +301,7 @@ def named(fault: object) -> str:
     return getattr(fault, "__name__", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("plant", "expected"), YOLO, ids=named)
 def test_yolo(yolo: YoloSet, plant: Callable[[YoloSet], None], expected: dict[str, int]) -> None:
     plant(yolo)

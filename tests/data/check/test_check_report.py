@@ -150,6 +150,7 @@ def test_a_page_of_pictures_that_cannot_be_shown(yolo: YoloSet, tmp_path: Path) 
     assert "images/val/south_0000.png" in page.read_text()
 
 
+@pytest.mark.slow
 def test_large_and_odd_pictures_are_drawn(yolo: YoloSet, tmp_path: Path) -> None:
     yolo.new("train", "east", scene(60, (1200, 1700)))
     yolo.write("train", "east", "0 0.5 0.5 0.0005 0.1\n", "1 0.5 0.5 0.98 0.97\n", "0 0.9995 0.5 0.0005 0.5\n")

@@ -184,6 +184,7 @@ def test_the_written_tables(tmp_path: Path) -> None:
         written("csv", [dataset_of(tmp_path, "train", [[]], ("a ",))], tmp_path / "bad")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(splits(3), st.sampled_from(("csv", "csv,header=false")))
 def test_round_trip(made: Any, spec: str) -> None:

@@ -231,6 +231,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
         assert len(read(folder).annotations(0)) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the files may not be shipped")
 @pytest.mark.parametrize(
     ("stem", "counts", "difficult"),

@@ -172,6 +172,7 @@ def test_every_format_is_here() -> None:
     assert set(SETS) | {"synthetic"} == set(names("format"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", SETS)
 def test_a_little_damage(word: str, tmp_path: Path) -> None:
     survive(word, tmp_path, rounds=60, seed=0)

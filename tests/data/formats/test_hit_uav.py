@@ -217,6 +217,7 @@ def test_coco_layout_says_so(samples: Path) -> None:
     assert dataset.group(0) == "0_120_90_0"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "hit-uav").is_dir(), reason="the whole set is not here")
 @pytest.mark.parametrize("kind", ["hit-uav", "coco"])
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_files_that_would_overwrite_each_other(tmp_path: Path) -> None:
     layout.write(tmp_path, [Part("train", dataset, ("a.ignore.png", "a.png"))])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(("yolo", "yolo,side_file=false", "darknet", "darknet,side_file=false")))
 def test_round_trip(data: st.DataObject, spec: str) -> None:

@@ -72,6 +72,7 @@ def agreement(one: list[np.ndarray], other: list[np.ndarray]) -> float:
     return float(np.mean(np.concatenate([(a == b).ravel() for a, b in zip(one, other)])))
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_the_library_inside_the_boxes(sam: Sam, pixels: np.ndarray) -> None:
     """But for pixels at outlines, of which random masks have many: the library interpolates twice."""
     inputs = sam._processor(images=pixels, input_boxes=[BOXES.tolist()], return_tensors="pt")

@@ -40,6 +40,7 @@ def white(batch: Batch) -> torch.Tensor:
     return batch.images[:, :1] >= 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -59,6 +59,7 @@ def sides_of(boxes: Boxes) -> list[tuple[float, float]]:
     return [(float(x2) - float(x1), float(y2) - float(y1)) for x1, y1, x2, y2 in boxes]
 
 
+@pytest.mark.slow
 @given(SEEDS, SEEDS, TILINGS, st.sampled_from([320, 640]))
 @settings(max_examples=40, deadline=None)
 def test_all_numbers(first: int, second: int, tiling: Tiling | None, imgsz: int) -> None:

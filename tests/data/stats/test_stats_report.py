@@ -50,6 +50,7 @@ def test_a_long_name_is_cut_before_a_number() -> None:
     assert row(text.split("side in px")[0], "all classes") == [str(measured.whole.total)]
 
 
+@pytest.mark.slow
 def test_names_are_no_markup(tmp_path: Path) -> None:
     measured = stats.measure([random_dataset(5, classes=3)])
     odd = Statistics(**{**vars(measured), "classes": type(measured.classes)(("[red]a[/red]", "$b", "c$^{$"))})
@@ -99,6 +100,7 @@ def test_json_holds_every_number() -> None:
     assert [one["topic"] for one in report["advice"]] == [one.topic for one in advice]
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(tmp_path: Path) -> None:
     measured = stats.measure([random_dataset(5), random_dataset(6, "val")])
     drawn = stats.draw(measured, tmp_path / "plots")
@@ -116,6 +118,7 @@ def test_plots_are_drawn(tmp_path: Path) -> None:
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "count"),
     [

@@ -47,6 +47,7 @@ def test_every_box_holds_what_the_object_changes_in_the_picture() -> None:
     assert changed_inside / changed > 0.97  # a gray car on a gray road may hardly show
 
 
+@pytest.mark.slow
 def test_boxes_of_whole_objects_have_4_to_40_pixels() -> None:
     sides = []
     for index in range(40):
@@ -60,6 +61,7 @@ def test_boxes_of_whole_objects_have_4_to_40_pixels() -> None:
     assert found.max() <= LARGEST_PX
 
 
+@pytest.mark.slow
 def test_all_classes_occur_and_density_multiplies_them() -> None:
     def count(density: float) -> np.ndarray:
         scenes = [plan_scene(index, style=Style(density=density)) for index in range(30)]

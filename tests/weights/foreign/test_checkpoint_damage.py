@@ -104,6 +104,7 @@ def test_every_length(kind: str, tmp_path: Path) -> None:
         refused(file, "cut off|no checkpoint|empty|damaged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 7, 500])
 @pytest.mark.parametrize("kind", ["zip", "legacy"])
 def test_bytes_behind_the_end(kind: str, count: int, tmp_path: Path) -> None:
@@ -169,6 +170,7 @@ def survive(kind: str, folder: Path, rounds: int, seed: int) -> None:
     assert not [message for message in messages if "\n" in message or len(message) > 2000]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_little_damage(kind: str, tmp_path: Path) -> None:
     survive(kind, tmp_path, rounds=200 if "network" in kind else 400, seed=0)

@@ -290,6 +290,7 @@ def test_large_numbers_of_the_memo(tmp_path: Path) -> None:
     assert read_checkpoint(pickled(data, tmp_path / "a.pt")).tree == 7
 
 
+@pytest.mark.slow
 def test_deep_nesting(form: str, tmp_path: Path) -> None:
     count = 200_000
     found = read_checkpoint(pickled(b"]" * count + b"a" * (count - 1) + b".", tmp_path / "a.pt", form))
@@ -305,6 +306,7 @@ def test_deep_tuples_as_keys(tmp_path: Path) -> None:
     refused(pickled(data, tmp_path / "a.pt"), "expected a key but got tuple")
 
 
+@pytest.mark.slow
 def test_doubling_lists(tmp_path: Path) -> None:
     data = b"]" + b"2\x86" * 60 + b"."
     tree = read_checkpoint(pickled(data, tmp_path / "a.pt")).tree
@@ -318,6 +320,7 @@ def module(name: bytes, children: bytes) -> bytes:
     return b"c" + name + b"\n)\x81" + state + b"b"
 
 
+@pytest.mark.slow
 def test_doubling_modules(tmp_path: Path) -> None:
     """Each has the next one twice, 2^40 names in all."""
     data = module(b"torch.nn\nA", b"")
