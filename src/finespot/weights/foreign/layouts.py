@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -54,80 +55,39 @@ class Layout:
     prepare: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = lambda state: state
 
 
+def _of(name: str, family: str, module: Any, side: int = 640, **more: Any) -> Layout:
+    """The layout that a module of one family describes by its functions and constants."""
+    own = {
+        "recognize": module.recognize,
+        "entries": module.entries,
+        "normalization": module.NORMALIZATION,
+        "fit": module.FIT,
+        "imgsz": lambda architecture: side,
+    }
+    return Layout(name, (family,), **{**own, **more})
+
+
 def _yolox_side(architecture: Architecture) -> int:
     return 416 if architecture.size in ("nano", "tiny") else 640
 
 
+# The longer side that detectors of 1333 x 800 px get, as a multiple of their stride.
+_LARGE = 1344
+_OLDER: dict[str, Any] = {
+    "recognize": rtdetr_transformers.recognize_older,
+    "entries": rtdetr_transformers.older_entries,
+}
 # In the order in which they are tried; the first for a family is the one that its weights are written in.
 LAYOUTS = (
     Layout("ultralytics", yolo.FAMILIES, yolo.recognize, yolo.entries),
-    Layout("yolov5", yolov5.FAMILIES, yolov5.recognize, yolov5.entries, constants=yolov5.constants),
-    Layout(
-        "yolox",
-        ("yolox",),
-        yolox.recognize,
-        yolox.entries,
-        normalization=yolox.NORMALIZATION,
-        fit=yolox.FIT,
-        imgsz=_yolox_side,
-    ),
-    Layout(
-        "mmdetection-rtmdet",
-        ("rtmdet",),
-        mmdetection_rtmdet.recognize,
-        mmdetection_rtmdet.entries,
-        normalization=mmdetection_rtmdet.NORMALIZATION,
-        fit=mmdetection_rtmdet.FIT,
-    ),
-    Layout(
-        "mmyolo-rtmdet",
-        ("rtmdet",),
-        mmyolo_rtmdet.recognize,
-        mmyolo_rtmdet.entries,
-        normalization=mmyolo_rtmdet.NORMALIZATION,
-        fit=mmyolo_rtmdet.FIT,
-    ),
-    Layout("rtdetr", ("rtdetr",), rtdetr.recognize, rtdetr.entries, fit=rtdetr.FIT, prepare=rtdetr.renamed),
-    Layout(
-        "transformers-rtdetr",
-        ("rtdetr",),
-        rtdetr_transformers.recognize,
-        rtdetr_transformers.entries,
-        fit=rtdetr_transformers.FIT,
-    ),
-    Layout(
-        "transformers4-rtdetr",
-        ("rtdetr",),
-        rtdetr_transformers.recognize_older,
-        rtdetr_transformers.older_entries,
-        fit=rtdetr_transformers.FIT,
-    ),
-    Layout(
-        "torchvision-retinanet",
-        ("retinanet",),
-        torchvision_retinanet.recognize,
-        torchvision_retinanet.entries,
-        normalization=torchvision_retinanet.NORMALIZATION,
-        fit=torchvision_retinanet.FIT,
-        imgsz=lambda architecture: 1344,
-        prepare=torchvision_retinanet.renamed,
-    ),
-    Layout(
-        "mmdetection-retinanet",
-        ("retinanet",),
-        mmdetection_retinanet.recognize,
-        mmdetection_retinanet.entries,
-        normalization=mmdetection_retinanet.NORMALIZATION,
-        fit=mmdetection_retinanet.FIT,
-        imgsz=lambda architecture: 1344,
-    ),
-    Layout(
-        "gpvit",
-        ("gpvit",),
-        gpvit.recognize,
-        gpvit.entries,
-        normalization=gpvit.NORMALIZATION,
-        fit=gpvit.FIT,
-        imgsz=lambda architecture: 1344,
-    ),
+    Layout("yolov5", ("yolov5",), yolov5.recognize, yolov5.entries, constants=yolov5.constants),
+    _of("yolox", "yolox", yolox, imgsz=_yolox_side),
+    _of("mmdetection-rtmdet", "rtmdet", mmdetection_rtmdet),
+    _of("mmyolo-rtmdet", "rtmdet", mmyolo_rtmdet),
+    _of("rtdetr", "rtdetr", rtdetr, prepare=rtdetr.renamed),
+    _of("transformers-rtdetr", "rtdetr", rtdetr_transformers),
+    _of("transformers4-rtdetr", "rtdetr", rtdetr_transformers, **_OLDER),
+    _of("torchvision-retinanet", "retinanet", torchvision_retinanet, _LARGE, prepare=torchvision_retinanet.renamed),
+    _of("mmdetection-retinanet", "retinanet", mmdetection_retinanet, _LARGE),
+    _of("gpvit", "gpvit", gpvit, _LARGE),
 )

@@ -19,7 +19,7 @@ from finespot.nn.backbones import HGNetV2, ResNetVD
 from finespot.nn.heads import RTDETRHead
 from finespot.nn.layers import Conv, CSPRep, RepVGG, SelfAttention
 from finespot.nn.necks import HybridEncoder
-from finespot.structures import Architecture
+from finespot.structures import Architecture, Normalization
 from finespot.weights.foreign.layout import (
     Entry,
     affine_entries,
@@ -31,6 +31,7 @@ from finespot.weights.foreign.layout import (
 )
 
 FIT = "stretch"
+NORMALIZATION = Normalization()
 
 _SPARE = re.compile(r"decoder\.(anchors|valid_mask|decoder\.layers\.\d+\.cross_attn\.num_points_scale)")
 # Their part names of a block, of HGNetV2's stem, of a decoder layer.

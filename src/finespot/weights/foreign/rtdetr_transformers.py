@@ -15,11 +15,12 @@ from torch import Tensor
 
 from finespot import zoo
 from finespot.errors import FineSpotError
-from finespot.structures import Architecture
+from finespot.structures import Architecture, Normalization
 from finespot.weights.foreign import rtdetr
 from finespot.weights.foreign.layout import Entry, count, from_file, to_file
 
 FIT = "stretch"
+NORMALIZATION = Normalization()
 
 _SPARE = re.compile(
     r"(class_embed|bbox_embed)\..*|model\.(anchors|valid_mask)|model\.decoder\.layers\.\d+\.encoder_attn\.n_points_scale"
