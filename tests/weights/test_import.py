@@ -203,6 +203,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["dump", ours, tmp_path / "c.pt", "--layout", "yolox"], "unknown layout 'yolox'"),
         (["import", tmp_path / "none.pt", tmp_path / "d.safetensors"], "none.pt"),
         (["import", ours, tmp_path / "d.safetensors"], "those of no network"),
+        (["import", theirs, tmp_path / "d.pt"], "d.pt: expected a name that ends in .safetensors"),
     ):
         assert run("weights", *words) == 2
         assert message in capsys.readouterr().err

@@ -45,9 +45,11 @@ def command(
     """Read a checkpoint of Ultralytics, YOLOX, RT-DETR, RetinaNet, RTMDet, GPViT ... and write it as a weight file."""
     from finespot import weights
     from finespot.cli.terminal import console
-    from finespot.errors import some
+    from finespot.errors import FineSpotError, some
     from finespot.weights.foreign.convert import import_checkpoint
 
+    if out.suffix != ".safetensors":
+        raise FineSpotError("expected a name that ends in .safetensors", where=out)
     options.check_outputs(out, json, overwrite=overwrite, inputs=[source])
     found = import_checkpoint(
         source,
