@@ -7,6 +7,7 @@ from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measu
 from finespot.zoo.detector import Detector
 from finespot.zoo.family import Family, Scale, head_takes
 from finespot.zoo.gpvit import GPVIT
+from finespot.zoo.lrs_detr import LRSDETR
 from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
 from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
@@ -19,6 +20,7 @@ from finespot.zoo.yolox import YOLOX
 
 __all__ = [
     "GPVIT",
+    "LRSDETR",
     "RETINANET",
     "RTDETR",
     "RTMDET",

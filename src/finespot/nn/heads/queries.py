@@ -50,10 +50,10 @@ class Queries(NamedTuple):
 class QuerySelection(nn.Module):
     """Memory (B, N, width) of maps of `strides` to the `queries` best cells, by falling score.
 
-    An input of fewer cells gives one query a cell.
+    An input of fewer cells gives one query a cell. Class scores start at the probability `prior`.
     """
 
-    def __init__(self, width: int, classes: int, queries: int, strides: Sequence[int]) -> None:
+    def __init__(self, width: int, classes: int, queries: int, strides: Sequence[int], prior: float = PRIOR) -> None:
         super().__init__()
         self.queries = queries
         self.strides = tuple(strides)
@@ -62,7 +62,7 @@ class QuerySelection(nn.Module):
         self.scores = nn.Linear(width, classes)
         self.boxes = MLP(width, width, width, 4)
         nn.init.xavier_uniform_(self.mix.weight)
-        start_predictions(self.scores, self.boxes)
+        start_predictions(self.scores, self.boxes, prior)
         self._anchors: Kept[Anchors] = Kept()
 
     def forward(self, memory: Tensor, anchors: Anchors) -> Queries:
@@ -100,9 +100,9 @@ def make_anchors(sizes: Sequence[Size], strides: Sequence[int], device: torch.de
     return Anchors(to_logits(shares), valid, extent)
 
 
-def start_predictions(scores: nn.Linear, boxes: MLP) -> None:
-    """Class scores start at `PRIOR`, boxes where their reference is."""
-    nn.init.constant_(scores.bias, -math.log((1 - PRIOR) / PRIOR))
+def start_predictions(scores: nn.Linear, boxes: MLP, prior: float = PRIOR) -> None:
+    """Class scores start at the probability `prior`, boxes where their reference is."""
+    nn.init.constant_(scores.bias, -math.log((1 - prior) / prior))
     last = boxes.layers[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.weight)

@@ -19,10 +19,10 @@ from finespot.boxes.normalized import to_corners
 from finespot.errors import FineSpotError
 from finespot.nn.heads.denoising import Denoising, Noised
 from finespot.nn.heads.head import Head
-from finespot.nn.heads.queries import QuerySelection, start_predictions
+from finespot.nn.heads.queries import PRIOR, QuerySelection, start_predictions
 from finespot.nn.heads.selection import Selected, select
 from finespot.nn.heads.set_loss import SetLoss
-from finespot.nn.layers.conv import TORCH_NORM, Conv
+from finespot.nn.layers.conv import TORCH_NORM, Conv, Norm
 from finespot.nn.layers.decoder import DecoderLayer
 from finespot.nn.layers.transformer import MLP
 from finespot.registry import register
@@ -42,7 +42,8 @@ class RTDETRHead(Head):
     "denoising_boxes" (B, layers, D, 4), "denoising_scores" (B, layers, classes, D) and "denoising_targets" (B, D), the
     row of `Targets` that each has to find or -1.
 
-    `denoising` is the number of denoising pairs to aim at (0: none), `layers` that of decoder layers.
+    `denoising` is the number of denoising pairs to aim at (0: none), `layers` that of decoder layers; class scores
+    start at the probability `prior`; `norm` has the constants of the batch norms.
     """
 
     suppress = False
@@ -59,16 +60,20 @@ class RTDETRHead(Head):
         heads: int = 8,
         points: int = 4,
         feedforward: int = 1024,
+        prior: float = PRIOR,
+        norm: Norm = TORCH_NORM,
     ) -> None:
         super().__init__(levels, classes)
         least = {"queries": (queries, 1), "layers": (layers, 1), "denoising": (denoising, 0)}
         for name, (value, lowest) in least.items():
             if not isinstance(value, int) or value < lowest:
                 raise FineSpotError(f"expected {name} to be a number of {lowest} or more but got {value}", where="head")
+        if not 0 < prior < 1:
+            raise FineSpotError(f"expected prior to be a probability above 0 and below 1 but got {prior}", where="head")
         self.project = nn.ModuleDict(
-            {level.name: Conv(level.channels, width, activation=None, norm=TORCH_NORM) for level in levels}
+            {level.name: Conv(level.channels, width, activation=None, norm=norm) for level in levels}
         )
-        self.selection = QuerySelection(width, classes, queries, [level.stride for level in levels])
+        self.selection = QuerySelection(width, classes, queries, [level.stride for level in levels], prior)
         self.denoising = Denoising(classes, width, denoising) if denoising else None
         self.position = MLP(4, 2 * width, width)
         for layer in self.position.layers:
@@ -79,7 +84,7 @@ class RTDETRHead(Head):
         self.class_layers = nn.ModuleList([nn.Linear(width, classes) for _ in range(layers)])
         self.box_layers = nn.ModuleList([MLP(width, width, width, 4) for _ in range(layers)])
         for scores, boxes in zip(self.class_layers, self.box_layers):
-            start_predictions(cast(nn.Linear, scores), cast(MLP, boxes))
+            start_predictions(cast(nn.Linear, scores), cast(MLP, boxes), prior)
         self.set_loss()
 
     def forward(self, features: Features, targets: Targets | None = None) -> Raw:

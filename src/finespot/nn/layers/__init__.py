@@ -6,23 +6,32 @@ from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Poi
 from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
 from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.decoder import DecoderLayer
+from finespot.nn.layers.def_block import LFA, ConvGLU, DEFBlock, DEFModule
 from finespot.nn.layers.deformable_attention import CellAttention, DeformableAttention
+from finespot.nn.layers.dpra import DPRA, SimAM
 from finespot.nn.layers.drop_path import DropPath
 from finespot.nn.layers.group_block import GroupBlock
+from finespot.nn.layers.omni_kernel import FGM, OmniKernel, SMEModule
 from finespot.nn.layers.repvgg import CSPRep, RepVGG
 from finespot.nn.layers.separable import separable
-from finespot.nn.layers.space_to_depth import SpaceToDepth
+from finespot.nn.layers.space_to_depth import SpaceToDepth, SPDConv
+from finespot.nn.layers.sparse_attention import FRFN, AdaptiveSparseSA, SparseAttention
 from finespot.nn.layers.sppf import SPPF
 from finespot.nn.layers.strips import LocalBlock, StripAttention
 from finespot.nn.layers.transformer import MLP, EncoderLayer, FeedForward, SelfAttention, wave_positions
 
 __all__ = [
     "C2PSA",
+    "DPRA",
+    "FGM",
+    "FRFN",
+    "LFA",
     "MLP",
     "SPPF",
     "TORCH_NORM",
     "YOLO_NORM",
     "A2C2f",
+    "AdaptiveSparseSA",
     "AreaAttention",
     "AreaBlock",
     "Attention",
@@ -34,7 +43,10 @@ __all__ = [
     "CellAttention",
     "ChannelAttention",
     "Conv",
+    "ConvGLU",
     "CrossStage",
+    "DEFBlock",
+    "DEFModule",
     "DecoderLayer",
     "DeformableAttention",
     "DropPath",
@@ -44,12 +56,17 @@ __all__ = [
     "GroupBlock",
     "LocalBlock",
     "Norm",
+    "OmniKernel",
     "PSABlock",
     "Pointwise",
     "RepVGG",
     "ResidualPair",
+    "SMEModule",
+    "SPDConv",
     "SelfAttention",
+    "SimAM",
     "SpaceToDepth",
+    "SparseAttention",
     "StripAttention",
     "named",
     "separable",

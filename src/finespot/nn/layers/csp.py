@@ -31,7 +31,7 @@ class C3k(CrossStage):
         super().__init__(channels, channels, partial(Bottleneck, shortcut=shortcut, expansion=1.0), repeats)
 
 
-class _Collected(nn.Module):
+class Collected(nn.Module):
     """Enter in two halves, send the second through the units one after another, join every stage of it."""
 
     def __init__(self, c_in: int, c_out: int, hidden: int, units: list[nn.Module]) -> None:
@@ -47,7 +47,7 @@ class _Collected(nn.Module):
         return cast(Tensor, self.exit(torch.cat(stages, 1)))
 
 
-class C2f(_Collected):
+class C2f(Collected):
     """The block of YOLOv8: `repeats` bottlenecks of c_out / 2 channels at full width."""
 
     def __init__(self, c_in: int, c_out: int, repeats: int = 1, shortcut: bool = False) -> None:
@@ -55,7 +55,7 @@ class C2f(_Collected):
         super().__init__(c_in, c_out, hidden, [Bottleneck(hidden, shortcut, expansion=1.0) for _ in range(repeats)])
 
 
-class C3k2(_Collected):
+class C3k2(Collected):
     """The block of YOLO11: the C2f frame around narrow bottlenecks, or around `C3k` blocks where `nested` is set.
 
     `expansion` is the share of c_out that each half of the entry has.

@@ -12,16 +12,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from finespot.nn.layers.conv import ACTIVATIONS, TORCH_NORM, Conv, Fork
+from finespot.nn.layers.conv import ACTIVATIONS, TORCH_NORM, Conv, Fork, Norm
 
 
 class RepVGG(nn.Module):
     """SiLU(3x3 + 1x1), both with batch norm: (B, C, H, W) to the same shape."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm = TORCH_NORM) -> None:
         super().__init__()
-        self.dense = Conv(channels, channels, 3, activation=None, norm=TORCH_NORM)
-        self.point: Conv | None = Conv(channels, channels, 1, activation=None, norm=TORCH_NORM)
+        self.dense = Conv(channels, channels, 3, activation=None, norm=norm)
+        self.point: Conv | None = Conv(channels, channels, 1, activation=None, norm=norm)
         self.act = ACTIVATIONS["silu"]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,12 +46,14 @@ class CSPRep(nn.Module):
     Both have expansion * c_out channels; a last 1x1 follows where these are not c_out.
     """
 
-    def __init__(self, c_in: int, c_out: int, repeats: int = 3, expansion: float = 1.0) -> None:
+    def __init__(
+        self, c_in: int, c_out: int, repeats: int = 3, expansion: float = 1.0, norm: Norm = TORCH_NORM
+    ) -> None:
         super().__init__()
         hidden = int(c_out * expansion)
-        self.entry = Fork(c_in, (hidden, hidden), norm=TORCH_NORM)
-        self.units = nn.Sequential(*(RepVGG(hidden) for _ in range(repeats)))
-        self.exit: nn.Module = nn.Identity() if hidden == c_out else Conv(hidden, c_out, norm=TORCH_NORM)
+        self.entry = Fork(c_in, (hidden, hidden), norm=norm)
+        self.units = nn.Sequential(*(RepVGG(hidden, norm) for _ in range(repeats)))
+        self.exit: nn.Module = nn.Identity() if hidden == c_out else Conv(hidden, c_out, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         through, beside = self.entry(x)
