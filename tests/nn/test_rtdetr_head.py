@@ -12,6 +12,7 @@ from finespot.errors import FineSpotError
 from finespot.nn.heads import RTDETRHead
 from finespot.nn.heads.denoising import MOST_OBJECTS, Denoising, objects_by_picture, visibility
 from finespot.nn.heads.queries import QuerySelection, make_anchors
+from finespot.nn.layers import YOLO_NORM
 from finespot.structures import Features, Level, Targets
 
 CLASSES, SIZE, WIDTH = 3, (64, 96), 16
@@ -293,3 +294,13 @@ def test_numbers_that_make_no_head_are_refused() -> None:
         head(queries=0)
     with pytest.raises(FineSpotError, match="expected a class and a level or more but got 0"):
         RTDETRHead(LEVELS, 0)
+
+
+def test_prior_and_norm_are_choices() -> None:
+    usual, other = head(), head(prior=0.5, norm=YOLO_NORM)
+    for made, logit, eps in ((usual, -4.59512, 1e-5), (other, 0, 1e-3)):
+        for layer in (made.selection.scores, *made.class_layers):
+            assert layer.bias.tolist() == pytest.approx([logit] * CLASSES, abs=1e-5)
+        assert {part.bn.eps for part in made.project.values()} == {eps}
+    with pytest.raises(FineSpotError, match="expected prior to be a probability above 0 and below 1 but got 1"):
+        head(prior=1.0)
