@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import ROOT, arguments, publish, table
-from finespot import inference
+from finespot import inference, zoo
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
 from finespot.data.tiles.cut import Border, Windows, cut_dataset, pieces
 from finespot.data.tiles.grid import regular_windows
@@ -33,7 +33,7 @@ from finespot.weights import Card
 DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
 PICTURES, WARM_UP, LOOK, ENOUGH = 8, 20, 100, 0.9
 # Rates at which each family learns quickly from scratch; transformers want smaller ones.
-RATE, RATES = 1e-3, {"rtdetr": 2e-4, "gpvit": 4e-4, "retinanet": 2e-4}
+RATE, RATES = 1e-3, {"rtdetr": 2e-4, "lrs-detr": 2e-4, "gpvit": 4e-4, "retinanet": 2e-4}
 MODELS = [
     "yolov5n",
     "yolov8n",
@@ -42,6 +42,7 @@ MODELS = [
     "yolox-nano",
     "rtmdet-tiny",
     "rtdetr-r18",
+    "lrs-detr-b",
     "retinanet-r50",
     "gpvit-l1",
 ]
@@ -106,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for model in options.models:
-        family = model.split("-")[0]
+        family = zoo.architecture(model).family
         lr = options.lr or RATES.get(family, RATE)
         rows.append(overfit(model, options.steps, options.imgsz, options.zoom, lr, options.assigner))
         row = rows[-1]

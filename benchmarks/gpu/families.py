@@ -31,6 +31,7 @@ MODELS = [
     "yolox-s",
     "rtmdet-s",
     "rtdetr-r18",
+    "lrs-detr-b",
     "retinanet-r50",
     "gpvit-l1",
 ]
