@@ -169,3 +169,18 @@ def test_names_recipe_and_weights_that_do_not_decay() -> None:
     kept = {names[id(p)].split(".")[-1] for p in parameter_groups(detector)["norm"]}
     assert kept == {"weight", "position", "branches", "alpha", "beta"}
     assert {names[id(p)].split(".")[-1] for p in parameter_groups(detector)["weight"]} == {"weight"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_step_in_half_precision(kind: torch.dtype, make_targets) -> None:
+    """The released transform stops there."""
+    detector, size = build("lrs-detr-b-published").train(), (64, 96)
+    nn.init.ones_(detector.neck.enhance.mix.kernel.gate.alpha)
+    truth = make_targets([3, 1], size, CLASSES)
+    with torch.autocast("cpu", kind):
+        terms = detector.loss(detector(pictures(size, 2), truth), truth)
+    terms.total.backward()
+    without = [key for key, p in detector.named_parameters() if p.grad is None]
+    assert sorted(without) == sorted([*UNUSED, "head.denoising.padding"])
+    assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
