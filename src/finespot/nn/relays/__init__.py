@@ -2,3 +2,7 @@
 
 A relay is made with `levels` (those of the backbone) and has `inputs` and `levels`, as a neck has.
 """
+
+from finespot.nn.relays.sarl import SARL
+
+__all__ = ["SARL"]
