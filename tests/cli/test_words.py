@@ -113,3 +113,15 @@ def test_train_says_loss_assigner_and_suppression_by_name(capsys: pytest.Capture
     shown = capsys.readouterr().out
     for line in ("box_loss: ciou*0.5+nwd*0.5", "assigner: atss(topk=5)", "nms: soft"):
         assert line in shown
+
+
+def test_train_exchanges_parts_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "yolov5s", "--relay", "sarl(reduction=8)", "--neck", "fpn", "backbone=timm(name=resnet18)"]
+    with pytest.raises(SystemExit) as stop:
+        finespot.cli.main([*words, "--head", "anchor_free", "--show-recipe"])
+    assert not stop.value.code
+    chosen = "backbone: timm(name=resnet18), head: anchor_free, neck: fpn, relay: sarl(reduction=8)"
+    assert f"options: {{{chosen}}}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        finespot.cli.main(["train", "yolov5s", "--relay", "sarl", "options.relay=other", "--show-recipe"])
+    assert "options.relay: is given twice: sarl and other" in capsys.readouterr().err

@@ -52,6 +52,23 @@ def command(
         str | None,
         typer.Option("--nms", help="suppression of validation, as soft(sigma=0.3)", rich_help_panel=options.RUN),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone", help="in place of the model's own, as timm(name=resnet18)", rich_help_panel=options.RUN
+        ),
+    ] = None,
+    relay: Annotated[
+        str | None,
+        typer.Option("--relay", help="between backbone and neck, as sarl(reduction=8)", rich_help_panel=options.RUN),
+    ] = None,
+    neck: Annotated[
+        str | None, typer.Option("--neck", help="in place of the model's own, as fpn", rich_help_panel=options.RUN)
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="in place of the model's own, as anchor_free", rich_help_panel=options.RUN),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="go on with this run folder", rich_help_panel=options.RUN)
     ] = None,
@@ -85,6 +102,10 @@ def command(
         "seed": seed,
         "device": device,
         "name": name,
+        "options.backbone": backbone,
+        "options.relay": relay,
+        "options.neck": neck,
+        "options.head": head,
         "loss.box_loss": box_loss,
         "loss.assigner": assigner,
         "val.nms": nms,
