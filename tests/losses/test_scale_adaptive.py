@@ -18,7 +18,8 @@ SAL = json.loads((Path(__file__).parent / "data" / "box_golden.json").read_text(
 PRED, TARGET = (torch.tensor([pair[side] for pair in SAL["batch"]], dtype=torch.float64) for side in ("pred", "gt"))
 KEYS: dict[str, Any] = {"stride": torch.ones(1), "image_size": (640, 640)}
 LN2 = math.log(2)
-# The recorded name, and the options that it means. A range per picture is not offered.
+PER_IMAGE = "area|per_image(first 3 / last 2)|beta=1"
+# The recorded name, and the options that it means.
 CASES: dict[str, dict[str, Any]] = {
     "area|batch|beta=1": {"beta": 1},
     "area|batch|beta=1/ln2": {"beta": 1 / LN2},
@@ -46,7 +47,7 @@ def test_golden(name: str) -> None:
 
 def test_every_golden_case_is_here() -> None:
     apart = {"single_target|area|batch|beta=1", "equal_areas|area|batch|beta=1"}
-    assert {name for name in SAL["cases"] if "per_image" not in name} == CASES.keys() | apart
+    assert SAL["cases"].keys() == CASES.keys() | apart | {PER_IMAGE}
 
 
 def test_one_target_and_equal_areas_weigh_beta_ln_2() -> None:
@@ -70,10 +71,10 @@ def test_weights_bear_no_gradient() -> None:
 
 
 def test_no_pairs_keep_the_graph() -> None:
-    for kind in ("batch", "fixed", "ema"):
+    for kind in ("batch", "image", "fixed", "ema"):
         pred = torch.zeros(0, 4, requires_grad=True)
         loss = ScaleAdaptive(range=kind, normalize_mean=True)  # type: ignore[arg-type]
-        loss(pred, torch.zeros(0, 4), **KEYS).sum().backward()
+        loss(pred, torch.zeros(0, 4), picture=torch.zeros(0, dtype=torch.long), **KEYS).sum().backward()
         assert pred.grad.shape == (0, 4)
         assert not any(torch.isnan(value.float()).any() for value in loss.state_dict().values())
 
@@ -109,6 +110,30 @@ def test_mean_weight_of_one() -> None:
     plain, even = ScaleAdaptive().weights(TARGET), ScaleAdaptive(normalize_mean=True).weights(TARGET)
     assert even.mean().item() == pytest.approx(1)
     assert torch.allclose(even, plain / plain.mean())
+
+
+def test_range_of_the_picture() -> None:
+    loss, picture = ScaleAdaptive(beta=1, range="image"), torch.tensor([0, 0, 0, 2, 2])
+    wanted = SAL["cases"][PER_IMAGE]
+    assert loss.weights(TARGET, picture).tolist() == pytest.approx(wanted["weight"], abs=1e-6)
+    assert loss(PRED, TARGET, picture=picture, **KEYS).tolist() == pytest.approx(wanted["loss"], abs=1e-6)
+    # In whatever order the pairs come.
+    order = torch.tensor([3, 1, 4, 0, 2])
+    mixed = loss.weights(TARGET[order], picture[order])
+    assert mixed.tolist() == pytest.approx([wanted["weight"][i] for i in order], abs=1e-6)
+    # One object, whatever its size, has full weight; of two, the larger none.
+    assert loss.weights(squares(3, 400), torch.tensor([0, 1])).tolist() == pytest.approx([LN2, LN2])
+    assert loss.weights(squares(4, 3), torch.tensor([7, 7])).tolist() == pytest.approx([0, LN2])
+
+
+def test_losses_around_it_hand_the_picture_on() -> None:
+    picture = torch.tensor([0, 0, 0, 1, 1])
+    wanted = ScaleAdaptive(range="image")(PRED, TARGET, picture=picture, **KEYS)
+    for text in ("sal(range=image)*0.5+sal(range=image)*0.5", "inner(over=sal(range=image),ratio=1.0)"):
+        assert torch.allclose(box_loss(text)(PRED, TARGET, picture=picture, **KEYS), wanted)  # type: ignore[call-arg]
+    doubled = box_loss("sal(over=sal(range=image),range=fixed)")
+    weights = ScaleAdaptive(range="fixed").weights(TARGET)
+    assert torch.allclose(doubled(PRED, TARGET, picture=picture, **KEYS), wanted * weights)  # type: ignore[call-arg]
 
 
 def test_running_range() -> None:
@@ -148,6 +173,17 @@ def test_running_range_is_that_of_all_ranks(monkeypatch: pytest.MonkeyPatch) -> 
     assert loss.bounds.tolist() == [4, 100]
     loss.weights(torch.zeros(0, 4))
     assert loss.bounds.tolist() == [9, 100]
+
+
+def test_the_range_of_the_picture_wants_to_be_told() -> None:
+    with pytest.raises(FineSpotError, match="range=image wants to be told which picture a pair is from"):
+        ScaleAdaptive(range="image")(PRED, TARGET, **KEYS)
+
+
+def test_overlap_stays_in_range() -> None:
+    """IoU above 1 by rounding would make 1 - IoU^2 negative: equal boxes far from the corner cost nothing."""
+    same = torch.tensor([[1000.3, 2000.7, 1004.4, 2004.8], [0.1, 0.1, 0.3, 0.3]])
+    assert ScaleAdaptive()(same, same, **KEYS).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(

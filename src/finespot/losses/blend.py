@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from finespot import registry
 from finespot.errors import FineSpotError, unknown
 from finespot.losses.overlap import BoxLoss
+from finespot.losses.pairs import cost_of_pairs
 from finespot.structures import Size
 
 
@@ -29,8 +30,13 @@ class Blend(nn.Module):
         self.terms = nn.ModuleList(loss if isinstance(loss, nn.Module) else _Stateless(loss) for loss in losses)
         self.factors: tuple[float, ...] = factors
 
-    def forward(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        values = [loss(pred, target, stride=stride, image_size=image_size) for loss in self.terms]
+    def forward(
+        self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size, picture: Tensor | None = None
+    ) -> Tensor:
+        values = [
+            cost_of_pairs(loss, pred, target, stride=stride, image_size=image_size, picture=picture)
+            for loss in self.terms
+        ]
         return torch.stack([factor * value for factor, value in zip(self.factors, values)]).sum(0)
 
 
@@ -39,8 +45,10 @@ class _Stateless(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        return self.loss(pred, target, stride=stride, image_size=image_size)
+    def forward(
+        self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size, picture: Tensor | None = None
+    ) -> Tensor:
+        return cost_of_pairs(self.loss, pred, target, stride=stride, image_size=image_size, picture=picture)
 
 
 def box_loss(text: str) -> BoxLoss:

@@ -1,8 +1,8 @@
 """Box losses 1 - overlap: the IoU family and its descendants with penalties.
 
 A box loss is called as `(pred, target, *, stride, image_size)` with boxes (P, 4) xyxy in input pixels, the stride (P,)
-of each pair's level and the input's (height, width); it returns one value per pair, in float32 or better. It may be a
-module with buffers.
+of each pair's level and the input's (height, width); it returns one value per pair, in float32 or better. One that has
+a parameter `picture` is told (P,) which picture of the batch each pair is from. It may be a module with buffers.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ After "Scale-Aware Relay and Scale-Adaptive Loss for Tiny Object Detection" (arX
 beta * ln(2 - s) of a pair, where s in 0..1 is the place of its target's area between the smallest and the largest,
 times 1 - IoU^2. The defaults are the paper's; by them the largest target gets no weight, and areas of tiny objects
 hardly differ (`scale=sqrt` or `log` parts them). What differs: a true IoU, where the printed one can leave 0..1; the
-mean over pairs is left to the head; other scales, ranges and losses.
-
-A range per picture is not offered, as a box loss does not know which picture a pair is from.
+mean over pairs is left to the head; other scales, ranges and losses. The paper's alpha, the factor of SAL beside an L1
+term, is the gain of the box term (`loss.box`), and that term's gain is `loss.l1`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ from finespot.boxes.geometry import EPS, area
 from finespot.errors import FineSpotError
 from finespot.losses.blend import box_loss
 from finespot.losses.options import require
+from finespot.losses.pairs import cost_of_pairs
 from finespot.losses.ranks import all_reduced
 from finespot.registry import register
 from finespot.structures import Size
 
-Range = Literal["batch", "fixed", "ema"]
+Range = Literal["batch", "image", "fixed", "ema"]
 Scale = Literal["area", "sqrt", "log"]
 # Square pixels of the network input, and the share of the old range that a batch keeps.
 _LOW, _HIGH, _DECAY = 4.0, 4096.0, 0.99
@@ -44,8 +44,8 @@ class ScaleAdaptive(nn.Module):
     scale:
         What s is linear in: area, its square root, or its logarithm (of at least a square pixel).
     range:
-        The smallest and the largest target are those of the batch on this process; or fixed areas; or running means
-        of the batches' (`ema`), over all ranks and saved with the head.
+        The smallest and the largest target are those of the batch on this process; or of the picture (`image`); or
+        fixed areas; or running means of the batches' (`ema`), over all ranks and saved with the head.
     low, high:
         The fixed areas in square pixels of the network input; 4 and 4096.
     decay:
@@ -91,14 +91,34 @@ class ScaleAdaptive(nn.Module):
             self.register_buffer("bounds", torch.zeros(2))
             self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
-    def forward(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        return self.weights(target) * self.over(pred, target, stride=stride, image_size=image_size)
+    def forward(
+        self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size, picture: Tensor | None = None
+    ) -> Tensor:
+        cost = cost_of_pairs(self.over, pred, target, stride=stride, image_size=image_size, picture=picture)
+        return self.weights(target, picture) * cost
 
     @torch.no_grad()
-    def weights(self, target: Tensor) -> Tensor:
-        """Weights (P,) of pairs with these targets (P, 4); in training, a running range takes them in first."""
+    def weights(self, target: Tensor, picture: Tensor | None = None) -> Tensor:
+        """Weights (P,) of pairs with these targets (P, 4) in these pictures (P,), which only `range=image` reads.
+
+        In training, a running range takes the targets in first.
+
+        Raises
+        ------
+        FineSpotError
+            The range is that of the picture, and nothing says which picture a pair is from.
+        """
         size = self._scaled(area(target))
-        low, high = self._bounds(size)
+        if self.range == "image":
+            if picture is None:
+                raise FineSpotError(
+                    "range=image wants to be told which picture a pair is from",
+                    where="box loss 'sal'",
+                    hint="take another range, or hand on `picture` where a part of your own calls it",
+                )
+            low, high = _bounds_by_picture(size, picture)
+        else:
+            low, high = self._bounds(size)
         wide = high - low > _NARROW * high.abs().clamp(min=1)
         place = torch.where(wide, ((size - low) / (high - low).clamp(min=EPS)).clamp(0, 1), 0)
         weights = (self.beta * torch.log1p(1 - place)).clamp(min=self.w_min)
@@ -131,3 +151,11 @@ class ScaleAdaptive(nn.Module):
             self.started.logical_or_(found)
         low, high = torch.where(self.started, self.bounds, now)
         return low, high
+
+
+def _bounds_by_picture(size: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest (P,) of the sizes (P,) that share a picture (P,) with each."""
+    pictures = int(picture.max()) + 1 if len(picture) else 0
+    low = size.new_zeros(pictures).scatter_reduce(0, picture, size, "amin", include_self=False)
+    high = size.new_zeros(pictures).scatter_reduce(0, picture, size, "amax", include_self=False)
+    return low[picture], high[picture]

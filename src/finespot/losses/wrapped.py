@@ -16,6 +16,7 @@ from finespot.boxes.penalized import focaler_iou, inner_iou
 from finespot.losses.blend import box_loss
 from finespot.losses.options import require
 from finespot.losses.overlap import BoxLoss
+from finespot.losses.pairs import cost_of_pairs
 from finespot.registry import register
 from finespot.structures import Size
 
@@ -27,8 +28,10 @@ class Exchanged(nn.Module):
         super().__init__()
         self.over, self.similarity = over, similarity
 
-    def forward(self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size) -> Tensor:
-        loss = self.over(pred, target, stride=stride, image_size=image_size)
+    def forward(
+        self, pred: Tensor, target: Tensor, *, stride: Tensor, image_size: Size, picture: Tensor | None = None
+    ) -> Tensor:
+        loss = cost_of_pairs(self.over, pred, target, stride=stride, image_size=image_size, picture=picture)
         return loss + iou(pred, target) - self.similarity(pred, target)
 
 
