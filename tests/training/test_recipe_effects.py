@@ -85,6 +85,7 @@ ELSEWHERE = {
     "loss.assigner": "test_losses_by_name",
     "loss.obj": "test_losses_by_name",
     "loss.l1": "test_losses_by_name",
+    "loss.l1_epochs": "test_losses_by_name",
     "channels_last": "test_loop.test_channels_last_reaches_pictures_and_weights",
     "workers": "test_other_keys",
     "cache": "test_other_keys",
@@ -316,14 +317,20 @@ def test_box_loss_of_ones_own(name: str) -> None:
 def test_losses_by_name() -> None:
     recipe = load_recipe("default", ["box_loss=giou", "loss.box=2", "cls=3", "dfl=4"])
     head = Detect(recipe, running.Classes(("a", "b")), print).model.head
-    assert head.criterion.gains == {"box": 2.0, "cls": 3.0, "dfl": 4.0}
+    assert head.criterion.gains == {"box": 2.0, "cls": 3.0, "dfl": 4.0, "l1": 0.0}
     a, b = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[5.0, 5, 9, 9]])
     ciou = Detect(load_recipe(), running.Classes(("a", "b")), print).model.head.criterion.box_loss
     keys = {"stride": torch.ones(1), "image_size": (16, 16)}
     assert not torch.equal(head.criterion.box_loss(a, b, **keys), ciou(a, b, **keys))
-    for word in ("obj=2", "l1=2"):
-        with pytest.raises(FineSpotError, match="unknown loss gain"):
-            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
+    with pytest.raises(FineSpotError, match="unknown loss gain 'obj'"):
+        Detect(load_recipe("default", ["obj=2"]), running.Classes(("a",)), print)
+    words = ["loss.l1=2", "l1_epochs=closing"]
+    late = Detect(load_recipe("default", words), running.Classes(("a",)), print).model.head.criterion
+    assert (late.gains["l1"], late.l1_epochs) == (2.0, "closing")
+    with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .*; give a gain too: loss.l1=1"):
+        Detect(load_recipe("default", ["l1_epochs=all"]), running.Classes(("a",)), print)
+    with pytest.raises(FineSpotError, match="l1_epochs"):
+        load_recipe("default", ["l1_epochs=often"])
     for word in ("box_loss=absent", "assigner=absent"):
         with pytest.raises(FineSpotError, match="absent"):
             Detect(load_recipe("default", [word]), running.Classes(("a",)), print)

@@ -82,6 +82,7 @@ class Loss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dfl: NotNegative | None = None
     obj: NotNegative | None = None
     l1: NotNegative | None = None
+    l1_epochs: Literal["all", "closing"] | None = None
     box_loss: str | None = None
     assigner: str | None = None
 

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from finespot.assigners import Assigner, Assignment
 from finespot.boxes.overlap import iou_family
-from finespot.losses import BoxLoss
 from finespot.nn.heads.criterion import Criterion, counts
 from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
@@ -43,14 +42,25 @@ def decode(values: Tensor, anchors: Tensor) -> Tensor:
     return torch.cat((centers - half, centers + half), -1)
 
 
-class AnchorLoss(Criterion):
-    """Terms box, obj, cls; see `Criterion` for the choices and the counts. `repeats` is the anchors a cell.
+def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Twice the sigmoids (P, 4), 0 to 2, that `decode` to these boxes; what lies outside is the nearest within.
 
-    The class target of a positive is the weight its assigner gives (1, of anchor_ratio), which also weighs its box.
+    A center is one more than its offset from the cell's in strides, a side the root of its share of the anchor's.
+    """
+    centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    offsets = (centers - anchors[:, :2]) / anchors[:, 2:3] + 1
+    return torch.cat((offsets, (sides.clamp(min=0) / anchors[:, 3:]).sqrt()), 1).clamp(0, 2)
+
+
+class AnchorLoss(Criterion):
+    """Terms box, obj, cls and, where it has a gain, l1; see `Criterion` for the choices and the counts.
+
+    `repeats` is the anchors a cell. The class target of a positive is the weight its assigner gives (1, of
+    anchor_ratio), which also weighs its box and its l1: the sum of the errors of the four values that `encode` gives.
     With one class there is no class loss.
     """
 
-    GAINS: ClassVar[Mapping[str, float]] = {"box": 0.05, "obj": 1.0, "cls": 0.5}
+    GAINS: ClassVar[Mapping[str, float]] = {"box": 0.05, "obj": 1.0, "cls": 0.5, "l1": 0.0}
     ASSIGNER = "anchor_ratio"
     BOX_LOSS = "ciou"
 
@@ -67,16 +77,26 @@ class AnchorLoss(Criterion):
             rows, weights = assignment.rows[above], assignment.weights[above]
             chosen = assignment.targets[above]
             aim, boxes, anchors = targets.boxes[chosen], points.place(rows), points.anchors(rows)
-            cost = cast(BoxLoss, self.box_loss)(boxes, aim, stride=anchors[:, 2], image_size=points.image_size)
+            cost = self.box_costs(
+                boxes,
+                aim,
+                stride=anchors[:, 2],
+                image_size=points.image_size,
+                picture=points.pictures(rows),
+            )
             overlap = iou_family(boxes.detach(), aim, "ciou").clamp(min=0)
             level = torch.bucketize(anchors[:, 2].contiguous(), anchors.new_tensor(strides))
+            share = _shares(weights, level, len(strides))
             losses = {
-                "box": (cost * _shares(weights, level, len(strides))).sum(),
+                "box": (cost * share).sum(),
                 "obj": self._objectness(points, strides, rows, overlap, assignment),
                 "cls": _classes(points.logits[rows], targets.labels[chosen], weights, level, len(strides)),
             }
+            if self.gains["l1"]:
+                errors = (2 * torch.sigmoid(points.values(rows)) - encode(aim, anchors)).abs().sum(1)
+                losses["l1"] = (errors * share).sum() if self.l1_acts else errors.new_zeros(())
             classes, side = points.logits.shape[1], max(points.image_size)
-            scales = {"box": 1.0, "obj": (side / SIDE) ** 2, "cls": classes / CLASSES}
+            scales = {"box": 1.0, "l1": 1.0, "obj": (side / SIDE) ** 2, "cls": classes / CLASSES}
             across = LEVELS / len(strides)
             terms = {name: value * (self.gains[name] * scales[name] * across) for name, value in losses.items()}
         return LossTerms(terms, counts(targets, assignment.positives))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from finespot.assigners import Assigner, Assignment
 from finespot.errors import FineSpotError, unknown
 from finespot.losses import BoxLoss, box_loss
+from finespot.losses.pairs import cost_of_pairs
 from finespot.registry import make
-from finespot.structures import Targets
+from finespot.structures import Size, Targets
 
 # Sides (square root of the area, input pixels) that part the size bins of the counts.
 SIZE_EDGES = (8.0, 16.0, 32.0)
 SIZE_NAMES = ("to_8px", "to_16px", "to_32px", "above_32px")
+# In which epochs the term l1 counts.
+L1Epochs = Literal["all", "closing"]
 
 
 class Criterion(nn.Module):
@@ -31,7 +34,9 @@ class Criterion(nn.Module):
         Text for `registry.make`, such as `atss(topk=9)`, or ready objects; None takes the family's. A box loss that is
         a module has its buffers saved with the head.
     gains:
-        Factors of the terms; those not named keep the family's.
+        Factors of the terms; those not named keep the family's. A gain `l1` of 0 leaves that term out.
+    l1_epochs:
+        "all", or "closing" for the last epochs only, in which it is 0 before; None takes the family's.
 
     Attributes
     ----------
@@ -41,12 +46,14 @@ class Criterion(nn.Module):
     Raises
     ------
     FineSpotError
-        A gain, assigner or box loss is unknown, the family has no such choice, or the assigner is for other heads.
+        A gain, assigner or box loss is unknown, the family has no such choice, or the assigner is for other heads; or
+        `l1_epochs` is given to a loss that has no such term, or leaves it out.
     """
 
     GAINS: ClassVar[Mapping[str, float]] = {}
     ASSIGNER: ClassVar[str | None] = None
     BOX_LOSS: ClassVar[str | None] = None
+    L1_EPOCHS: ClassVar[L1Epochs] = "all"
     # Whether the assigner matches sets (see `Hungarian`) or answers for the points of a dense head.
     MATCHES_SETS: ClassVar[bool] = False
 
@@ -55,6 +62,7 @@ class Criterion(nn.Module):
         assigner: str | Assigner | None = None,
         box_loss: str | BoxLoss | None = None,
         gains: Mapping[str, float] | None = None,
+        l1_epochs: L1Epochs | None = None,
     ) -> None:
         super().__init__()
         for name in gains or {}:
@@ -62,8 +70,32 @@ class Criterion(nn.Module):
                 raise unknown("loss gain", name, self.GAINS)
         self.gains = {**self.GAINS, **(gains or {})}
         self.closing = False
+        self.l1_epochs = self._l1_epochs(l1_epochs)
         self.assigner = self._assigner(assigner)
         self.box_loss = self._box_loss(box_loss)
+
+    @property
+    def l1_acts(self) -> bool:
+        """Whether the term l1 counts in this epoch."""
+        return self.closing or self.l1_epochs == "all"
+
+    def box_costs(self, boxes: Tensor, aim: Tensor, *, stride: Tensor, image_size: Size, picture: Tensor) -> Tensor:
+        """The box loss (P,) of boxes (P, 4) and their targets, at levels of stride (P,) in pictures (P,).
+
+        All pairs of the batch come in one call: a loss may compare them, over levels and pictures.
+        """
+        assert self.box_loss is not None
+        return cost_of_pairs(self.box_loss, boxes, aim, stride=stride, image_size=image_size, picture=picture)
+
+    def _l1_epochs(self, chosen: L1Epochs | None) -> L1Epochs:
+        if chosen is None:
+            return self.L1_EPOCHS
+        if chosen not in get_args(L1Epochs):
+            raise unknown("epochs of the L1 term", chosen, get_args(L1Epochs))
+        if not self.gains.get("l1"):
+            hint = "give a gain too: loss.l1=1" if "l1" in self.gains else "leave it out"
+            raise FineSpotError("this loss has no L1 term that could be told its epochs", where="l1_epochs", hint=hint)
+        return chosen
 
     def _assigner(self, chosen: str | Assigner | None) -> Assigner | None:
         if chosen is not None and self.ASSIGNER is None:

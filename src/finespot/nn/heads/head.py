@@ -10,7 +10,7 @@ from torch import nn
 from finespot.assigners import Assigner
 from finespot.errors import FineSpotError
 from finespot.losses import BoxLoss
-from finespot.nn.heads.criterion import Criterion
+from finespot.nn.heads.criterion import Criterion, L1Epochs
 from finespot.structures import Level
 
 
@@ -50,12 +50,13 @@ class Head(nn.Module):
         assigner: str | Assigner | None = None,
         box_loss: str | BoxLoss | None = None,
         gains: Mapping[str, float] | None = None,
+        l1_epochs: L1Epochs | None = None,
     ) -> None:
-        """Choose assigner, box loss and gains; what is None stays the head's own. See `Criterion`."""
-        self.criterion = self.criterion_of(assigner=assigner, box_loss=box_loss, gains=gains)
+        """Choose assigner, box loss, gains and L1 epochs; what is None stays the head's own. See `Criterion`."""
+        self.criterion = self.criterion_of(assigner=assigner, box_loss=box_loss, gains=gains, l1_epochs=l1_epochs)
 
     def criterion_of(self, **choice: Any) -> Criterion:
-        """The loss for a choice of assigner, box_loss and gains."""
+        """The loss for a choice of assigner, box_loss, gains and l1_epochs."""
         raise NotImplementedError
 
     def class_rows(self) -> list[str]:

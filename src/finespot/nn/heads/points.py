@@ -71,6 +71,12 @@ def candidates_of(anchors: Tensor, strides: Sequence[int], repeats: int = 1, off
     return Candidates(points[:, :2], points[:, 2], grids if regular else (), sizes, offset)
 
 
+def away_from(points: Tensor, boxes: Tensor) -> Tensor:
+    """Distances (P, 4) of points (P, 3 or 5) to left, top, right and bottom of boxes (P, 4), in the points' strides."""
+    centers, stride = points[:, :2], points[:, 2:3]
+    return torch.cat((centers - boxes[:, :2], boxes[:, 2:] - centers), 1) / stride
+
+
 def input_size(anchors: Tensor, offset: float = 0.5) -> Size:
     """The network input's (height, width), from the bottom right cell of the finest level, which is whole."""
     finest = (anchors[0, :, 2] == anchors[0, 0, 2]).sum() - 1

@@ -34,7 +34,7 @@ class RetinaLoss(Criterion):
         with torch.autocast(raw["scores"].device.type, enabled=False):
             points = Rows(raw, strides, boxes_of, 0.0, ANCHORS)
             assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
-            picture = assignment.rows // len(points.candidates)
+            picture = points.pictures(assignment.rows)
             positives = torch.bincount(picture[assignment.weights > 0], minlength=targets.batch)
             share = 1 / (positives.clamp(min=1) * targets.batch).float()
             cls = (self._class_costs(points, targets, assignment) * share).sum()
@@ -55,5 +55,7 @@ class RetinaLoss(Criterion):
             costs = (deltas - deltas_of(aim, anchors)).abs().sum(1)
         else:
             boxes = boxes_of(deltas, anchors)
-            costs = self.box_loss(boxes, aim, stride=anchors[:, 2], image_size=points.image_size)
+            costs = self.box_costs(
+                boxes, aim, stride=anchors[:, 2], image_size=points.image_size, picture=points.pictures(rows)
+            )
         return costs * assignment.weights

@@ -42,6 +42,10 @@ class Rows:
         """Center and stride (K, 3) of the points, with anchor boxes their sides too (K, 5)."""
         return self._anchors[rows % len(self._anchors)]
 
+    def pictures(self, rows: Tensor) -> Tensor:
+        """Which picture of the batch (K,) each row is of."""
+        return rows // len(self._anchors)
+
     def place(self, rows: Tensor) -> Tensor:
         """Decoded boxes (K, 4), with gradient."""
         return self.decode(self.values(rows), self.anchors(rows))

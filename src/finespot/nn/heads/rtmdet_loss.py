@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from finespot.assigners import Assigner
-from finespot.losses import BoxLoss, quality_focal
+from finespot.losses import quality_focal
 from finespot.nn.heads.criterion import Criterion, counts, heard, soft_targets
-from finespot.nn.heads.points import LARGEST_LOG
+from finespot.nn.heads.points import LARGEST_LOG, away_from
 from finespot.nn.heads.rows import Rows
 from finespot.structures import LossTerms, Targets
 
@@ -27,39 +27,53 @@ def decode(values: Tensor, anchors: Tensor, exp: bool) -> Tensor:
 
     With `exp` the values are logarithms. Without it a point may lie outside its box, and corners may be swapped.
     """
-    reach = (values.clamp(max=LARGEST_LOG).exp() if exp else values) * anchors[..., 2:3]
+    away = distances(values, exp) * anchors[..., 2:3]
     points = anchors[..., :2]
-    return torch.cat((points - reach[..., :2], points + reach[..., 2:]), -1)
+    return torch.cat((points - away[..., :2], points + away[..., 2:]), -1)
+
+
+def distances(values: Tensor, exp: bool) -> Tensor:
+    """Distances (..., 4) to the sides in strides, of raw values (..., 4)."""
+    return values.clamp(max=LARGEST_LOG).exp() if exp else values
 
 
 class RTMDetLoss(Criterion):
-    """Terms box and cls, each over the batch's sum of soft class targets (at least 1).
+    """Terms box, cls and, where it has a gain, l1, each over the batch's sum of soft class targets (at least 1).
 
-    The soft class target of a positive is the weight its assigner gives (its IoU, of `dynamic_soft`); the box loss is
-    weighted by it. `exp` says how boxes are decoded.
+    The soft class target of a positive is the weight its assigner gives (its IoU, of `dynamic_soft`); box and l1 are
+    weighted by it. l1 is the sum of the errors of the four distances, in strides. `exp` says how boxes are decoded.
     """
 
-    GAINS: ClassVar[Mapping[str, float]] = {"box": 2.0, "cls": 1.0}
+    GAINS: ClassVar[Mapping[str, float]] = {"box": 2.0, "cls": 1.0, "l1": 0.0}
     ASSIGNER = "dynamic_soft"
     BOX_LOSS = "giou"
 
     def __init__(self, exp: bool = False, **choice: Any) -> None:
         super().__init__(**choice)
-        self.decode = partial(decode, exp=exp)
+        self.exp = exp
 
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `SharedConvHead`) on levels of `strides`, in float32 inside autocast too."""
         with torch.autocast(raw["scores"].device.type, enabled=False):
-            points = Rows(raw, strides, self.decode, offset=0.0)
+            points = Rows(raw, strides, partial(decode, exp=self.exp), offset=0.0)
             assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
             rows, aim = assignment.rows, targets.boxes[assignment.targets]
-            boxes, stride = points.place(rows), points.anchors(rows)[:, 2]
-            overlap = cast(BoxLoss, self.box_loss)(boxes, aim, stride=stride, image_size=points.image_size)
+            boxes, anchors = points.place(rows), points.anchors(rows)
+            overlap = self.box_costs(
+                boxes,
+                aim,
+                stride=anchors[:, 2],
+                image_size=points.image_size,
+                picture=points.pictures(rows),
+            )
             quality = soft_targets(points.logits, targets, assignment)
             losses = {
                 "box": (overlap * assignment.weights).sum(),
                 "cls": heard(quality_focal(points.logits, quality), assignment).sum(),
             }
+            if self.gains["l1"]:
+                errors = (distances(points.values(rows), self.exp) - away_from(anchors, aim)).abs().sum(1)
+                losses["l1"] = (errors * assignment.weights).sum() if self.l1_acts else errors.new_zeros(())
             total = assignment.weights.sum().clamp(min=1)
             terms = {name: value * (self.gains[name] / total) for name, value in losses.items()}
         return LossTerms(terms, counts(targets, assignment.positives))

@@ -18,7 +18,7 @@ from torch import Tensor
 from finespot.assigners import Hungarian, Matches
 from finespot.boxes.normalized import to_corners, to_shares
 from finespot.boxes.overlap import iou_family
-from finespot.losses import BoxLoss, varifocal
+from finespot.losses import varifocal
 from finespot.losses.ranks import all_reduced
 from finespot.nn.heads.criterion import Criterion, counts
 from finespot.structures import LossTerms, Size, Targets
@@ -81,10 +81,11 @@ class SetLoss(Criterion):
         layer, picture, query, target = matches
         boxes, aim = layers.boxes[picture, layer, query], truth.targets.boxes[target]
         corners = to_corners(boxes, truth.extent)
-        box_loss = cast(BoxLoss, self.box_loss)
         strides = torch.full_like(corners[:, 0], truth.stride)
-        box = box_loss(corners, aim, stride=strides, image_size=truth.image_size)
+        box = self.box_costs(corners, aim, stride=strides, image_size=truth.image_size, picture=picture)
         l1 = (boxes - to_shares(aim, truth.extent)).abs().sum(1)
+        if not self.l1_acts:
+            l1 = torch.zeros_like(l1)
         of_layer = (layer == torch.arange(layers.boxes.shape[1], device=layer.device)[:, None]).float()
 
         place = (picture, layer, truth.targets.labels[target], query)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from finespot.assigners import Assigner, Assignment
-from finespot.losses import BoxLoss, sparse_bce
+from finespot.losses import sparse_bce
 from finespot.nn.heads.criterion import Criterion, counts
 from finespot.nn.heads.points import LARGEST_LOG
 from finespot.nn.heads.rows import Rows
@@ -45,13 +45,15 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
 class YOLOXLoss(Criterion):
     """Terms box, obj, cls, l1, each over the batch's number of positive points (at least 1).
 
-    l1, the sum of the errors of the four raw box values, is 0 until the closing epochs. The class target of a positive
+    l1, the sum of the errors of the four raw box values (center in strides, logarithms of sides in strides), is 0 until
+    the closing epochs, unless `l1_epochs` says otherwise. The class target of a positive
     is the weight its assigner gives (its IoU, of SimOTA); box and l1 are not weighted.
     """
 
     GAINS: ClassVar[Mapping[str, float]] = {"box": 5.0, "obj": 1.0, "cls": 1.0, "l1": 1.0}
     ASSIGNER = "simota"
     BOX_LOSS = "iou2"
+    L1_EPOCHS = "closing"
 
     def forward(self, raw: Mapping[str, Tensor], targets: Targets, strides: Sequence[int]) -> LossTerms:
         """Loss of raw predictions (see `DecoupledHead`) on levels of `strides`, in float32 inside autocast too."""
@@ -60,7 +62,13 @@ class YOLOXLoss(Criterion):
             assignment = cast(Assigner, self.assigner)(points, targets, points.candidates)
             rows, aim = assignment.rows, targets.boxes[assignment.targets]
             anchors, boxes = points.anchors(rows), points.place(rows)
-            overlap = cast(BoxLoss, self.box_loss)(boxes, aim, stride=anchors[:, 2], image_size=points.image_size)
+            overlap = self.box_costs(
+                boxes,
+                aim,
+                stride=anchors[:, 2],
+                image_size=points.image_size,
+                picture=points.pictures(rows),
+            )
             errors = (points.values(rows) - encode(aim, anchors)).abs()
             losses = {
                 "box": overlap.sum(),
@@ -71,7 +79,7 @@ class YOLOXLoss(Criterion):
                     targets.labels[assignment.targets],
                     assignment.weights,
                 ),
-                "l1": errors.sum() if self.closing else errors.new_zeros(()),
+                "l1": errors.sum() if self.l1_acts else errors.new_zeros(()),
             }
             positives = max(len(rows), 1)
             terms = {name: value * (self.gains[name] / positives) for name, value in losses.items()}

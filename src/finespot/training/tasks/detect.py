@@ -95,10 +95,10 @@ def normalized(images: Tensor, rule: Normalization) -> Tensor:
 
 
 def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
-    """Give the head the recipe's gains, box loss and assigner; what the recipe leaves open stays the head's own."""
+    """Give the head what the recipe says of its loss; what that leaves open stays the head's own."""
     loss = recipe.loss
     gains = {name: gain for name in LOSS_GAINS if (gain := getattr(loss, name)) is not None}
-    model.head.set_loss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains)
+    model.head.set_loss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains, l1_epochs=loss.l1_epochs)
 
 
 def find_start(
