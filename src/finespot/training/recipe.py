@@ -83,11 +83,12 @@ class Loss(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     obj: NotNegative | None = None
     l1: NotNegative | None = None
     l1_epochs: Literal["all", "closing"] | None = None
+    heat: NotNegative | None = None
     box_loss: str | None = None
     assigner: str | None = None
 
 
-LOSS_GAINS = ("box", "cls", "dfl", "obj", "l1")
+LOSS_GAINS = ("box", "cls", "dfl", "obj", "l1", "heat")
 
 
 class Ema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +135,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     multi_scale: BelowOne = 0.0
     drop_small: NotNegative = 0.0
     repeat_rare: Share = 0.0
+    shapes: str | None = None
     ema: Ema = Ema()
     clip: NotNegative = 10.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

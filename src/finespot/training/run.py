@@ -297,6 +297,7 @@ def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, 
         cache_folder=None if recipe.cache_folder is None else Path(recipe.cache_folder),
         tile=recipe.tile,
         repeat_rare=recipe.repeat_rare,
+        shapes=None if recipe.shapes is None else Path(recipe.shapes),
     )
     for note in loader.notes:
         log.note(note)

@@ -5,6 +5,7 @@
 
 from finespot.zoo.cost import RULES, Cost, count_gflops, count_parameters, measure
 from finespot.zoo.detector import Detector
+from finespot.zoo.esod import ESOD
 from finespot.zoo.family import Family, Scale, head_takes
 from finespot.zoo.gpvit import GPVIT
 from finespot.zoo.lrs_detr import LRSDETR
@@ -19,6 +20,7 @@ from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
 
 __all__ = [
+    "ESOD",
     "GPVIT",
     "LRSDETR",
     "RETINANET",

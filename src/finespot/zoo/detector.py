@@ -1,7 +1,8 @@
 """Backbone, relay, neck and head joined to one network.
 
 A relay is an optional part between backbone and neck that maps `Features` to `Features` (it may add auxiliary outputs
-or choose windows). Parts fit when the levels that one gives are those that the next takes.
+or choose windows). A relay that learns from the truth has a `loss` of its own; the raw output then holds the auxiliary
+outputs that it reads. Parts fit when the levels that one gives are those that the next takes.
 """
 
 from __future__ import annotations
@@ -59,11 +60,31 @@ class Detector(nn.Module):
         features: Features = self.backbone(images)
         if self.relay is not None:
             features = self.relay(features)
-        return self.head(self.neck(features), targets)
+        raw = self.head(self.neck(features), targets)
+        return {**raw, **features.auxiliary} if features.auxiliary else raw
 
-    def loss(self, raw: Any, targets: Targets) -> LossTerms:
-        """The head's loss of its raw output."""
-        return cast(LossTerms, self.head.loss(raw, targets))
+    def loss(
+        self, raw: Any, targets: Targets, content: Tensor | None = None, shapes: Tensor | None = None
+    ) -> LossTerms:
+        """The losses of the head and, where it has one, of the relay.
+
+        Parameters
+        ----------
+        content:
+            (B, 4) xyxy in input pixels: where the pictures lie in the input, for a relay. None: everywhere.
+        shapes:
+            (B, 1, H, W), set on the pixels of objects, for a relay. None: not known.
+        """
+        found = cast(LossTerms, self.head.loss(raw, targets))
+        if not self.relay_learns:
+            return found
+        more = cast(LossTerms, cast(Any, self.relay).loss(raw, targets, content, shapes))
+        return LossTerms({**found.terms, **more.terms}, {**found.counts, **more.counts})
+
+    @property
+    def relay_learns(self) -> bool:
+        """Whether there is a relay with a loss of its own."""
+        return callable(getattr(self.relay, "loss", None))
 
     def network_state(self) -> dict[str, Tensor]:
         """The state dict without what the head's loss keeps (`head.criterion`): that is training, not network."""

@@ -87,11 +87,14 @@ def backbone_of(
     return _named(architecture, "backbone", "", strides=tuple(strides), **offered)
 
 
-def relay_of(architecture: Architecture, backbone: nn.Module) -> nn.Module | None:
-    """The relay that the option `relay` names (offered `levels`, those of the backbone), if any."""
-    if architecture.options.get("relay") is None:
+def relay_of(architecture: Architecture, backbone: nn.Module, own: str | None = None) -> nn.Module | None:
+    """The relay that the option `relay` names, or the own, if any: offered `levels`, those of the backbone.
+
+    An option `relay` that is None means none, also where the family has one of its own.
+    """
+    if architecture.options.get("relay", own) is None:
         return None
-    return _named(architecture, "relay", "", levels=levels_of("backbone", backbone))
+    return _named(architecture, "relay", own or "", levels=levels_of("backbone", backbone))
 
 
 def neck_of(architecture: Architecture, own: str, before: nn.Module, **offered: Any) -> nn.Module:

@@ -20,6 +20,8 @@ copy-paste 0.1, gains cls 0.3, obj 0.7.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import nn
 
 from finespot.errors import FineSpotError
@@ -40,51 +42,64 @@ SIZES = {
 # The layouts: that of release 5.0, and that of releases 6 and 7.
 RELEASES = (5, 6)
 NOT_IN_FIVE = ("n",)
+# Channels at width 1 of the levels of stride 8, 16 and 32.
+FULL_WIDTHS = (256, 512, 1024)
 
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """YOLOv5 of a size; options: p2, release (5 or 6), anchors (a list of [width, height] in pixels for each level)."""
     p2, release = bool(architecture.options.get("p2", False)), _release(architecture)
     refuse_idle(architecture, "release", "backbone")
-    c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
-    few = scale.repeats(3)
     strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
+    c3, c4, c5 = (scale.channels(c) for c in FULL_WIDTHS)
+    widths = (scale.channels(128), c3, c4, c5) if p2 else (c3, c4, c5)
+    backbone = backbone_of(architecture, lambda: trunk(scale, release, strides), strides)
+    relay = relay_of(architecture, backbone)
+    neck = neck_of(architecture, "lateral_pafpn", relay or backbone, widths=widths, block=neck_block(scale))
+    head = head_of(architecture, "anchor_based", neck, anchors=architecture.options.get("anchors"))
+    return Detector(backbone, relay, neck, head, architecture)
+
+
+def trunk(scale: Scale, release: int, strides: tuple[int, ...], pool: int = 5) -> CSPBackbone:
+    """The backbone of a release (5 or 6); `pool` is the side of the smallest pool before (behind) the last block."""
+    c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, *FULL_WIDTHS))
+    few = scale.repeats(3)
 
     def added(c: int) -> nn.Module:
         return ResidualPair(Conv(c, c), Conv(c, c, 3), shortcut=True)
 
-    def plain(c: int) -> nn.Module:
-        return ResidualPair(Conv(c, c), Conv(c, c, 3), shortcut=False)
-
     def stage(c_in: int, c_out: int, repeats: int) -> nn.Module:
         return named(down=Conv(c_in, c_out, 3, 2), block=CrossStage(c_out, c_out, added, repeats))
 
-    def own_backbone() -> nn.Module:
-        if release == 5:
-            stem: nn.Module = named(fold=SpaceToDepth(), conv=Conv(12, c1, 3))
-            third = scale.repeats(9)
-            last = named(down=Conv(c4, c5, 3, 2), pool=SPPF(c5, c5), block=CrossStage(c5, c5, plain, few))
-        else:
-            stem = Conv(3, c1, 6, 2, padding=2)
-            third = scale.repeats(6)
-            last = named(down=Conv(c4, c5, 3, 2), block=CrossStage(c5, c5, added, few), pool=SPPF(c5, c5))
-        return CSPBackbone(
-            stem=stem,
-            stages=(stage(c1, c2, few), stage(c2, c3, third), stage(c3, c4, scale.repeats(9)), last),
-            widths=(c2, c3, c4, c5),
-            strides=strides,
-        )
+    if release == 5:
+        stem: nn.Module = named(fold=SpaceToDepth(), conv=Conv(12, c1, 3))
+        third = scale.repeats(9)
+        last = named(down=Conv(c4, c5, 3, 2), pool=SPPF(c5, c5, pool), block=CrossStage(c5, c5, _plain, few))
+    else:
+        stem = Conv(3, c1, 6, 2, padding=2)
+        third = scale.repeats(6)
+        last = named(down=Conv(c4, c5, 3, 2), block=CrossStage(c5, c5, added, few), pool=SPPF(c5, c5, pool))
+    return CSPBackbone(
+        stem=stem,
+        stages=(stage(c1, c2, few), stage(c2, c3, third), stage(c3, c4, scale.repeats(9)), last),
+        widths=(c2, c3, c4, c5),
+        strides=strides,
+    )
+
+
+def neck_block(scale: Scale) -> Callable[[int, int], nn.Module]:
+    """What makes the block behind each join of the neck."""
+    finest, few = scale.channels(128), scale.repeats(3)
 
     def block(c_in: int, c_out: int) -> nn.Module:
-        # Only the level of stride 4 is as wide as c2.
-        return CrossStage(c_in, c_out, plain, 1 if c_out == c2 else few)
+        # Only the level of stride 4 is so narrow.
+        return CrossStage(c_in, c_out, _plain, 1 if c_out == finest else few)
 
-    widths = (c2, c3, c4, c5) if p2 else (c3, c4, c5)
-    backbone = backbone_of(architecture, own_backbone, strides)
-    relay = relay_of(architecture, backbone)
-    neck = neck_of(architecture, "lateral_pafpn", relay or backbone, widths=widths, block=block)
-    head = head_of(architecture, "anchor_based", neck, anchors=architecture.options.get("anchors"))
-    return Detector(backbone, relay, neck, head, architecture)
+    return block
+
+
+def _plain(c: int) -> nn.Module:
+    return ResidualPair(Conv(c, c), Conv(c, c, 3), shortcut=False)
 
 
 def _release(architecture: Architecture) -> int:

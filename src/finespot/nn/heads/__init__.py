@@ -5,6 +5,7 @@ from finespot.nn.heads.anchor_free import AnchorFreeHead
 from finespot.nn.heads.anchor_loss import AnchorLoss
 from finespot.nn.heads.criterion import Criterion
 from finespot.nn.heads.decoupled import DecoupledHead
+from finespot.nn.heads.decoupled_anchor import DecoupledAnchorHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
 from finespot.nn.heads.retina import RetinaHead
@@ -20,6 +21,7 @@ __all__ = [
     "AnchorFreeHead",
     "AnchorLoss",
     "Criterion",
+    "DecoupledAnchorHead",
     "DecoupledHead",
     "DenseHead",
     "DenseLoss",

@@ -9,7 +9,7 @@ them over. The anchors of stride 4 are ours: half of those of stride 8. The orig
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -35,9 +35,8 @@ ANCHORS: dict[int, AnchorSizes] = {
 _PRIOR_OBJECTS, _PRIOR_SIDE, _PRIOR_CLASS = 8, 640, 0.6
 
 
-@register("head", "anchor_based")
-class AnchorBasedHead(DenseHead):
-    """`Features` of `levels` to raw predictions at A anchors a cell, N = A * sum of H * W.
+class AnchorHead(DenseHead):
+    """What the heads with A anchors a cell share: N = A * sum of H * W points, raw output, decoding, loss.
 
     Raw: "boxes" (B, 4, N) x, y, w, h as `anchor_loss.decode` reads them; "objectness" (B, 1, N) logits; "scores"
     (B, classes, N) logits; "anchors" (1, N, 5) center x, center y, stride, width, height in input pixels. A score is
@@ -54,33 +53,24 @@ class AnchorBasedHead(DenseHead):
         The anchors are something else, or there are none for the stride of a level.
     """
 
-    def __init__(self, levels: Sequence[Level], classes: int, *, anchors: Sequence[AnchorSizes] | None = None) -> None:
+    def __init__(self, levels: Sequence[Level], classes: int, anchors: Sequence[AnchorSizes] | None = None) -> None:
         super().__init__(levels, classes)
         self.anchor_sizes = _checked(anchors, levels) if anchors is not None else default_anchors(levels)
         self.class_repeats = len(self.anchor_sizes[0])
 
-        def on_each(values: int) -> nn.ModuleDict:
-            count = self.class_repeats * values
-            named_levels = zip(self.level_names, levels)
-            return nn.ModuleDict({name: Pointwise(level.channels, count, 1) for name, level in named_levels})
+    def predictions(self, level: Level, values: int) -> nn.Module:
+        """The 1x1 convolution that predicts `values` for each anchor of a level's cells."""
+        return Pointwise(level.channels, self.class_repeats * values, 1)
 
-        self.box_branches = on_each(4)
-        self.objectness_branches = on_each(1)
-        self.class_branches = on_each(classes)
-        self.set_loss()
-        self._shift_biases()
-
-    def forward(self, features: Features, targets: Targets | None = None) -> Raw:
-        on = self.on(features)
-
-        def rows(branches: nn.ModuleDict) -> Tensor:
-            return rows_of([branches[name](x) for name, x in on], self.class_repeats)
-
+    def raw_of(
+        self, maps: Sequence[Tensor], boxes: Sequence[Tensor], objectness: Sequence[Tensor], scores: Sequence[Tensor]
+    ) -> Raw:
+        """The raw output from what is predicted on each level that is switched on; `maps` are as large."""
         return {
-            "boxes": rows(self.box_branches),
-            "objectness": rows(self.objectness_branches),
-            "scores": rows(self.class_branches),
-            "anchors": self.anchors([x for _, x in on]),
+            "boxes": rows_of(boxes, self.class_repeats),
+            "objectness": rows_of(objectness, self.class_repeats),
+            "scores": rows_of(scores, self.class_repeats),
+            "anchors": self.anchors(maps),
         }
 
     def criterion_of(self, **choice: Any) -> AnchorLoss:
@@ -91,18 +81,46 @@ class AnchorBasedHead(DenseHead):
         """See `anchor_loss.decode`."""
         return anchor_loss.decode(values, anchors)
 
+    @torch.no_grad()
+    def shift_biases(self, objectness: Iterable[nn.Module], scores: Iterable[nn.Module]) -> None:
+        """Start the predictions of the levels at how often objects are found: a few in a picture."""
+        class_shift = math.log(_PRIOR_CLASS / (self.classes - 0.99999))
+        for level, judge, classify in zip(self.inputs, objectness, scores):
+            cast(Any, judge).bias.add_(math.log(_PRIOR_OBJECTS / (_PRIOR_SIDE / level.stride) ** 2))
+            cast(Any, classify).bias.add_(class_shift)
+
+
+@register("head", "anchor_based")
+class AnchorBasedHead(AnchorHead):
+    """`Features` of `levels` to raw predictions, each level by one layer; see `AnchorHead`."""
+
+    def __init__(self, levels: Sequence[Level], classes: int, *, anchors: Sequence[AnchorSizes] | None = None) -> None:
+        super().__init__(levels, classes, anchors)
+
+        def on_each(values: int) -> nn.ModuleDict:
+            return nn.ModuleDict(
+                {name: self.predictions(level, values) for name, level in zip(self.level_names, levels)}
+            )
+
+        self.box_branches = on_each(4)
+        self.objectness_branches = on_each(1)
+        self.class_branches = on_each(classes)
+        self.set_loss()
+        self.shift_biases(self.objectness_branches.values(), self.class_branches.values())
+
+    def forward(self, features: Features, targets: Targets | None = None) -> Raw:
+        on = self.on(features)
+
+        def each(branches: nn.ModuleDict) -> list[Tensor]:
+            return [branches[name](x) for name, x in on]
+
+        return self.raw_of(
+            [x for _, x in on], each(self.box_branches), each(self.objectness_branches), each(self.class_branches)
+        )
+
     def class_rows(self) -> list[str]:
         """Names of the parameters whose first dimension is anchors times classes."""
         return [f"class_branches.{name}.{part}" for name in self.level_names for part in ("weight", "bias")]
-
-    @torch.no_grad()
-    def _shift_biases(self) -> None:
-        class_shift = math.log(_PRIOR_CLASS / (self.classes - 0.99999))
-        for level, objectness, scores in zip(
-            self.inputs, self.objectness_branches.values(), self.class_branches.values()
-        ):
-            cast(Any, objectness).bias.add_(math.log(_PRIOR_OBJECTS / (_PRIOR_SIDE / level.stride) ** 2))
-            cast(Any, scores).bias.add_(class_shift)
 
 
 def default_anchors(levels: Sequence[Level]) -> list[AnchorSizes]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from finespot import weights, zoo
@@ -68,10 +70,12 @@ class Detect:
         self.trainable: nn.Module = _Forward(self.model)
 
     def step(self, batch: Batch) -> LossTerms:
-        """The head's losses for pictures as the network expects them."""
+        """The losses of head and relay for pictures as the network expects them."""
         assert batch.targets is not None
         raw = self.trainable(normalized(batch.images, self.normalization), _Truth(batch.targets))
-        return self.model.loss(raw, batch.targets)
+        if not self.model.relay_learns:
+            return self.model.loss(raw, batch.targets)
+        return self.model.loss(raw, batch.targets, content_of(batch), batch.shapes)
 
     def epoch_start(self, epoch: int, closing: bool) -> None:
         """The head's loss may change when pictures are joined no longer (YOLOX adds a term)."""
@@ -94,11 +98,33 @@ def normalized(images: Tensor, rule: Normalization) -> Tensor:
     return inputs
 
 
+def content_of(batch: Batch) -> Tensor:
+    """Where the pictures lie in the input, as far as their placements say: (B, 4) xyxy in its pixels."""
+    corners = [one.to_input(np.array([[0, 0, one.size[1], one.size[0]]], np.float32)) for one in batch.placements]
+    return torch.from_numpy(np.concatenate(corners)).to(batch.images.device, non_blocking=True)
+
+
 def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
-    """Give the head what the recipe says of its loss; what that leaves open stays the head's own."""
+    """Give head and relay what the recipe says of their losses; what that leaves open stays their own.
+
+    Raises
+    ------
+    FineSpotError
+        The model has no term of a gain, or nothing in it learns from the shapes that the recipe names.
+    """
     loss = recipe.loss
     gains = {name: gain for name in LOSS_GAINS if (gain := getattr(loss, name)) is not None}
+    relay: Any = model.relay
+    own = {name: gains.pop(name) for name in getattr(relay, "gains", {}) if name in gains}
     model.head.set_loss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains, l1_epochs=loss.l1_epochs)
+    if own:
+        relay.set_gains(own)
+    if recipe.shapes is not None and not model.relay_learns:
+        raise FineSpotError(
+            "nothing in this model learns from the shapes of objects",
+            where="shapes",
+            hint="leave it out, or take a model with a seeker",
+        )
 
 
 def find_start(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import cast
 
 import torch
@@ -156,6 +156,7 @@ def plain_network(
     backbone: type | UnionType,
     neck: type,
     head: type,
+    relay: type | UnionType = NoneType,
     levels: int | None = None,
 ) -> zoo.Detector:
     """The skeleton of a network that is made of these parts, of `levels` levels where given.
@@ -166,8 +167,13 @@ def plain_network(
         It is not `what`, such as "a released YOLOX".
     """
     detector = skeleton(architecture)
-    pairs = ((detector.backbone, backbone), (detector.neck, neck), (detector.head, head))
-    known = detector.relay is None and all(isinstance(part, kind) for part, kind in pairs)
+    pairs = (
+        (detector.backbone, backbone),
+        (detector.relay, relay),
+        (detector.neck, neck),
+        (detector.head, head),
+    )
+    known = all(isinstance(part, kind) for part, kind in pairs)
     if not known or levels not in (None, len(detector.head.inputs)):
         raise FineSpotError(f"{zoo.name_of(architecture)} is not {what}, so no such file holds it")
     return detector

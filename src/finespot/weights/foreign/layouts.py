@@ -10,6 +10,7 @@ from torch import Tensor
 
 from finespot.structures import Architecture, Normalization
 from finespot.weights.foreign import (
+    esod,
     gpvit,
     mmdetection_retinanet,
     mmdetection_rtmdet,
@@ -81,6 +82,7 @@ _OLDER: dict[str, Any] = {
 LAYOUTS = (
     Layout("ultralytics", yolo.FAMILIES, yolo.recognize, yolo.entries),
     Layout("yolov5", ("yolov5",), yolov5.recognize, yolov5.entries, constants=yolov5.constants),
+    Layout("esod", ("esod",), esod.recognize, esod.entries, constants=esod.constants, imgsz=lambda architecture: 1536),
     _of("yolox", "yolox", yolox, imgsz=_yolox_side),
     _of("mmdetection-rtmdet", "rtmdet", mmdetection_rtmdet),
     _of("mmyolo-rtmdet", "rtmdet", mmyolo_rtmdet),

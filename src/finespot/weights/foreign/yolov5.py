@@ -9,7 +9,7 @@ Pictures are RGB in 0..1 in the middle of the input.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -19,7 +19,7 @@ from finespot import zoo
 from finespot.errors import FineSpotError
 from finespot.nn.backbones import CSPBackbone
 from finespot.nn.heads import AnchorBasedHead
-from finespot.nn.heads.anchor_based import default_anchors
+from finespot.nn.heads.anchor_based import AnchorHead, default_anchors
 from finespot.nn.layers import SPPF, Conv, CrossStage, ResidualPair
 from finespot.nn.necks import LateralPAFPN
 from finespot.structures import Architecture, Level
@@ -67,20 +67,27 @@ def to_yolov5(state: Mapping[str, Tensor], architecture: Architecture) -> dict[s
 
 def entries(architecture: Architecture) -> Iterator[Entry]:
     """All tensors of the file but its constants, in its order."""
-    for number, (name, module) in _layers(_plain(architecture)).items():
-        yield from _walk(module, f"model.{number}", name)
+    for number, (name, module) in layers_of(_plain(architecture)).items():
+        if isinstance(module, AnchorBasedHead):
+            yield from _head(module, f"model.{number}", name)
+        else:
+            yield from walk(module, f"model.{number}", name)
 
 
 def constants(architecture: Architecture) -> dict[str, Tensor]:
     """Tensors of the file that ours holds as an option: the anchors, in strides; in release 5 in pixels too."""
     detector = _plain(architecture)
-    head = cast(AnchorBasedHead, detector.head)
-    number = max(_layers(detector))
+    key = f"model.{max(layers_of(detector))}"
+    return anchor_buffers(cast(AnchorHead, detector.head), key, in_pixels=architecture.options.get("release") == 5)
+
+
+def anchor_buffers(head: AnchorHead, key: str, *, in_pixels: bool) -> dict[str, Tensor]:
+    """The anchors of a head as the file's layer `key` holds them: in strides, and maybe in pixels too."""
     sizes = torch.tensor([list(one) for one in head.anchor_sizes or ()], dtype=torch.float32, device="cpu")
     strides = torch.tensor([level.stride for level in head.inputs], device="cpu")
-    found = {f"model.{number}.anchors": sizes / strides.view(-1, 1, 1)}
-    if architecture.options.get("release") == 5:
-        found[f"model.{number}.anchor_grid"] = sizes.view(len(strides), 1, -1, 1, 1, 2)
+    found = {f"{key}.anchors": sizes / strides.view(-1, 1, 1)}
+    if in_pixels:
+        found[f"{key}.anchor_grid"] = sizes.view(len(strides), 1, -1, 1, 1, 2)
     return found
 
 
@@ -101,10 +108,7 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
     options: dict[str, object] = {"p2": True} if len(anchors) == 4 else {}
     if releases[0] == 5:
         options["release"] = 5
-    levels = [Level(1, stride) for stride in ((4, 8, 16, 32) if len(anchors) == 4 else (8, 16, 32))]
-    sizes = (anchors * torch.tensor([level.stride for level in levels]).view(-1, 1, 1)).tolist()
-    if sizes != [[list(pair) for pair in one] for one in default_anchors(levels)]:
-        options["anchors"] = sizes
+    options.update(anchor_option(anchors, (4, 8, 16, 32) if len(anchors) == 4 else (8, 16, 32)))
     classes = len(state[first]) // anchors.shape[1] - _BOX - 1
     width = len(state[_STEMS[releases[0]]])
     for size, scale in zoo.YOLOV5.sizes.items():
@@ -113,14 +117,23 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
     return None
 
 
+def anchor_option(anchors: Tensor, strides: Sequence[int]) -> dict[str, object]:
+    """The option that a file's anchors (L, A, 2), in strides, are; none where they are the usual ones."""
+    sizes = (anchors * torch.tensor(strides).view(-1, 1, 1)).tolist()
+    usual = [[list(pair) for pair in one] for one in default_anchors([Level(1, stride) for stride in strides])]
+    return {} if sizes == usual else {"anchors": sizes}
+
+
 def _plain(architecture: Architecture) -> zoo.Detector:
     return plain_network(
         architecture, "a released YOLOv5", backbone=CSPBackbone, neck=LateralPAFPN, head=AnchorBasedHead
     )
 
 
-def _layers(detector: zoo.Detector) -> dict[int, tuple[str, nn.Module]]:
-    """The file's layer numbers: stem 0, then each stage, then the neck's steps with up-sampling and joins counted."""
+def layers_of(detector: zoo.Detector) -> dict[int, tuple[str, nn.Module]]:
+    """Name and module of each of the file's layers, by its number: stem 0, then each stage, then the neck's steps with
+    up-sampling and joins counted, then the head.
+    """
     neck, layers = detector.neck, dict(enumerate(csp_layers(cast(CSPBackbone, detector.backbone))))
     number = len(layers)
     laterals, downward = cast(nn.ModuleDict, neck.lateral), cast(nn.ModuleDict, neck.top_down)
@@ -136,20 +149,18 @@ def _layers(detector: zoo.Detector) -> dict[int, tuple[str, nn.Module]]:
     return layers
 
 
-def _walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
+def walk(module: nn.Module, key: str, name: str) -> Iterator[Entry]:
     """Tensors of one of our modules (at `name`), under the file's `key`, in the file's order."""
     if isinstance(module, Conv):
         yield from conv_entries(key, (name,))
-    elif isinstance(module, AnchorBasedHead):
-        yield from _head(module, key, name)
     elif type(module) in _PARTS:
         for theirs, ours in _PARTS[type(module)].items():
-            yield from _walk(module.get_submodule(ours), f"{key}.{theirs}", f"{name}.{ours}")
+            yield from walk(module.get_submodule(ours), f"{key}.{theirs}", f"{name}.{ours}")
     elif name == "backbone.stem":  # of release 5: rearranged, then convolved
-        yield from _walk(module.get_submodule("conv"), f"{key}.conv", f"{name}.conv")
+        yield from walk(module.get_submodule("conv"), f"{key}.conv", f"{name}.conv")
     elif isinstance(module, nn.Sequential):
         for i, child in enumerate(module):
-            yield from _walk(child, f"{key}.{i}", f"{name}.{i}")
+            yield from walk(child, f"{key}.{i}", f"{name}.{i}")
     else:
         raise FineSpotError(f"{name} is a {type(module).__name__}, which files of this kind do not hold")
 

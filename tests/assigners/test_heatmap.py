@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finespot.data.heatmap import RIM, heat_map
+from finespot.assigners.heatmap import RIM, heat_map
 from finespot.structures import Targets
 
 

@@ -1,0 +1,49 @@
+"""The two losses of a seeker's map, against values 0 to 1 and weights of `assigners.heatmap`.
+
+The released code of ESOD and its paper (IEEE TIP 34, 2025) differ: cross entropy with weights for small objects there,
+focal and dice loss, 20 to 1, here. Both are offered; what the paper leaves open is ours, and said below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from finespot.assigners.heatmap import HeatMap
+from finespot.losses import quality_focal
+
+# Of the paper: focal loss against dice loss.
+FOCAL, DICE = 20.0, 1.0
+
+
+def weighted_cross_entropy(logits: Tensor, truth: HeatMap) -> Tensor:
+    """Weighted binary cross entropy, a mean over the cells that count (those of weight above 0)."""
+    costs = F.binary_cross_entropy_with_logits(logits, truth.values, reduction="none")
+    return (costs * truth.weights).sum() / _counting(truth).sum().clamp(min=1)
+
+
+def focal_and_dice(logits: Tensor, truth: HeatMap) -> Tensor:
+    """20 times the weighted focal loss (a mean over the cells that count) and the dice loss (over the pictures).
+
+    Values between 0 and 1 are no classes, so the focal factor is |value - p|^2, which vanishes where the map is right.
+    The dice loss takes sums over a picture, with 1 added above and below the line.
+    """
+    counting = _counting(truth)
+    focal = (quality_focal(logits, truth.values) * truth.weights).sum() / counting.sum().clamp(min=1)
+    found, wanted = logits.sigmoid() * counting, truth.values * counting
+    both, all_of_them = (found * wanted).sum((1, 2, 3)), (found + wanted).sum((1, 2, 3))
+    dice = (1 - (2 * both + 1) / (all_of_them + 1)).mean()
+    return FOCAL * focal + DICE * dice
+
+
+def _counting(truth: HeatMap) -> Tensor:
+    return (truth.weights > 0).float()
+
+
+# By name: the loss and its usual gain. The released code gives its own 0.2; of the other's, nothing is published.
+LOSSES: dict[str, tuple[Callable[[Tensor, HeatMap], Tensor], float]] = {
+    "bce": (weighted_cross_entropy, 0.2),
+    "focal_dice": (focal_and_dice, 1.0),
+}
