@@ -86,6 +86,8 @@ ELSEWHERE = {
     "loss.obj": "test_losses_by_name",
     "loss.l1": "test_losses_by_name",
     "loss.l1_epochs": "test_losses_by_name",
+    "loss.heat": "test_seeker_training.test_the_gain_weighs_the_term",
+    "shapes": "test_seeker_training.test_shapes_change_what_is_learnt",
     "channels_last": "test_loop.test_channels_last_reaches_pictures_and_weights",
     "workers": "test_other_keys",
     "cache": "test_other_keys",
@@ -322,8 +324,6 @@ def test_losses_by_name() -> None:
     ciou = Detect(load_recipe(), running.Classes(("a", "b")), print).model.head.criterion.box_loss
     keys = {"stride": torch.ones(1), "image_size": (16, 16)}
     assert not torch.equal(head.criterion.box_loss(a, b, **keys), ciou(a, b, **keys))
-    with pytest.raises(FineSpotError, match="unknown loss gain 'obj'"):
-        Detect(load_recipe("default", ["obj=2"]), running.Classes(("a",)), print)
     words = ["loss.l1=2", "l1_epochs=closing"]
     late = Detect(load_recipe("default", words), running.Classes(("a",)), print).model.head.criterion
     assert (late.gains["l1"], late.l1_epochs) == (2.0, "closing")
@@ -331,6 +331,9 @@ def test_losses_by_name() -> None:
         Detect(load_recipe("default", ["l1_epochs=all"]), running.Classes(("a",)), print)
     with pytest.raises(FineSpotError, match="l1_epochs"):
         load_recipe("default", ["l1_epochs=often"])
+    for word in ("obj=2", "heat=2"):
+        with pytest.raises(FineSpotError, match="unknown loss gain"):
+            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
     for word in ("box_loss=absent", "assigner=absent"):
         with pytest.raises(FineSpotError, match="absent"):
             Detect(load_recipe("default", [word]), running.Classes(("a",)), print)

@@ -24,6 +24,7 @@ from finespot.weights.foreign.layouts import LAYOUTS
 SMALL = {
     "ultralytics": "yolo11n",
     "yolov5": "yolov5n",
+    "esod": "esod-yolov5s",
     "yolox": "yolox-nano",
     "mmdetection-rtmdet": "rtmdet-tiny",
     "mmyolo-rtmdet": "rtmdet-tiny",
@@ -35,7 +36,7 @@ SMALL = {
     "gpvit": "gpvit-l1",
 }
 OPTIONS = {"mmdetection-retinanet": {"form": "mmdetection"}}
-HEAVY = ("retinanet", "gpvit", "rtdetr")
+HEAVY = ("retinanet", "gpvit", "rtdetr", "esod")
 
 
 @pytest.fixture
