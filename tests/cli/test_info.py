@@ -42,6 +42,12 @@ def test_weights_and_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+def test_none_takes_a_part_away(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", "esod-yolov5s", "--imgsz", "64", "--classes", "10", "--set", "relay=none") == 0
+    assert "parameters: 13,630,407" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_times_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "yolov8n", "--profile", "1", "--imgsz", "64", "--device", "cpu", "--threads", "1") == 0
     said = capsys.readouterr().out

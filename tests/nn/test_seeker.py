@@ -197,7 +197,7 @@ def test_gains_weigh_the_term() -> None:
     assert made.gains == {"heat": 0.2}
     made.set_gains({"heat": 0.6})
     assert made.loss(raw, targets()).terms["heat"].item() == pytest.approx(3 * usual)
-    assert seeker(loss="focal_dice").gains == {"heat": 1.0}
+    assert seeker(loss="focal_dice").gains == {"heat": 0.2}
 
 
 @pytest.mark.parametrize("loss", ["bce", "focal_dice"])

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from finespot import weights
+from finespot.assigners.heatmap import heat_map
 from finespot.data import Augment, TrainLoader, open_dataset
 from finespot.data.painting import whole_pixels
 from finespot.data.shapes.make import make_shapes, plan_shapes
@@ -19,7 +20,7 @@ from finespot.training import load_recipe, train
 from finespot.training import run as running
 from finespot.training.choice import own_recipe
 from finespot.training.keeper import RunFiles
-from finespot.training.tasks.detect import Detect, content_of
+from finespot.training.tasks.detect import Detect, content_of, normalized
 
 ROOT = Path(__file__).parents[2]
 DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
@@ -120,6 +121,10 @@ def test_the_map_learns_where_objects_are() -> None:
         optimizer.step()
         costs.append(losses.terms["heat"].item())
     assert costs[-1] < 0.6 * costs[0]
+    truth = heat_map(given.targets, (160, 160), 8).values
+    with torch.no_grad():
+        found = made.model(normalized(given.images, made.normalization))["heat"].sigmoid()
+    assert found[truth == 1].mean() > 5 * found[truth == 0].mean()
 
 
 class Strips:

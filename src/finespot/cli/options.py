@@ -112,7 +112,7 @@ def input_size(text: str | None, own: int, stride: int) -> tuple[int, int]:
 
 
 def architecture_options(words: Iterable[str]) -> dict[str, Any]:
-    """Words `key=value` as options of an architecture: numbers, true, false, lists; everything else is text.
+    """Words `key=value` as options of an architecture: numbers, true, false, none, lists; everything else is text.
 
     Raises
     ------
@@ -129,7 +129,8 @@ def architecture_options(words: Iterable[str]) -> dict[str, Any]:
         if not equals or not key:
             raise FineSpotError(f"expected key=value but got '{word}'", where="set")
         try:
-            found[key.removeprefix("options.")] = yaml.safe_load(value)
+            # Recipes read "none" as nothing too.
+            found[key.removeprefix("options.")] = None if value in ("none", "None") else yaml.safe_load(value)
         except yaml.YAMLError:
             found[key.removeprefix("options.")] = value
     return found

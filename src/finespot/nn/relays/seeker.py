@@ -25,7 +25,7 @@ from finespot.assigners.heatmap import heat_map
 from finespot.errors import FineSpotError, unknown
 from finespot.nn.layers.conv import Conv, Pointwise
 from finespot.nn.layers.sppf import SPPF
-from finespot.nn.relays.seeker_loss import LOSSES
+from finespot.nn.relays.seeker_loss import GAIN, LOSSES
 from finespot.registry import register
 from finespot.structures import Features, Level, LossTerms, Targets
 
@@ -86,8 +86,8 @@ class Seeker(nn.Module):
         )
         self.predict = Pointwise(channels, 1, 1)
         nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
-        self.cost, gain = LOSSES[loss]
-        self.gains = {HEAT: gain}
+        self.cost = LOSSES[loss]
+        self.gains = {HEAT: GAIN}
 
     def forward(self, features: Features) -> Features:
         heat = self.predict(self.context(features.maps[self.place]))
