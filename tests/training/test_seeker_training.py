@@ -101,7 +101,7 @@ def test_esod_has_a_recipe_of_its_own() -> None:
     assert own_recipe("esod-yolov5m") == "esod"
     recipe = load_recipe("esod")
     made = Detect(load_recipe("esod", ["model=esod-yolov5s"]), CLASSES, lambda text: None)
-    assert made.model.head.criterion.gains == {"box": 0.05, "obj": 0.5, "cls": 0.5}
+    assert made.model.head.criterion.gains == {"box": 0.05, "obj": 0.5, "cls": 0.5, "l1": 0.0}
     assert made.model.relay.gains == {"heat": 0.2}
     assert (recipe.imgsz, recipe.epochs, recipe.schedule.name, recipe.schedule.final) == (1536, 50, "cosine", 0.1)
 

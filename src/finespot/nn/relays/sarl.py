@@ -198,10 +198,10 @@ class FEM(nn.Module):
         channels = self.near.out_channels
         weight = F.pad(self.near.weight, (1, 1, 1, 1))
         weight[:, :, ::2, ::2] += self.wide.weight
-        joined = Conv(channels, channels, 5, groups=channels, activation=None)
+        joined = Conv(channels, channels, 5, groups=channels, activation=None).to(weight)
         joined.conv.weight.copy_(weight)
         joined.bn = self.bn
-        joined.to(weight).fuse()
+        joined.fuse()
         self.near, self.wide, self.bn = joined.conv, None, nn.Identity()
 
 
