@@ -43,6 +43,23 @@ def test_attention_stays_inside_an_area(areas: int) -> None:
         assert torch.allclose(layer(x), want, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(3, 5), (1, 1), (2, 3), (20, 20)])
+def test_areas_need_not_divide_the_map(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer, cells = moved(AreaAttention(32, 8)), size[0] * size[1]
+    x = torch.randn(2, 32, *size)
+    query, key, value = (part.flatten(2) for part in layer.entry(x))
+    mixed = torch.empty_like(value)
+    length = (cells + 7) // 8
+    for b in range(2):
+        for start in range(0, cells, length):
+            part = slice(start, start + length)
+            mixed[b, :, part] = value[b, :, part] @ torch.softmax(query[b, :, part].T @ key[b, :, part] * 32**-0.5, 1).T
+    want = layer.project(mixed.view(2, 32, *size) + layer.position(value.view(2, 32, *size)))
+    assert torch.allclose(layer(x), want, atol=1e-5)
+
+
 def test_the_number_of_areas_takes_effect() -> None:
     torch.manual_seed(0)
     whole, parts = AreaAttention(32, 1).eval(), AreaAttention(32, 4).eval()

@@ -25,7 +25,10 @@ _SCALE_AT_START = 0.01
 
 
 class AreaAttention(nn.Module):
-    """Cells attend to those of their area: (B, C, H, W) to the same shape, C / 32 heads; `areas` divides H * W."""
+    """Cells attend to those of their area: (B, C, H, W) to the same shape, C / 32 heads.
+
+    Where `areas` does not divide H * W the last area is shorter than the others, and there may be fewer of them.
+    """
 
     def __init__(self, channels: int, areas: int) -> None:
         super().__init__()
@@ -41,16 +44,26 @@ class AreaAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = self.entry(x)
-        mixed = F.scaled_dot_product_attention(self._tokens(query), self._tokens(key), self._tokens(value))
+        cells = value.shape[2] * value.shape[3]
+        length = -(-cells // self.areas)
+        areas = -(-cells // length)
+        real = None
+        if areas * length > cells:
+            real = (torch.arange(areas * length, device=x.device) < cells).view(areas, 1, 1, length)
+            real = real.repeat(len(value), 1, 1, 1)
+        queries, keys, values = (self._tokens(part, areas, length) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=real)
         # (B * areas, heads, n, d) back to a map whose memory is channels-last, as the convolutions around it have it.
-        rows = mixed.transpose(1, 2).flatten(2).reshape(len(value), -1, value.shape[1])
+        rows = mixed.transpose(1, 2).flatten(2).reshape(len(value), -1, value.shape[1])[:, :cells]
         back = rows.unflatten(1, value.shape[2:]).permute(0, 3, 1, 2)
         return cast(Tensor, self.project(back + self.position(value)))
 
-    def _tokens(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B * areas, heads, H * W / areas, C / heads)."""
+    def _tokens(self, x: Tensor, areas: int, length: int) -> Tensor:
+        """(B, C, H, W) to (B * areas, heads, length, C / heads), the last area filled up with zeros."""
         cells = x.flatten(2).transpose(1, 2)
-        runs = cells.reshape(len(x) * self.areas, -1, x.shape[1])
+        if areas * length > cells.shape[1]:
+            cells = F.pad(cells, (0, 0, 0, areas * length - cells.shape[1]))
+        runs = cells.reshape(len(x) * areas, length, x.shape[1])
         return cast(Tensor, runs.unflatten(2, (self.heads, HEAD_WIDTH)).transpose(1, 2))
 
 
