@@ -49,6 +49,15 @@ def random_raw(seed: int = 0, batch: int = 2) -> dict[str, torch.Tensor]:
     }
 
 
+def test_biases_at_first() -> None:
+    """Class biases are the logarithm of the share of positives that five objects in 640 x 640 make."""
+    for made, want in ((head(), 2.0), (AnchorFreeHead(LEVELS, CLASSES, box_bias=1.0), 1.0)):
+        assert all((branch.predict.bias == want).all() for branch in made.box_branches.values())
+    fine = AnchorFreeHead((Level(8, 4), *LEVELS), 10)
+    first = [branch.predict.bias[0].item() for branch in fine.class_branches.values()]
+    assert first == pytest.approx([-10.8435, -9.4572, -8.0709, -6.6846], abs=5e-5)
+
+
 def test_points_run_from_fine_to_coarse_row_by_row() -> None:
     raw = head().eval()(features())
     anchors = raw["anchors"][0]

@@ -24,7 +24,8 @@ from finespot.nn.layers.conv import Conv, Pointwise, named
 from finespot.registry import register
 from finespot.structures import Features, Level, Targets
 
-_BOX_BIAS = 2.0
+# What box branches say at first, for every bin: the released YOLOv8 began with 1.0, and has 2.0 since 2024.
+BOX_BIAS = 2.0
 # Class biases start at the share of positives expected from five objects in a picture of this side.
 _PRIOR_OBJECTS, _PRIOR_SIDE = 5, 640
 
@@ -34,10 +35,19 @@ class AnchorFreeHead(DenseHead):
     """`Features` of `levels` to raw predictions at N = sum of H * W points, levels from fine to coarse, row by row.
 
     Raw: "boxes" (B, 4 * reg_max, N) distribution logits of left, top, right, bottom; "scores" (B, classes, N) logits;
-    "anchors" (1, N, 3) center x, center y and stride in input pixels. `depthwise` chooses YOLO11's class branch.
+    "anchors" (1, N, 3) center x, center y and stride in input pixels. `depthwise` chooses YOLO11's class branch;
+    `box_bias` is what the box branch's last bias is at first.
     """
 
-    def __init__(self, levels: Sequence[Level], classes: int, *, depthwise: bool = True, reg_max: int = 16) -> None:
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        classes: int,
+        *,
+        depthwise: bool = True,
+        reg_max: int = 16,
+        box_bias: float = BOX_BIAS,
+    ) -> None:
         super().__init__(levels, classes)
         self.reg_max = reg_max
         finest = levels[0].channels
@@ -53,7 +63,7 @@ class AnchorFreeHead(DenseHead):
         # A parameter, though never trained: published parameter counts and files hold it.
         self.bins = nn.Parameter(torch.arange(float(reg_max)), requires_grad=False)
         self.set_loss()
-        self._set_biases()
+        self._set_biases(box_bias)
 
     def forward(self, features: Features, targets: Targets | None = None) -> Raw:
         on = self.on(features)
@@ -75,10 +85,10 @@ class AnchorFreeHead(DenseHead):
         """Names of the parameters whose first dimension is the classes."""
         return [f"class_branches.{name}.predict.{part}" for name in self.level_names for part in ("weight", "bias")]
 
-    def _set_biases(self) -> None:
+    def _set_biases(self, box_bias: float) -> None:
         for level, box, scores in zip(self.inputs, self.box_branches.values(), self.class_branches.values()):
             prior = _PRIOR_OBJECTS / self.classes / (_PRIOR_SIDE / level.stride) ** 2
-            nn.init.constant_(cast(Any, box).predict.bias, _BOX_BIAS)
+            nn.init.constant_(cast(Any, box).predict.bias, box_bias)
             nn.init.constant_(cast(Any, scores).predict.bias, math.log(prior))
 
 
