@@ -18,10 +18,11 @@ _LONGEST_WAVE = 10_000.0
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of tokens to each other: (B, N, C) to the same shape.
+    """Multi-head attention of tokens to each other: (..., N, C) to the same shape; `heads` divides C.
 
-    `position` (broadcast to the tokens) is added to queries and keys; `allowed` (N, N) bool says which token (row) may
-    look at which (column), None that all may.
+    `position` (broadcast to the tokens) is added to queries and keys. `allowed` (N, N), or anything that broadcasts to
+    (..., heads, N, N), says which token (row) may look at which (column) as bool, or what is added to their attention
+    as numbers; None that all may.
     """
 
     def __init__(self, width: int, heads: int = 8) -> None:
@@ -35,15 +36,24 @@ class SelfAttention(nn.Module):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
 
-    def forward(self, x: Tensor, position: Tensor, allowed: Tensor | None = None) -> Tensor:
-        placed = x + position
+    def forward(self, x: Tensor, position: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
+        placed = x if position is None else x + position
         query, key, value = self._split(self.query(placed)), self._split(self.key(placed)), self._split(self.value(x))
+        if allowed is not None and allowed.is_floating_point():
+            allowed = allowed.to(query.dtype)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
+        return cast(Tensor, self.out(mixed.transpose(-3, -2).flatten(-2)))
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, N, C) to (B, heads, N, C / heads)."""
-        return cast(Tensor, x.unflatten(-1, (self.heads, -1)).transpose(1, 2))
+        """(..., N, C) to (..., heads, N, C / heads)."""
+        return cast(Tensor, x.unflatten(-1, (self.heads, -1)).transpose(-3, -2))
+
+
+def start_packed(attention: SelfAttention) -> None:
+    """Draw weights as torch's `MultiheadAttention` does: query, key and value as one matrix of 3C rows."""
+    for part in (attention.query, attention.key, attention.value):
+        nn.init.xavier_uniform_(part.weight, gain=0.5**0.5)
+    nn.init.kaiming_uniform_(attention.out.weight, a=5**0.5)
 
 
 class FeedForward(nn.Module):
