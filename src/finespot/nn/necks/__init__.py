@@ -3,7 +3,8 @@
 from finespot.nn.necks.fpn import FPN
 from finespot.nn.necks.hybrid_encoder import HybridEncoder
 from finespot.nn.necks.lateral_pafpn import LateralPAFPN
+from finespot.nn.necks.mafn import MAFN
 from finespot.nn.necks.pafpn import PAFPN
 from finespot.nn.necks.sefp import SEFP
 
-__all__ = ["FPN", "PAFPN", "SEFP", "HybridEncoder", "LateralPAFPN"]
+__all__ = ["FPN", "MAFN", "PAFPN", "SEFP", "HybridEncoder", "LateralPAFPN"]
