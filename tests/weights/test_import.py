@@ -37,6 +37,8 @@ SMALL = {
 }
 OPTIONS = {"mmdetection-retinanet": {"form": "mmdetection"}}
 HEAVY = ("retinanet", "gpvit", "rtdetr", "esod")
+# Families of whose networks nobody has published weights.
+WITHOUT_FILES = {"lrs-detr", "yolo-sod", "yolo11-ass"}
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ def run(*words: str | Path) -> int:
 
 def test_every_layout_is_tested() -> None:
     assert list(SMALL) == [one.name for one in LAYOUTS]
-    assert {family for one in LAYOUTS for family in one.families} == {family.name for family in zoo.families()}
+    readable = {family for one in LAYOUTS for family in one.families}
+    assert readable == {family.name for family in zoo.families()} - WITHOUT_FILES
 
 
 def test_the_page_lists_all_layouts() -> None:

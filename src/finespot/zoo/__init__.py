@@ -15,6 +15,7 @@ from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolo12 import YOLO12
+from finespot.zoo.yolo_sod import YOLO_SOD
 from finespot.zoo.yolov5 import YOLOV5
 from finespot.zoo.yolov8 import YOLOV8
 from finespot.zoo.yolox import YOLOX
@@ -32,6 +33,7 @@ __all__ = [
     "YOLOV5",
     "YOLOV8",
     "YOLOX",
+    "YOLO_SOD",
     "Cost",
     "Detector",
     "Family",
