@@ -45,6 +45,7 @@ MODELS = [
     "lrs-detr-b",
     "retinanet-r50",
     "gpvit-l1",
+    "yolo-sod",
 ]
 
 

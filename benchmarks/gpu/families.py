@@ -34,6 +34,7 @@ MODELS = [
     "lrs-detr-b",
     "retinanet-r50",
     "gpvit-l1",
+    "yolo-sod",
 ]
 
 

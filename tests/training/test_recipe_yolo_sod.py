@@ -1,0 +1,55 @@
+"""Recipes of YOLO-SOD: which is taken by itself, and the settings of the released run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from finespot import zoo
+from finespot.training.choice import choose_recipe
+from finespot.training.optimizer import parameter_groups, scaled_decay
+from finespot.training.recipe import Sgd, load_recipe
+from finespot.training.schedule import Schedule, full_accumulation
+
+
+@pytest.mark.parametrize("name", zoo.YOLO_SOD.names())
+def test_the_family_brings_its_recipe(name: str) -> None:
+    recipe = choose_recipe(name, "x", overrides={"options.swin": False})
+    assert (recipe.model, recipe.epochs, recipe.patience) == (name, 300, 0)
+    assert recipe.augment == load_recipe().augment
+    assert recipe.options == {"swin": False}
+
+
+def test_the_published_run() -> None:
+    recipe = load_recipe("yolo-sod-published")
+    assert recipe.optimizer == Sgd(lr=0.01, momentum=0.937, nesterov=True, weight_decay=5e-4, warmup_bias_lr=0.0)
+    assert (recipe.epochs, recipe.batch, recipe.patience, recipe.seed, recipe.imgsz) == (500, 10, 50, 0, 640)
+    augment = recipe.augment
+    assert (augment.mosaic, augment.mixup, augment.degrees, augment.shear) == (1.0, 0.1, 10.0, 2.0)
+    assert (augment.perspective, augment.translate, augment.scale, augment.copy_paste) == (1e-4, 0.1, 0.5, 0.0)
+    schedule = Schedule.of(recipe, per_epoch=648)
+    assert schedule.lr(648 * 500 - 1) == pytest.approx(0.01 * (1 - 499 / 500 * 0.99))
+    # As logged at epochs 50 and 350 (counted from 1).
+    assert schedule.lr(648 * 49) == pytest.approx(0.00903, abs=5e-6)
+    assert schedule.lr(648 * 349) == pytest.approx(0.00309, abs=5e-6)
+    assert scaled_decay(5e-4, 10, full_accumulation(recipe), recipe.nominal_batch) == pytest.approx(4.7e-4, abs=2e-6)
+
+
+def test_the_loss_of_the_published_run() -> None:
+    recipe = load_recipe("yolo-sod-published")
+    head = zoo.build(zoo.architecture(recipe.model, 2, **recipe.options)).head
+    assert head.criterion.assigner.min_side == "s1"
+    head.set_loss(assigner=recipe.loss.assigner, box_loss=recipe.loss.box_loss)
+    assigner = head.criterion.assigner
+    assert (assigner.min_side, assigner.topk, assigner.alpha, assigner.beta) == (None, 10, 0.5, 6.0)
+    assert head.criterion.gains == {"box": 7.5, "cls": 0.5, "dfl": 1.5}
+    assert all((branch.predict.bias == 1).all() for branch in head.box_branches.values())
+
+
+def test_offset_biases_of_windows_do_not_decay() -> None:
+    with torch.device("meta"):
+        detector = zoo.build(zoo.architecture("yolo-sod", 2))
+    groups = {kind: {id(p) for p in members} for kind, members in parameter_groups(detector).items()}
+    offsets = [p for name, p in detector.named_parameters() if name.endswith(".offsets")]
+    assert len(offsets) == 4
+    assert all(id(p) in groups["norm"] for p in offsets)
