@@ -93,9 +93,9 @@ def test_published_counts_for_one_class_and_at_1024() -> None:
     ("name", "classes", "parameters", "fused", "gflops"),
     [
         ("yolo-sod", 10, 14_686_860, 14_671_260, 46.9588),
-        ("yolo-sod", 1, 14_684_520, 14_668_920, 46.9197),
+        pytest.param("yolo-sod", 1, 14_684_520, 14_668_920, 46.9197, marks=pytest.mark.slow),
         ("yolo-sod-paper", 10, 12_512_286, 12_500_334, 45.4097),
-        ("yolo-sod-paper", 1, 12_509_946, 12_497_994, 45.3706),
+        pytest.param("yolo-sod-paper", 1, 12_509_946, 12_497_994, 45.3706, marks=pytest.mark.slow),
     ],
 )
 def test_our_own_counts(name: str, classes: int, parameters: int, fused: int, gflops: float) -> None:
@@ -202,9 +202,10 @@ def test_the_stride_4_lateral_and_the_attention_of_its_level(name: str, behind: 
 def test_each_kind_can_be_left_out(name: str, kind: str) -> None:
     whole, without = on_meta(name), on_meta(name, **{kind: False})
     gone = set(dict(whole.named_modules())) - set(dict(without.named_modules()))
-    assert {part.split(f".{kind}")[0] for part in gone if f".{kind}" in part}
-    # What is named after a level goes with the last block of it.
-    assert all(f".{kind}" in part or part.count(".") == 2 for part in gone)
+    # Of a level of the neck whose only attention this was, its entry goes too.
+    entries = {part for part in gone if part.startswith("neck.") and part.count(".") == 2}
+    assert gone - entries
+    assert all(f".{kind}" in part for part in gone - entries)
     assert not any(part.endswith(f".{kind}") for part, _ in without.named_modules())
     assert zoo.count_parameters(without) < zoo.count_parameters(whole)
 
