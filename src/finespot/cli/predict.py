@@ -1,4 +1,4 @@
-"""`finespot predict`: find objects in pictures or video, draw them and write them to files."""
+"""`finespot predict`: find objects in pictures or video, draw and explain them and write them to files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finespot.cli import options
+from finespot.cli import heat_maps, options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,6 +96,17 @@ def command(
     save_crops: Annotated[
         bool, typer.Option("--save-crops", help="each object as a picture too", rich_help_panel=options.OUT)
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="heat maps too: for each class found, which places led to it",
+            rich_help_panel=heat_maps.PANEL,
+        ),
+    ] = False,
+    target: heat_maps.Target = None,
+    method: heat_maps.Method = None,
+    layers: heat_maps.Layers = None,
     project: options.Project = None,
     name: options.Name = "run",
     overwrite: options.Overwrite = False,
@@ -106,12 +117,15 @@ def command(
     from finespot.writers import new_run
 
     pictures, left_out = without_runs(open_source(source), source, project or PROJECT)
-    products = Products(images, image_format, line_width, labels, save_txt, save_crops)
+    products = Products(images, image_format, line_width, labels, save_txt, save_crops, explain)
+    heat = heat_maps.HeatMaps(explain, target, method, layers)
+    heat.check(video=pictures.fps is not None)
     writers = products.writers(Path(source).stem, pictures)
     read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
     options.check_run(project or PROJECT, name, overwrite, read)
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     tiling = options.tiling(slice_size, overlap, model.card.tiling)
+    writers += heat.writers(model, tiling, imgsz, products)
     outcomes: Iterator[Outcome] = model.predict(
         pictures,
         conf=conf,
@@ -122,7 +136,7 @@ def command(
         imgsz=imgsz,
         tiling=tiling,
         batch=batch,
-        pixels=images or save_crops,
+        pixels=images or save_crops or explain,
     ).outcomes
     out = console()
     decided = list(model.notes)
@@ -134,7 +148,7 @@ def command(
     folder = new_run(project or PROJECT, name, overwrite)
     tally = Tally(model.classes)
     paths = write_all(_watch(outcomes, pictures, out), folder, writers, tally)
-    _report(out, model, tally, paths, model.notes[len(decided) :])
+    _report(out, model, tally, paths, [*model.notes[len(decided) :], *heat.notes(writers)])
     if tally.pictures == 0:
         raise typer.Exit(2)
     used = model.card.imgsz if imgsz is None else imgsz
@@ -177,6 +191,7 @@ class Products:
     labels: bool | None
     save_txt: bool
     save_crops: bool
+    explain: bool
 
     def writers(self, name: str, pictures: Source) -> list[Writer]:
         """Drawings and records of the pictures (of a video: under its `name`), then what is asked for beside them.
@@ -208,10 +223,11 @@ class Products:
 
         if self.format is not None and self.format not in FORMATS:
             raise unknown("picture format", self.format, FORMATS, where="format")
+        drawn = self.images or self.explain
         idle = {
-            "line-width": self.line_width is not None and not self.images,
-            "labels": self.labels is not None and not self.images,
-            "format": self.format is not None and not self.save_crops and (video or not self.images),
+            "line-width": self.line_width is not None and not drawn,
+            "labels": self.labels is not None and not drawn,
+            "format": self.format is not None and not self.save_crops and (video or not drawn),
         }
         for option, given in idle.items():
             if given:

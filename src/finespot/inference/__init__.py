@@ -1,5 +1,6 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
+from finespot.inference.explain import METHODS, Explainer, Explanation
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
@@ -9,7 +10,10 @@ from finespot.inference.validate import Validation, validate
 from finespot.inference.video import VideoRecorder
 
 __all__ = [
+    "METHODS",
     "Entry",
+    "Explainer",
+    "Explanation",
     "Model",
     "Outcome",
     "Predictions",

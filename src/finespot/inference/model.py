@@ -10,8 +10,9 @@ import torch
 
 from finespot import zoo
 from finespot.errors import FineSpotError
+from finespot.inference.explain import Explainer, Explanation, explanations
 from finespot.inference.pipeline import Outcome, Settings, suppression_notes, walk
-from finespot.inference.prepare import scaling, uncut
+from finespot.inference.prepare import Scaling, scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -145,12 +146,7 @@ class Model:
                 hint='such as ["Car"]',
             )
         opened = open_source(source)
-        rule, notes = scaling(
-            card.imgsz if imgsz is None else imgsz,
-            self.session.stride,
-            card.tiling if tiling is None else tiling,
-            card.fit,
-        )
+        rule, notes = self._scaling(imgsz, tiling)
         settings = Settings(
             scaling=rule,
             conf=card.conf if conf is None else conf,
@@ -167,6 +163,50 @@ class Model:
         self.skipped, self.notes, self.timing = list(opened.left_out), notes, Timing()
         walked = walk(self.session, opened.entries, settings, self.timing)
         return Predictions(_watched(walked, rule.tiling, self.skipped, notes))
+
+    def explain(
+        self,
+        source: Any,
+        *,
+        method: str = "hirescam",
+        target: str = "class",
+        layers: Sequence[str] = ("neck",),
+        **options: Any,
+    ) -> Iterator[Explanation]:
+        """Detect in all pictures of a source and map, for each class that is found, which places led to it.
+
+        Parameters
+        ----------
+        source:
+            See `open_source`.
+        method, target, layers:
+            What a heat map is: see `Explainer`.
+        options:
+            Those of `predict`, but `pixels`: `classes` limits what is found, and with it what is explained.
+
+        Raises
+        ------
+        FineSpotError
+            As `predict` and `Explainer`, before the first picture is asked for where the cause is no picture.
+        """
+        rule = {key: options.get(key) for key in ("imgsz", "tiling")}
+        explainer = self.explainer(method=method, target=target, layers=layers, **rule)
+        outcomes = self.predict(source, pixels=True, **options).outcomes
+        found = ((one.detections, one.pixels) for one in outcomes if one.pixels is not None)
+        return explanations(found, explainer)
+
+    def explainer(
+        self,
+        *,
+        method: str = "hirescam",
+        target: str = "class",
+        layers: Sequence[str] = ("neck",),
+        tiling: Tiling | None = None,
+        imgsz: int | None = None,
+    ) -> Explainer:
+        """What explains detections of this model that were made with the same `tiling` and `imgsz`."""
+        rule, _ = self._scaling(imgsz, tiling)
+        return Explainer(self.session, rule, method=method, target=target, layers=layers)
 
     def info(self) -> dict[str, Any]:
         """What this detector is, as plain values: architecture, cost, input, thresholds, origin, runtime."""
@@ -194,6 +234,16 @@ class Model:
             "provenance": card.provenance,
             "runtime": session.reason,
         }
+
+    def _scaling(self, imgsz: int | None, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
+        """How pictures enter the network, the weight file's own where left out, with notes."""
+        card = self.card
+        return scaling(
+            card.imgsz if imgsz is None else imgsz,
+            self.session.stride,
+            card.tiling if tiling is None else tiling,
+            card.fit,
+        )
 
 
 def _watched(

@@ -53,7 +53,7 @@ class TorchRuntime:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32."""
-        with torch.inference_mode(), _threads(self.threads if self.device.type == "cpu" else None):
+        with torch.inference_mode(), torch_threads(self.threads if self.device.type == "cpu" else None):
             inputs = images.to(self.device, non_blocking=True).to(self.dtype).div_(255)
             if self._shift is not None:
                 inputs = inputs.sub_(self._shift)
@@ -73,7 +73,8 @@ def _plain(value: Tensor) -> Tensor:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def torch_threads(count: int | None) -> Iterator[None]:
+    """CPU threads inside one operator, for the time of the context; None changes nothing."""
     before = torch.get_num_threads()
     if count is None or count == before:
         yield

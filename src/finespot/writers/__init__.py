@@ -5,6 +5,7 @@ from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import write_dota
 from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side
+from finespot.writers.heat import HeatWriter, heat_picture, overlay
 from finespot.writers.html import Figure, Link, Page, Styled
 from finespot.writers.naming import Names
 from finespot.writers.run_folder import check_run, new_run
@@ -20,6 +21,7 @@ __all__ = [
     "CropWriter",
     "DrawingWriter",
     "Figure",
+    "HeatWriter",
     "Link",
     "Names",
     "Page",
@@ -31,8 +33,10 @@ __all__ = [
     "coco_results",
     "draw",
     "grid",
+    "heat_picture",
     "make_folder",
     "new_run",
+    "overlay",
     "palette",
     "regular_file",
     "side_by_side",

@@ -55,7 +55,7 @@ class CropWriter:
             x1, y1, x2, y2 = _window(box, detections.size, self.margin)
             stream = io.BytesIO()
             Pillow.fromarray(np.ascontiguousarray(pixels[y1:y2, x1:x2])).save(stream, kind, **options)
-            folder = self._folder / _folder_name(detections.classes[label])
+            folder = self._folder / class_folder(detections.classes[label])
             write_atomic(folder / f"{name}_{row}.{self.extension}", stream.getvalue(), sync=False)
 
     def close(self) -> Path:
@@ -72,7 +72,7 @@ def _window(box: list[float], size: tuple[int, int], margin: int) -> Window:
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)
 
 
-def _folder_name(name: str) -> str:
+def class_folder(name: str) -> str:
     """A class name as a folder name: what would lead elsewhere (separators, dots only) becomes an underscore."""
     plain = "".join("_" if c in '/\\:*?"<>|\0' else c for c in name).strip()
     return plain if plain.strip(".") else "_"

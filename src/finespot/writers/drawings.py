@@ -43,6 +43,12 @@ _FIRST: tuple[Color, ...] = (
 )
 _IGNORED: Color = (200, 200, 200)
 _SEAM: Color = (0, 0, 0)
+# How drawings are written: Pillow's format and options. Full color resolution: halved, a line of one pixel loses its
+# color.
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
+    "png": ("PNG", {}),
+}
 
 
 def palette(count: int) -> list[Color]:
@@ -129,7 +135,7 @@ def side_by_side(
     left = draw(pixels, truth, classes, line_width, labels)
     right = draw(pixels, detections, classes, line_width, labels)
     joined = np.concatenate([left, gap, right], axis=1)
-    font = _font(max(12, pixels.shape[0] // 40))
+    font = font_of(max(12, pixels.shape[0] // 40))
     high = int(font.getbbox("Ag")[3]) + 6
     page = Pillow.new("RGB", (joined.shape[1], joined.shape[0] + high), (255, 255, 255))
     page.paste(Pillow.fromarray(joined), (0, high))
@@ -171,7 +177,7 @@ class DrawingWriter:
     needs_pixels = True
 
     def __init__(self, line_width: int | None = None, labels: bool = True, extension: str = "jpg") -> None:
-        if extension not in ("jpg", "png"):
+        if extension not in FORMATS:
             raise FineSpotError(f"expected jpg or png but got '{extension}'", where="extension")
         self.line_width, self.labels, self.extension = line_width, labels, extension
 
@@ -186,9 +192,8 @@ class DrawingWriter:
             raise ValueError("DrawingWriter.write needs the picture's pixels")
         stream = io.BytesIO()
         drawn = Pillow.fromarray(draw(pixels, detections, None, self.line_width, self.labels))
-        # Full color resolution: halved, a line of one pixel loses its color.
-        options: dict[str, Any] = {"quality": 92, "subsampling": 0} if self.extension == "jpg" else {}
-        drawn.save(stream, "JPEG" if self.extension == "jpg" else "PNG", **options)
+        kind, options = FORMATS[self.extension]
+        drawn.save(stream, kind, **options)
         name = f"{self._names.of(detections.source)}.{self.extension}"
         write_atomic(self._folder / name, stream.getvalue(), sync=False)
 
@@ -238,7 +243,7 @@ def _write_labels(
 ) -> None:
     """Labels in `order` (small objects first) at the first place around the box that covers nothing."""
     # Grows with the root of the side: objects in large pictures are not larger, there are more of them.
-    font = _font(max(10, round(0.42 * ((size[0] + size[1]) / 2) ** 0.5)))
+    font = font_of(max(10, round(0.42 * ((size[0] + size[1]) / 2) ** 0.5)))
     taken = outer.copy()
     for row in order:
         label = int(found.labels[row])
@@ -282,5 +287,6 @@ def _free_spot(
 
 
 @lru_cache(maxsize=16)
-def _font(size: int) -> Any:
+def font_of(size: int) -> Any:
+    """The font of labels and titles, at a size in pixels."""
     return ImageFont.load_default(size)
