@@ -19,7 +19,7 @@ from finespot.structures import Classes, Detections, Features, Level, Tiling
 from finespot.weights import Card
 
 STRIDE, SIDE = 8, 10.0
-LEVELS = (Level(3, STRIDE, "p3"),)
+LEVELS = (Level(3, STRIDE),)
 CLASSES = Classes(("red", "blue"))
 # Logits of the two classes, each a sum over the channels' means in a cell.
 WEIGHTS = ((12.0, 0.0, -20.0), (-20.0, -4.0, 12.0))
@@ -142,12 +142,12 @@ class TestKnownAnswers:
 
     def test_a_sure_detection_counts_as_much_as_a_doubtful_one(self) -> None:
         pixels = scene()
-        pixels[24:32, 16:24] = (128, 0, 0)
+        pixels[8:16, 24:32] = (128, 0, 0)
         explained = one(model_of(), pixels, classes=["red"])
         assert explained.detections.scores.max() > 0.999
         assert explained.detections.scores.min() < 0.9
         heat = explained.heat[0]
-        assert cell(heat, 3, 2).sum() / cell(heat, 1, 6).sum() == pytest.approx(128 / 255, rel=0.15)
+        assert cell(heat, 1, 3).sum() / cell(heat, 1, 6).sum() == pytest.approx(128 / 255, rel=1e-3)
 
     def test_targets_differ(self) -> None:
         heat = {target: one(model_of(), scene(), target=target).heat for target in ("class", "box", "both")}
@@ -208,7 +208,7 @@ class TestPlaces:
         pixels[40:48, 64:72] = (255, 51, 0)  # whole in several tiles
         whole = one(model_of(), pixels, imgsz=160)
         cut = one(model_of(), pixels, imgsz=64, tiling=Tiling(64, overlap=0.25))
-        assert cut.detections.boxes.tolist() == whole.detections.boxes.tolist()
+        assert sorted(cut.detections.boxes.tolist()) == sorted(whole.detections.boxes.tolist())
         for label in (0, 1):
             np.testing.assert_allclose(cut.heat[label], whole.heat[label], atol=1e-4)
 
@@ -281,11 +281,12 @@ class TestTheNetworkIsLeftAlone:
         detector.train()
         try:
             before = {key: value.clone() for key, value in detector.state_dict().items()}
+            learning = [parameter.requires_grad for parameter in detector.parameters()]
             model = Model(Session(detector, card=card, threads=1))
             (explained,) = model.explain(picture)
             assert explained.heat
             assert detector.training
-            assert all(parameter.requires_grad for parameter in detector.parameters())
+            assert [parameter.requires_grad for parameter in detector.parameters()] == learning
             assert all(parameter.grad is None for parameter in detector.parameters())
             assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())
             assert not any(module._forward_hooks for module in detector.modules())
