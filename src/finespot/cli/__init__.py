@@ -31,6 +31,11 @@ VERBS = {
     "val": Verb("Measure", "evaluate weights on a data set", "finespot val hit-uav-n --data hit-uav:DIR"),
     "score": Verb("Measure", "evaluate a file of detections", "finespot score --gt truth.json --dt found.json"),
     "predict": Verb("Run", "find objects in pictures or video", "finespot predict hit-uav-n pictures/"),
+    "compare": Verb(
+        "Run",
+        "show what several weights find, side by side",
+        "finespot compare a.safetensors hit-uav-n --source pictures/",
+    ),
     "data convert": Verb(
         "Data sets",
         "write a data set in another layout",

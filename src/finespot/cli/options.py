@@ -23,6 +23,39 @@ Nms = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Conf = Annotated[
+    float | None,
+    typer.Option("--conf", min=0, max=1, help="least score (default: the weights' own, 0.25)", rich_help_panel=RUN),
+]
+Iou = Annotated[
+    float | None,
+    typer.Option(
+        "--iou",
+        min=0,
+        max=1,
+        help="overlap (for --nms nwd: similarity) that removes the weaker box (default: the weights' own, 0.7)",
+        rich_help_panel=RUN,
+    ),
+]
+MaxDet = Annotated[
+    int | None,
+    typer.Option("--max-det", min=1, help="most detections in a picture (default: 300)", rich_help_panel=RUN),
+]
+Images = Annotated[bool, typer.Option("--images/--no-images", help="draw the pictures", rich_help_panel=OUT)]
+ImageFormat = Annotated[
+    str | None,
+    typer.Option("--format", help="of all pictures that are written: jpg or png (default: jpg)", rich_help_panel=OUT),
+]
+LineWidth = Annotated[
+    int | None,
+    typer.Option(
+        "--line-width", min=1, help="of drawn boxes, in pixels (default: fitted to the object)", rich_help_panel=OUT
+    ),
+]
+Labels = Annotated[
+    bool | None,
+    typer.Option("--labels/--no-labels", help="write class and score (default: labels)", rich_help_panel=OUT),
+]
 Data = Annotated[
     str, typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as hit-uav:DIR or coco:DIR", rich_help_panel=RUN)
 ]

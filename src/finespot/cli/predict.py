@@ -31,29 +31,10 @@ FORMATS = ("jpg", "png")
 def command(
     weights: Annotated[str, typer.Argument(help="a weight file, or a name from `finespot models`")],
     source: Annotated[str, typer.Argument(help="a picture, folder, 'glob', .txt list of pictures, or video")],
-    conf: Annotated[
-        float | None,
-        typer.Option(
-            "--conf", min=0, max=1, help="least score (default: the weights' own, 0.25)", rich_help_panel=options.RUN
-        ),
-    ] = None,
-    iou: Annotated[
-        float | None,
-        typer.Option(
-            "--iou",
-            min=0,
-            max=1,
-            help="overlap (for --nms nwd: similarity) that removes the weaker box (default: the weights' own, 0.7)",
-            rich_help_panel=options.RUN,
-        ),
-    ] = None,
+    conf: options.Conf = None,
+    iou: options.Iou = None,
     nms: options.Nms = None,
-    max_det: Annotated[
-        int | None,
-        typer.Option(
-            "--max-det", min=1, help="most detections in a picture (default: 300)", rich_help_panel=options.RUN
-        ),
-    ] = None,
+    max_det: options.MaxDet = None,
     classes: Annotated[
         str | None,
         typer.Option("--classes", help="only these (names or labels), comma-separated", rich_help_panel=options.RUN),
@@ -66,30 +47,10 @@ def command(
     device: options.Device = "auto",
     threads: options.Threads = None,
     precision: options.Precision = "auto",
-    images: Annotated[
-        bool, typer.Option("--images/--no-images", help="draw the pictures", rich_help_panel=options.OUT)
-    ] = True,
-    image_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", help="of drawn pictures and crops: jpg or png (default: jpg)", rich_help_panel=options.OUT
-        ),
-    ] = None,
-    line_width: Annotated[
-        int | None,
-        typer.Option(
-            "--line-width",
-            min=1,
-            help="of drawn boxes, in pixels (default: fitted to the object)",
-            rich_help_panel=options.OUT,
-        ),
-    ] = None,
-    labels: Annotated[
-        bool | None,
-        typer.Option(
-            "--labels/--no-labels", help="write class and score (default: labels)", rich_help_panel=options.OUT
-        ),
-    ] = None,
+    images: options.Images = True,
+    image_format: options.ImageFormat = None,
+    line_width: options.LineWidth = None,
+    labels: options.Labels = None,
     save_txt: Annotated[
         bool, typer.Option("--save-txt", help="YOLO text files too", rich_help_panel=options.OUT)
     ] = False,

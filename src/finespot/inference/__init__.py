@@ -1,5 +1,6 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
+from finespot.inference.compare import Comparison, common_classes, compare, relabelled, relabelled_truth
 from finespot.inference.explain import METHODS, Explainer, Explanation
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
@@ -11,6 +12,7 @@ from finespot.inference.video import VideoRecorder
 
 __all__ = [
     "METHODS",
+    "Comparison",
     "Entry",
     "Explainer",
     "Explanation",
@@ -22,10 +24,14 @@ __all__ = [
     "Timing",
     "Validation",
     "VideoRecorder",
+    "common_classes",
+    "compare",
     "draw_predictions",
     "draw_report",
     "load",
     "open_source",
+    "relabelled",
+    "relabelled_truth",
     "validate",
     "walk",
 ]

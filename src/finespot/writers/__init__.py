@@ -4,11 +4,12 @@ from finespot.writers.atomic import check_folder, make_folder, regular_file, wri
 from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import write_dota
-from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side
+from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side, write_drawing
 from finespot.writers.heat import HeatWriter, heat_picture, overlay
 from finespot.writers.html import Figure, Link, Page, Styled
 from finespot.writers.naming import Names
 from finespot.writers.run_folder import check_run, new_run
+from finespot.writers.sheets import sheet
 from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import write_uavdt
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
@@ -39,10 +40,12 @@ __all__ = [
     "overlay",
     "palette",
     "regular_file",
+    "sheet",
     "side_by_side",
     "write_atomic",
     "write_coco",
     "write_dota",
+    "write_drawing",
     "write_tinyperson",
     "write_uavdt",
     "write_visdrone",

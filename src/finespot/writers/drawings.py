@@ -49,6 +49,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpg": ("JPEG", {"quality": 92, "subsampling": 0}),
     "png": ("PNG", {}),
 }
+_LONGEST_JPEG = 65_500
 
 
 def palette(count: int) -> list[Color]:
@@ -171,6 +172,26 @@ def grid(
     return page
 
 
+def write_drawing(path: Path, pixels: Pixels) -> Path:
+    """Write uint8 RGB (H, W, 3) in one step, as the path's suffix says (of `FORMATS`); returns the path.
+
+    Raises
+    ------
+    FineSpotError
+        A JPEG cannot be so large, or the file cannot be written.
+    """
+    kind, options = FORMATS[path.suffix[1:]]
+    if kind == "JPEG" and max(pixels.shape[:2]) > _LONGEST_JPEG:
+        raise FineSpotError(
+            f"expected sides of {_LONGEST_JPEG} px at most for a JPEG but got {pixels.shape[1]}x{pixels.shape[0]}",
+            where=path,
+            hint="write png instead",
+        )
+    stream = io.BytesIO()
+    Pillow.fromarray(pixels).save(stream, kind, **options)
+    return write_atomic(path, stream.getvalue(), sync=False)
+
+
 class DrawingWriter:
     """`<picture>.jpg` (quality 92) or `.png` with what was found drawn in."""
 
@@ -190,12 +211,8 @@ class DrawingWriter:
         """Draw one picture."""
         if pixels is None:
             raise ValueError("DrawingWriter.write needs the picture's pixels")
-        stream = io.BytesIO()
-        drawn = Pillow.fromarray(draw(pixels, detections, None, self.line_width, self.labels))
-        kind, options = FORMATS[self.extension]
-        drawn.save(stream, kind, **options)
         name = f"{self._names.of(detections.source)}.{self.extension}"
-        write_atomic(self._folder / name, stream.getvalue(), sync=False)
+        write_drawing(self._folder / name, draw(pixels, detections, None, self.line_width, self.labels))
 
     def close(self) -> Path:
         """The folder of the drawn pictures."""

@@ -5,7 +5,6 @@ Heat of one picture and class runs from 0 to its own maximum; the bar below the 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from PIL import ImageDraw
 
 from finespot.errors import FineSpotError
 from finespot.structures import Classes, Detections
-from finespot.writers.atomic import make_folder, write_atomic
+from finespot.writers.atomic import make_folder
 from finespot.writers.crops import class_folder
-from finespot.writers.drawings import FORMATS, Pixels, draw, font_of
+from finespot.writers.drawings import FORMATS, Pixels, draw, font_of, write_drawing
 from finespot.writers.naming import Names
 
 Heat = NDArray[np.float32]
@@ -126,14 +125,11 @@ class HeatWriter:
             return
         folders = _folders(detections.classes)
         name = self._names.of(detections.source)
-        kind, options = FORMATS[self.extension]
         for label, heat in self.explain(pixels, detections).items():
             found = detections.select(detections.labels == label)
             title = f"{detections.classes[label]}, {len(found)} found: {self.what}"
-            stream = io.BytesIO()
             drawn = heat_picture(pixels, heat, found, title, self.line_width, self.labels)
-            Pillow.fromarray(drawn).save(stream, kind, **options)
-            write_atomic(self._folder / folders[label] / f"{name}.{self.extension}", stream.getvalue(), sync=False)
+            write_drawing(self._folder / folders[label] / f"{name}.{self.extension}", drawn)
 
     def close(self) -> Path:
         """The folder of the class folders."""
