@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from finespot.errors import FineSpotError
-from finespot.writers import check_run, make_folder, new_run, write_atomic
+from finespot.writers import GrowingFile, check_run, make_folder, new_run, write_atomic
 
 
 def test_text_bytes_and_new_folders(tmp_path) -> None:
@@ -44,6 +44,45 @@ def test_sync_has_an_effect(tmp_path, monkeypatch) -> None:
     assert not calls
     write_atomic(tmp_path / "a", "x")
     assert len(calls) == 1
+
+
+class TestGrowingFile:
+    def test_the_name_comes_last(self, tmp_path) -> None:
+        path = write_atomic(tmp_path / "a" / "b.txt", "old")
+        growing = GrowingFile(path)
+        growing.write(b"one ")
+        assert path.read_text() == "old"
+        growing.write(b"two")
+        assert growing.close(b" end") == path
+        assert path.read_text() == "one two end"
+        assert os.listdir(path.parent) == ["b.txt"]
+
+    def test_a_link_stays_one(self, tmp_path) -> None:
+        (tmp_path / "link").symlink_to("file")
+        GrowingFile(tmp_path / "link").close(b"x")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "file").read_bytes() == b"x"
+
+    @pytest.mark.parametrize("call", ["replace", "fsync"])
+    def test_a_full_disk_keeps_the_old_file(self, tmp_path, monkeypatch, call) -> None:
+        path = write_atomic(tmp_path / "a.txt", "old")
+
+        def full(*args):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        growing = GrowingFile(path)
+        monkeypatch.setattr(os, call, full)
+        with pytest.raises(FineSpotError, match=r"a\.txt: cannot be written \(No space left"):
+            growing.close()
+        assert path.read_text() == "old"
+        assert os.listdir(tmp_path) == ["a.txt"]
+
+    def test_what_cannot_be_written(self, tmp_path) -> None:
+        with pytest.raises(FineSpotError, match="expected a file"):
+            GrowingFile(tmp_path)
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(FineSpotError, match="a device or a pipe"):
+            GrowingFile(tmp_path / "pipe")
 
 
 def test_folders_that_cannot_be(tmp_path) -> None:

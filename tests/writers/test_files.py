@@ -61,6 +61,15 @@ class TestCoco:
         assert path == tmp_path / "out" / "predictions.json"
         assert [record["image_id"] for record in json.loads(path.read_text())] == ["a", "a", "a_2", "a_2"]
 
+    def test_the_old_file_stays_until_the_new_one_is_whole(self, tmp_path) -> None:
+        (tmp_path / "predictions.json").write_text("old")
+        writer = CocoWriter()
+        writer.open(tmp_path)
+        writer.write(found("x/a.jpg"))
+        assert (tmp_path / "predictions.json").read_text() == "old"
+        writer.close()
+        assert json.loads((tmp_path / "predictions.json").read_text()) == found("x/a.jpg").to_coco()
+
     def test_nothing_found_is_an_empty_list(self, tmp_path) -> None:
         writer = CocoWriter("none.json")
         writer.open(tmp_path)

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finespot.cli import options
+from finespot.cli.compare_outputs import SHEETS, TRUTH, Outputs, Truth
 
 if TYPE_CHECKING:
     from finespot.cli.predict import Tally
     from finespot.inference import Comparison, Source
-    from finespot.structures import Annotations, Classes
-    from finespot.writers import CocoWriter, DrawingWriter
+    from finespot.structures import Classes
 
 PROJECT = Path("runs/compare")
-SHEETS, TRUTH = "sheets", "truth"
 
 
 def command(
@@ -99,7 +98,9 @@ def command(
     from finespot.writers import new_run
 
     titles = model_names(weights, names, alone=data is not None)
-    truth = _truth(data, split)
+    extension, tiling = options.picture_format(image_format), options.tiling(slice_size, overlap, None)
+    wanted = None if classes is None else [word.strip() for word in classes.split(",")]
+    truth = _truth(data, split, wanted)
     pictures = _pictures(source, truth)
     left_out = [f"{one} is left out: {reason}" for one, reason in pictures.left_out]
     if source is not None:
@@ -116,17 +117,17 @@ def command(
     }
     lists = [model.classes for model in models.values()]
     common = inference.common_classes([*lists, *([] if truth is None else [truth.classes])])
-    outputs = _Outputs(titles, common, truth, image_format, images, sheet)
+    outputs = Outputs(titles, common, truth, extension, images, sheet)
     found = inference.compare(
         models,
         pictures,
-        classes=None if classes is None else [word.strip() for word in classes.split(",")],
+        classes=wanted,
         conf=conf,
         iou=iou,
         nms=nms,
         max_det=max_det,
         imgsz=imgsz,
-        tiling=options.tiling(slice_size, overlap, None),
+        tiling=tiling,
         batch=batch,
     )
     out = console()
@@ -213,123 +214,27 @@ def _names_of(weights: Sequence[str]) -> list[str]:
     return names
 
 
-class _Truth:
-    """The truth of pictures, found by their files."""
-
-    def __init__(self, spec: str, split: str) -> None:
-        from finespot.data import open_dataset
-        from finespot.errors import FineSpotError
-
-        self.spec, self._dataset = spec, open_dataset(spec, split)
-        self.classes = self._dataset.classes
-        self.paths = [self._dataset.path(i) for i in range(len(self._dataset))]
-        if any(self._dataset.window(i) is not None for i in range(len(self._dataset))):
-            raise FineSpotError("expected pictures that are whole files but got windows of files", where=spec)
-        self._index = {os.path.realpath(path): i for i, path in enumerate(self.paths)}
-
-    def __call__(self, picture: str) -> Annotations | None:
-        """The truth of a picture; None where the data set does not hold it."""
-        index = self._index.get(os.path.realpath(picture))
-        return None if index is None else self._dataset.annotations(index)
-
-    def missing(self, pictures: Source) -> list[str]:
-        """A note on pictures without truth.
-
-        Raises
-        ------
-        FineSpotError
-            No picture has any.
-        """
-        from finespot.errors import FineSpotError
-
-        count = sum(os.path.realpath(entry.name) not in self._index for entry in pictures.entries)
-        if count == len(pictures):
-            raise FineSpotError(f"holds none of the {count} pictures of the source", where=self.spec)
-        return [f"{count} of {len(pictures)} pictures are not in {self.spec} and have no truth"] if count else []
-
-
-def _truth(data: str | None, split: str | None) -> _Truth | None:
+def _truth(data: str | None, split: str | None, wanted: Sequence[str] | None) -> Truth | None:
     from finespot.errors import FineSpotError
 
     if data is None and split is not None:
         raise FineSpotError("has no effect without --data", where="split")
-    return None if data is None else _Truth(data, split or "val")
+    return None if data is None else Truth(data, split or "val", wanted)
 
 
-def _pictures(source: str | None, truth: _Truth | None) -> Source:
+def _pictures(source: str | None, truth: Truth | None) -> Source:
     from finespot.errors import FineSpotError
-    from finespot.inference import open_source
+    from finespot.inference import open_pictures
 
     if source is None and truth is None:
         raise FineSpotError("expected pictures but got none", where="source", hint="give --source or --data")
-    return open_source(truth.paths if source is None and truth is not None else source)
-
-
-class _Outputs:
-    """What is written of each picture: a sheet; for each model its detections, and a drawing where `images` is set.
-
-    Drawings have the colors of the `common` classes, files of detections the ids of the model's own.
-    """
-
-    def __init__(
-        self,
-        titles: Sequence[str],
-        common: Classes,
-        truth: _Truth | None,
-        image_format: str | None,
-        images: bool,
-        sheet: Mapping[str, Any],
-    ) -> None:
-        from finespot.cli.predict import FORMATS
-        from finespot.errors import unknown
-        from finespot.writers import CocoWriter, DrawingWriter
-
-        if image_format is not None and image_format not in FORMATS:
-            raise unknown("picture format", image_format, FORMATS, where="format")
-        self.common, self.truth = common, truth
-        self.extension = image_format or FORMATS[0]
-        self.sheet = {**sheet, "labels": sheet["labels"] is not False}
-        if sheet["side"] is None:
-            del self.sheet["side"]
-        self.records: dict[str, CocoWriter] = {title: CocoWriter() for title in titles}
-        self.drawings: dict[str, DrawingWriter] = {
-            title: DrawingWriter(sheet["line_width"], self.sheet["labels"], self.extension)
-            for title in (titles if images else ())
-        }
-
-    def open(self, folder: Path, stack: ExitStack) -> None:
-        """Make the folders; the stack closes all files, also when one fails."""
-        from finespot.writers import Names, make_folder
-
-        self.names = Names()
-        self.sheets = make_folder(folder / SHEETS)
-        for writers in (self.drawings, self.records):
-            for title, writer in writers.items():
-                writer.open(folder / title, self.names)
-                stack.callback(writer.close)
-
-    def write(self, comparison: Comparison) -> None:
-        """Write one picture."""
-        from finespot.inference import relabelled, relabelled_truth
-        from finespot.writers import sheet, write_drawing
-
-        shown = {title: relabelled(found, self.common) for title, found in comparison.found.items()}
-        for title, found in comparison.found.items():
-            self.records[title].write(found)
-        for title, drawing in self.drawings.items():
-            drawing.write(shown[title], comparison.pixels)
-        panels: dict[str, Any] = dict(shown)
-        if self.truth is not None:
-            truth = self.truth(comparison.source)
-            panels = {TRUTH: truth and relabelled_truth(truth, self.truth.classes, self.common), **shown}
-        page = sheet(comparison.pixels, panels, self.common, **self.sheet)
-        write_drawing(self.sheets / f"{self.names.of(comparison.source)}.{self.extension}", page)
+    return open_pictures(truth.paths if source is None and truth is not None else source)
 
 
 def _write_all(
     comparisons: Iterator[Comparison],
     folder: Path,
-    outputs: _Outputs,
+    outputs: Outputs,
     tallies: Mapping[str, Tally],
     advance: Callable[[], None],
 ) -> None:

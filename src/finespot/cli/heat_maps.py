@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from finespot.cli import options
+
 if TYPE_CHECKING:
     from finespot.cli.predict import Products
     from finespot.inference import Model
@@ -72,7 +74,6 @@ class HeatMaps:
         FineSpotError
             See `finespot.inference.Explainer`.
         """
-        from finespot.cli.predict import FORMATS
         from finespot.writers import HeatWriter
 
         if not self.explain:
@@ -87,7 +88,7 @@ class HeatMaps:
         )
         what = f"{WORDS[explainer.target]} ({explainer.method} of {', '.join(layers)})"
         labels = products.labels is not False
-        return [HeatWriter(explainer, what, products.line_width, labels, products.format or FORMATS[0])]
+        return [HeatWriter(explainer, what, products.line_width, labels, options.picture_format(products.format))]
 
     def notes(self, writers: Sequence[Writer]) -> list[str]:
         """What is to be said of the heat maps that were drawn, and of those that were not."""

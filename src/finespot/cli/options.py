@@ -104,6 +104,25 @@ OverwriteFiles = Annotated[bool, typer.Option("--overwrite", help="write over a 
 Json = Annotated[Path | None, typer.Option("--json", help="write the numbers to this file", rich_help_panel=OUT)]
 
 
+# Of drawn pictures; the first where nothing is said.
+FORMATS = ("jpg", "png")
+
+
+def picture_format(asked: str | None) -> str:
+    """The format of drawn pictures that `--format` asks for.
+
+    Raises
+    ------
+    FineSpotError
+        It is unknown.
+    """
+    from finespot.errors import unknown
+
+    if asked is not None and asked not in FORMATS:
+        raise unknown("picture format", asked, FORMATS, where="format")
+    return asked or FORMATS[0]
+
+
 def tiling(size: int | None, overlap: float | None, own: Tiling | None) -> Tiling | None:
     """The tiling that `--slice` and `--overlap` ask for, beside the weights' `own`; None leaves it to the weights.
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from finespot.writers import Writer
 
 PROJECT = Path("runs/predict")
-FORMATS = ("jpg", "png")
 
 
 def command(
@@ -166,7 +165,7 @@ class Products:
         from finespot.writers import CocoWriter, CropWriter, DrawingWriter, YoloWriter
 
         self._check(video=pictures.fps is not None)
-        kind, labels = self.format or FORMATS[0], self.labels is not False
+        kind, labels = options.picture_format(self.format), self.labels is not False
         made: list[Writer]
         if pictures.fps is not None:
             rate = pictures.fps or 1.0
@@ -180,10 +179,8 @@ class Products:
         return [*made, *([YoloWriter()] if self.save_txt else []), *([CropWriter(0, kind)] if self.save_crops else [])]
 
     def _check(self, video: bool) -> None:
-        from finespot.errors import FineSpotError, unknown
+        from finespot.errors import FineSpotError
 
-        if self.format is not None and self.format not in FORMATS:
-            raise unknown("picture format", self.format, FORMATS, where="format")
         drawn = self.images or self.explain
         idle = {
             "line-width": self.line_width is not None and not drawn,

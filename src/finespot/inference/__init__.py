@@ -1,6 +1,13 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
-from finespot.inference.compare import Comparison, common_classes, compare, relabelled, relabelled_truth
+from finespot.inference.compare import (
+    Comparison,
+    common_classes,
+    compare,
+    open_pictures,
+    relabelled,
+    relabelled_truth,
+)
 from finespot.inference.explain import METHODS, Explainer, Explanation
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
@@ -29,6 +36,7 @@ __all__ = [
     "draw_predictions",
     "draw_report",
     "load",
+    "open_pictures",
     "open_source",
     "relabelled",
     "relabelled_truth",

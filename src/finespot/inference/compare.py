@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError, unknown
 from finespot.inference.model import Model
-from finespot.inference.sources import open_source
+from finespot.inference.sources import Source, open_source
 from finespot.structures import ANY_CLASS, Annotations, Classes, Detections, Labels
 
 
@@ -38,7 +38,7 @@ def compare(
     models:
         By the name that each is to have in the results.
     source:
-        See `open_source`; no video, which cannot be read by several at a time.
+        See `open_source`; no video.
     classes:
         Names of what is looked for; each model looks for those that it knows.
     options:
@@ -79,6 +79,22 @@ def compare(
                 run.close()
 
     return walk()
+
+
+def open_pictures(source: Any) -> Source:
+    """`open_source`, but for videos, which are read once and in order.
+
+    Raises
+    ------
+    FineSpotError
+        See `open_source`; or the source is a video.
+    """
+    opened = open_source(source)
+    if opened.fps is not None:
+        raise FineSpotError(
+            "expected pictures but got a video", where="source", hint="give some of its frames as pictures"
+        )
+    return opened
 
 
 def common_classes(lists: Sequence[Classes]) -> Classes:

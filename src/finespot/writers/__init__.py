@@ -1,6 +1,6 @@
 """Detections out: COCO, YOLO and official result files, drawn pictures, cut-out objects; run folders; safe writing."""
 
-from finespot.writers.atomic import check_folder, make_folder, regular_file, write_atomic
+from finespot.writers.atomic import GrowingFile, check_folder, make_folder, regular_file, write_atomic
 from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import write_dota
@@ -22,6 +22,7 @@ __all__ = [
     "CropWriter",
     "DrawingWriter",
     "Figure",
+    "GrowingFile",
     "HeatWriter",
     "Link",
     "Names",

@@ -51,6 +51,54 @@ def write_atomic(path: str | Path, data: bytes | str, sync: bool = True) -> Path
     return named
 
 
+class GrowingFile:
+    """A file written piece by piece, for what is too much to be kept: it takes its name when it is closed.
+
+    What stood at `path` stays until then.
+
+    Raises
+    ------
+    FineSpotError
+        The folder or the file cannot be written, or `path` is a folder, a device or a pipe.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        target = regular_file(self.path)
+        if target is None or target.is_dir():
+            what = "a device or a pipe" if target is None else "a folder"
+            raise FineSpotError(f"expected a file but got {what}", where=self.path)
+        self._target = target
+        make_folder(self._target.parent)
+        self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}.part")
+        try:
+            self._file = self._part.open("wb")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def write(self, data: bytes) -> None:
+        """Add some bytes."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+
+    def close(self, last: bytes = b"") -> Path:
+        """Add the `last` bytes, flush to the disk and give the file its name; returns its path."""
+        try:
+            with self._file:
+                self._file.write(last)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            os.replace(self._part, self._target)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
+        return self.path
+
+
 def regular_file(path: str | Path) -> Path | None:
     """The file that writing to `path` makes or replaces, at the end of all links; None for a device or a pipe."""
     named = Path(path)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.structures import Detections
-from finespot.writers.atomic import make_folder, write_atomic
+from finespot.writers.atomic import GrowingFile, write_atomic
 from finespot.writers.naming import Names
 
 
@@ -35,25 +35,24 @@ def write_coco(
 
 
 class CocoWriter:
-    """Gathers all pictures into `predictions.json`, written when closed."""
+    """Writes all pictures into `predictions.json`, which takes its name when closed; nothing is kept in memory."""
 
     needs_pixels = False
 
     def __init__(self, name: str = "predictions.json") -> None:
         self.name = name
-        self._records: list[msgspec.Raw] = []
 
     def open(self, folder: str | Path, names: Names | None = None) -> None:
-        """Make the folder, so that one that cannot be written is known before the work."""
-        self._folder = make_folder(folder)
+        """Make the folder and begin the file, so that one that cannot be written is known before the work."""
         self._names = names or Names()
-        self._records.clear()
+        self._file, self._between = GrowingFile(Path(folder) / self.name), b"["
 
     def write(self, detections: Detections, pixels: NDArray[np.uint8] | None = None) -> None:
-        """Take one picture's detections; they are kept as JSON text, a tenth of their size as Python objects."""
-        records = detections.to_coco(self._names.of(detections.source))
-        self._records.extend(msgspec.Raw(msgspec.json.encode(record)) for record in records)
+        """Take one picture's detections."""
+        for record in detections.to_coco(self._names.of(detections.source)):
+            self._file.write(self._between + msgspec.json.encode(record))
+            self._between = b","
 
     def close(self) -> Path:
-        """Write the file; returns its path."""
-        return write_atomic(self._folder / self.name, msgspec.json.encode(self._records))
+        """Finish the file; returns its path."""
+        return self._file.close(b"[]" if self._between == b"[" else b"]")
