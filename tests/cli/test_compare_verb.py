@@ -62,6 +62,7 @@ def test_folders_sheets_and_detections(run: Run, tiny: Path, other: Path, datase
     assert files(tmp_path / "run") == files(tmp_path / "run2") | more
 
 
+@pytest.mark.slow
 def test_truth_has_a_panel(run: Run, tiny: Path, other: Path, dataset: Path, tmp_path: Path) -> None:
     words = ["compare", tiny, "--data", f"coco:{dataset}", "--project", tmp_path, "conf=0.9", "--format", "png"]
     assert run(*words)[0] == 0
@@ -147,6 +148,7 @@ def test_a_bad_file_is_said_before_anything_is_done(run: Run, tiny: Path, datase
     assert f"skipped {broken}: " in out
 
 
+@pytest.mark.slow
 def test_a_video_is_refused(run: Run, tiny: Path, other: Path, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:

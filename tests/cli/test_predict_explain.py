@@ -70,6 +70,7 @@ def test_pictures_without_detections_are_said(run: Run, tiny: Path, dataset: Pat
     assert heat(tmp_path / "run") == {}
 
 
+@pytest.mark.slow
 def test_runs_are_numbered_and_what_is_there_stays(run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
     words = ["predict", tiny, dataset / "images", "--project", tmp_path, "--explain", "conf=0", "max_det=3"]
     assert run(*words)[0] == 0

@@ -36,6 +36,7 @@ def test_each_finds_what_it_finds_alone(models, folder) -> None:
     assert all(len(found) <= 3 and (found.scores >= 0.6).all() for one in strict for found in one.found.values())
 
 
+@pytest.mark.slow
 def test_pictures_come_one_by_one(models, folder) -> None:
     """Nothing waits for the end: far from all pictures are read when the first is handed out."""
     source = open_source([np.zeros((64, 64, 3), np.uint8)] * 400)

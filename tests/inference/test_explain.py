@@ -229,6 +229,7 @@ class TestMatching:
         assert explainer.unmatched == 1
 
     @pytest.mark.parametrize("nms", ["weighted", "soft(sigma=0.3)", "greedy"])
+    @pytest.mark.slow
     def test_rules_that_change_boxes_or_scores(self, model, samples, nms) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         explainer = model.explainer()
@@ -293,6 +294,7 @@ class TestTheNetworkIsLeftAlone:
         finally:
             detector.eval()
 
+    @pytest.mark.slow
     def test_detections_are_those_of_prediction(self, model, samples) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         (found,) = model.predict(picture, conf=0.4)
@@ -300,7 +302,7 @@ class TestTheNetworkIsLeftAlone:
         assert explained.detections == found
 
 
-@pytest.mark.parametrize(("target", "share"), [("class", 0.75), ("box", 0.6)])
+@pytest.mark.parametrize(("target", "share"), [("class", 0.75), pytest.param("box", 0.6, marks=pytest.mark.slow)])
 def test_heat_lies_in_and_near_what_bundled_weights_find(samples, target, share) -> None:
     model = inference.load("hit-uav-n", threads=1)
     (explained,) = model.explain(samples / "images" / "val" / "1_70_70_0_07716.jpg", target=target, imgsz=640)
