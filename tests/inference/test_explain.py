@@ -319,3 +319,27 @@ def test_heat_lies_in_and_near_what_bundled_weights_find(samples, target, share)
         # Every object has some: none is left dark.
         for x1, y1, x2, y2 in found.boxes[found.labels == label].round().astype(int):
             assert heat[y1:y2, x1:x2].max() > 0.05 * heat.max()
+
+
+@pytest.mark.slow
+def test_what_is_hot_counts_more_than_what_is_cold(samples) -> None:
+    """Scores fall further where the hottest pixels are painted over than where as many cold ones of the objects are."""
+    model = inference.load("hit-uav-n", threads=1)
+    totals = np.zeros(3)
+    for explained in model.explain(samples / "images" / "val", classes=["Car"]):
+        pixels, boxes = explained.pixels, explained.detections.boxes.astype(int)
+        heat = explained.heat[1].ravel()
+        inside = np.zeros(pixels.shape[:2], bool)
+        for x1, y1, x2, y2 in boxes:
+            inside[y1:y2, x1:x2] = True
+        places = np.flatnonzero(inside)
+        count = min(heat.size // 100, len(places) // 2)
+        scores = [explained.detections.scores.sum()]
+        for painted in (np.argsort(-heat)[:count], places[np.argsort(heat[places])][:count]):
+            changed = pixels.reshape(-1, 3).copy()
+            changed[painted] = int(pixels.mean())
+            (found,) = model.predict(changed.reshape(pixels.shape), classes=["Car"])
+            scores.append(found.scores.sum())
+        totals += scores
+    before, without_hot, without_cold = totals
+    assert before - without_hot > 1.5 * (before - without_cold)

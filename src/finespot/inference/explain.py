@@ -135,6 +135,7 @@ class Explainer:
                     maps = self._maps(raw, kind, label, chosen)
                     part = _in_window(maps, (window.shape[0], window.shape[1]), placement, (y2 - y1, x2 - x1))
                     canvas[y1:y2, x1:x2] = np.maximum(canvas[y1:y2, x1:x2], part)
+            self._graph.maps.clear()  # and with them the graph, before the next picture is detected in
         self.unmatched += int((~found).sum())
         if self.target != "both":
             return {label: heat[label, self.target] for label in labels}
@@ -163,6 +164,7 @@ class Explainer:
         every = np.arange(raw["scores"].shape[2])
         for kind in ("class", "box") if self.target == "both" else (self.target,):
             self._maps(raw, kind, 0, every)
+        self._graph.maps.clear()
 
 
 def explanations(found: Iterator[tuple[Detections, NDArray[np.uint8]]], explainer: Explainer) -> Iterator[Explanation]:
