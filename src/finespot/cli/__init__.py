@@ -30,6 +30,9 @@ VERBS = {
     "train": Verb("Learn", "train a detector on labelled pictures", "finespot train yolo11n --data pictures.yaml"),
     "val": Verb("Measure", "evaluate weights on a data set", "finespot val hit-uav-n --data hit-uav:DIR"),
     "score": Verb("Measure", "evaluate a file of detections", "finespot score --gt truth.json --dt found.json"),
+    "ablate": Verb(
+        "Measure", "train variants at equal budgets and compare them", "finespot ablate p2 --data hit-uav:DIR --show"
+    ),
     "predict": Verb("Run", "find objects in pictures or video", "finespot predict hit-uav-n pictures/"),
     "compare": Verb(
         "Run",

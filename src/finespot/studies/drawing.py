@@ -1,0 +1,52 @@
+"""A study as a picture: AP against what it costs, and the differences to the baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finespot.studies.results import Line, Results
+from finespot.writers.figures import blank_figure, literal, save_figure
+
+
+def draw(results: Results, path: Path) -> Path | None:
+    """Draw rows that have a score, with the range over seeds as bars; None where there is no such row."""
+    lines = [line for line in results.lines if line.scores[results.main] is not None]
+    if not lines:
+        return None
+    figure = blank_figure(11.0, max(4.0, 1.5 + 0.4 * len(lines)))
+    figure.suptitle(literal(results.study.title))
+    left, right = figure.subplots(1, 2)
+    _costs(left, results, lines)
+    _differences(right, results, [line for line in lines if line.row.name != results.study.baseline])
+    return save_figure(figure, path)
+
+
+def _costs(axes: Any, results: Results, lines: list[Line]) -> None:
+    groups = list(dict.fromkeys(line.row.group for line in lines))
+    for line in lines:
+        score = line.scores[results.main]
+        assert score is not None
+        x, y, color = line.cost.gflops_fused, 100 * score.mean, f"C{groups.index(line.row.group)}"
+        bars = [[100 * (score.mean - score.low)], [100 * (score.high - score.mean)]]
+        axes.errorbar([x], [y], yerr=bars, fmt="o", color=color, capsize=3)
+        axes.annotate(literal(line.row.name), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="GFLOPs (fused)", ylabel=f"{results.main}, percent", title=f"{results.main} against operations")
+    axes.margins(x=0.2)
+    axes.grid(alpha=0.3)
+
+
+def _differences(axes: Any, results: Results, lines: list[Line]) -> None:
+    baseline = literal(results.study.baseline)
+    axes.set(xlabel=f"{results.main}, percentage points", title=f"difference to {baseline.strip()}")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.grid(alpha=0.3, axis="x")
+    names = []
+    for place, line in enumerate(reversed(lines)):
+        names.append(literal(line.row.name))
+        difference = line.differences.get(results.main)
+        if difference is not None:
+            found = difference.spread
+            bars = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
+            axes.barh([place], [100 * found.mean], xerr=bars, color="C0" if found.mean >= 0 else "C3", capsize=3)
+    axes.set_yticks(range(len(names)), names)
