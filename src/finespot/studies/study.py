@@ -32,6 +32,8 @@ from finespot.training.recipe import Recipe, Seed, apply, load_recipe
 FOLDER = RECIPES / "studies"
 # What a paper may print beside the scores of the protocol.
 COSTS = ("parameters", "gflops")
+# What must be said of every claim.
+_SAID = ("protocol", "source")
 # Keys that belong to the study as a whole, with the place where they are said.
 _SHARED = {
     "data": "give it for all rows, in base or with --data",
@@ -53,7 +55,9 @@ S = TypeVar("S", bound=Struct)
 
 
 class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A study file; `recipe` null is that of the base model's family, `baseline` null the first row."""
+    """A study file; `recipe` null is that of the base model's family, `baseline` null the first row, and `claimed`
+    says protocol and source for the claims of all rows that do not say their own.
+    """
 
     title: str = ""
     recipe: str | None = None
@@ -61,6 +65,7 @@ class _File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     protocol: str = "coco"
     seeds: tuple[Seed, ...] = (0,)
     baseline: str | None = None
+    claimed: dict[str, Any] = {}
     rows: dict[str, Any] = {}
 
 
@@ -176,7 +181,7 @@ def load_study(
                 of=row.of,
                 group=row.group,
                 note=row.note,
-                claim=_claim(row.claimed, f"{path}, row '{name}'", file.protocol),
+                claim=_claim(row.claimed, file.claimed, f"{path}, row '{name}'", file.protocol),
             )
             for name, row in rows.items()
         ),
@@ -274,6 +279,9 @@ def _check_rows(file: _File, rows: Mapping[str, _FileRow], path: Path) -> None:
                 f"'{name}'",
                 where=path,
             )
+    for key in file.claimed:
+        if key not in _SAID:
+            raise unknown("key of all claims", key, _SAID, where=f"{path}, claimed")
     if file.baseline is not None and file.baseline not in rows:
         raise unknown("row", file.baseline, rows, where=f"{path}, baseline")
 
@@ -345,12 +353,12 @@ def _refuse_twins(recipes: Mapping[str, Recipe], path: Path) -> None:
         seen.append((name, recipe))
 
 
-def _claim(claimed: Mapping[str, Any], where: str, protocol: str) -> Claim | None:
-    """A row's claim, checked."""
+def _claim(claimed: Mapping[str, Any], shared: Mapping[str, Any], where: str, protocol: str) -> Claim | None:
+    """A row's claim, checked; `shared` is said for all rows."""
     if not claimed:
         return None
-    texts = {key: claimed[key] for key in ("protocol", "source") if key in claimed}
-    lacking = [key for key in ("protocol", "source") if not isinstance(texts.get(key), str)]
+    texts = {key: value for key, value in {**shared, **claimed}.items() if key in _SAID}
+    lacking = [key for key in _SAID if not isinstance(texts.get(key), str)]
     if lacking:
         raise FineSpotError(f"expected a {lacking[0]} in text with what is claimed", where=where)
     rules = metrics.protocol(protocol)
