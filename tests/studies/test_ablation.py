@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from finespot.data import open_dataset
+from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import validate
 from finespot.runtimes import Session
-from finespot.studies import Ablation, Plan, ablate, ablation, cells, load_study, plan
+from finespot.studies import Ablation, Plan, Row, ablate, ablation, cells, load_study, plan
 from finespot.studies.ablation import _Left
+from finespot.studies.costs import RowCost, count
 from finespot.training import run as running
 from finespot.training import train
 from finespot.training.keeper import RunFiles
@@ -82,6 +83,25 @@ def planned(folder: Path, text: str = STUDY, rows: list[str] | None = None, **op
     return plan(load_study(path, DATA, **options), rows=rows, out=folder)
 
 
+@pytest.fixture(scope="module")
+def _costs() -> dict[tuple[str, int], RowCost]:
+    return {}
+
+
+@pytest.fixture
+def counted_once(monkeypatch: pytest.MonkeyPatch, _costs: dict[tuple[str, int], RowCost]) -> None:
+    """Costs of networks that were counted already."""
+
+    def counted(rows: list[Row], dataset: Dataset) -> dict[str, RowCost]:
+        for row in rows:
+            key = (row.recipe.model, row.recipe.imgsz)
+            if key not in _costs:
+                _costs[key] = count([row], dataset)[row.name]
+        return {row.name: _costs[row.recipe.model, row.recipe.imgsz] for row in rows}
+
+    monkeypatch.setattr(ablation, "count", counted)
+
+
 @pytest.fixture
 def undrawn_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables without their picture."""
@@ -97,6 +117,7 @@ def done(plan: Plan, said: list[str] | None = None) -> Ablation:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("counted_once")
 def test_a_killed_study_goes_on_and_a_changed_one_is_refused(tmp_path: Path, trainings: Trainings) -> None:
     folder = tmp_path / "out"
     trainings.stop = 3
@@ -187,7 +208,7 @@ def check_changes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("undrawn_table")
+@pytest.mark.usefixtures("undrawn_table", "counted_once")
 def test_an_unfinished_cell_of_another_recipe_is_begun_anew(tmp_path: Path, trainings: Trainings) -> None:
     folder = tmp_path / "out"
     trainings.stop = 1
@@ -200,7 +221,7 @@ def test_an_unfinished_cell_of_another_recipe_is_begun_anew(tmp_path: Path, trai
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("undrawn_table")
+@pytest.mark.usefixtures("undrawn_table", "counted_once")
 def test_a_cell_that_fails_is_recorded_and_tried_again(
     tmp_path: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,12 +271,14 @@ def test_without_data_there_is_a_plan_but_no_training(tmp_path: Path) -> None:
         ablate(ready)
 
 
+@pytest.mark.usefixtures("counted_once")
 def test_other_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     with pytest.raises(FineSpotError, match="a study trains in one process"):
         done(planned(tmp_path / "out"))
 
 
+@pytest.mark.usefixtures("counted_once")
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     record = tmp_path / "out" / "cells" / "plain" / "seed-3" / "cell.json"
     record.parent.mkdir(parents=True)
@@ -264,6 +287,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         planned(tmp_path / "out")
 
 
+@pytest.mark.usefixtures("counted_once")
 def test_time_left_is_that_of_the_rows_not_done(tmp_path: Path) -> None:
     ready = planned(tmp_path / "out", seeds=[0, 1, 2])
     left = _Left(ready)
