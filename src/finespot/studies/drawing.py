@@ -24,6 +24,9 @@ def draw(results: Results, path: Path) -> Path | None:
 
 def _costs(axes: Any, results: Results, lines: list[Line]) -> None:
     groups = list(dict.fromkeys(line.row.group for line in lines))
+    for number, group in enumerate(groups):
+        if group:
+            axes.plot([], [], "o", color=f"C{number}", label=literal(group))
     for line in lines:
         score = line.scores[results.main]
         assert score is not None
@@ -32,8 +35,10 @@ def _costs(axes: Any, results: Results, lines: list[Line]) -> None:
         axes.errorbar([x], [y], yerr=bars, fmt="o", color=color, capsize=3)
         axes.annotate(literal(line.row.name), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel="GFLOPs (fused)", ylabel=f"{results.main}, percent", title=f"{results.main} against operations")
-    axes.margins(x=0.2)
+    axes.margins(x=0.3)
     axes.grid(alpha=0.3)
+    if any(groups):
+        axes.legend(frameon=False)
 
 
 def _differences(axes: Any, results: Results, lines: list[Line]) -> None:
@@ -49,4 +54,10 @@ def _differences(axes: Any, results: Results, lines: list[Line]) -> None:
             found = difference.spread
             bars = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
             axes.barh([place], [100 * found.mean], xerr=bars, color="C0" if found.mean >= 0 else "C3", capsize=3)
+        claimed = results.claimed_difference(line)
+        if claimed is not None:
+            label = None if axes.get_legend_handles_labels()[0] else "claimed"
+            axes.plot([claimed], [place], "D", color="black", markerfacecolor="white", label=label)
     axes.set_yticks(range(len(names)), names)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)

@@ -98,6 +98,13 @@ class Results:
         done = [one for line in self.lines for one in line.done]
         return sorted({f"finespot {one.finespot}, torch {one.torch}" for one in done})
 
+    def claimed_difference(self, line: Line) -> float | None:
+        """What is claimed for a row minus what is claimed for the baseline, in percentage points."""
+        base, own, name = self.study.row(self.study.baseline).claim, line.row.claim, self.main
+        if own is None or base is None or line.row.name == self.study.baseline:
+            return None
+        return own.values[name] - base.values[name] if name in own.values and name in base.values else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values; all scores from 0 to 1, those that are claimed too."""
         study = self.study

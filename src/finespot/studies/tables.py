@@ -126,7 +126,8 @@ def _cells(results: Results, line: Line) -> list[str]:
     if results.setting:
         cells.append(f"{latency.median:.1f} ({latency.low:.1f} to {latency.high:.1f})" if latency else "-")
     if any(one.row.claim for one in results.lines):
-        cells += [*(_claim(line, label) for label in _claimed(results)), _claimed_difference(results, line)]
+        gain = results.claimed_difference(line)
+        cells += [*(_claim(line, label) for label in _claimed(results)), f"{gain:+.1f}" if gain is not None else "-"]
     return cells
 
 
@@ -154,16 +155,6 @@ def _claimed(results: Results) -> list[str]:
 def _claim(line: Line, label: str) -> str:
     values = line.row.claim.values if line.row.claim else {}
     return f"{values[label]:g}" if label in values else "-"
-
-
-def _claimed_difference(results: Results, line: Line) -> str:
-    """Between what is claimed for the row and for the baseline."""
-    base, own, name = results.study.row(results.study.baseline).claim, line.row.claim, results.main
-    if own is None or base is None or line.row.name == results.study.baseline:
-        return "-"
-    if name not in own.values or name not in base.values:
-        return "-"
-    return f"{own.values[name] - base.values[name]:+.1f}"
 
 
 def _changes(line: Line) -> str:
