@@ -19,13 +19,14 @@ import torch
 from finespot import weights, zoo
 from finespot.data import Dataset
 from finespot.errors import FineSpotError
+from finespot.registry import build
 from finespot.runtimes.settings import choose_device, choose_threads
+from finespot.structures import Classes
 from finespot.studies.study import Row
 from finespot.training.devices import round_up
 from finespot.training.freeze import freeze
 from finespot.training.plan import Facts
 from finespot.training.recipe import Recipe
-from finespot.training.tasks.detect import find_start, set_loss
 
 # What the classes of a network are counted for where no data set says it.
 CLASSES = 80
@@ -77,26 +78,30 @@ def count(rows: Iterable[Row], dataset: Dataset | None) -> dict[str, RowCost]:
 
 def _count(row: Row, dataset: Dataset | None, known: dict[tuple[object, int], Facts]) -> RowCost:
     recipe = row.recipe
-    classes = CLASSES if dataset is None else len(dataset.classes)
+    classes = Classes(tuple(str(number) for number in range(CLASSES))) if dataset is None else dataset.classes
     facts = None if dataset is None else _facts(dataset, recipe, known)
     try:
         with torch.device("meta"):
-            detector = find_start(recipe, classes, facts=facts).model
-            set_loss(detector, recipe)
+            task = build("task", "detect", recipe=recipe, classes=classes, note=_unheard, facts=facts)
+        detector: zoo.Detector = task.model
         freeze(detector, recipe.freeze)
     except FineSpotError as error:
         where = f"row '{row.name}'" if error.where is None else f"row '{row.name}', {error.where}"
         raise FineSpotError(error.what, where=where, hint=error.hint) from error
-    side = round_up(recipe.imgsz, detector.stride, lambda text: None)
+    side = round_up(recipe.imgsz, detector.stride, _unheard)
     fused = detector.fused()
     return RowCost(
         imgsz=side,
-        classes=classes,
+        classes=len(classes),
         parameters=zoo.count_parameters(detector),
         parameters_fused=zoo.count_parameters(fused),
         gflops=zoo.count_gflops(detector, (side, side)),
         gflops_fused=zoo.count_gflops(fused, (side, side)),
     )
+
+
+def _unheard(text: str) -> None:
+    """What is planned from the data is said when the row is trained."""
 
 
 def _facts(dataset: Dataset, recipe: Recipe, known: dict[tuple[object, int], Facts]) -> Facts:
@@ -135,7 +140,7 @@ def _take_turns(files: Mapping[str, Path], device: torch.device, rounds: int) ->
     for name, file in files.items():
         detector, card = weights.load(file, own_parts=True)
         networks[name] = detector.fused().to(device)
-        side = round_up(card.imgsz, detector.stride, lambda text: None)
+        side = round_up(card.imgsz, detector.stride, _unheard)
         sides[name] = torch.zeros(1, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     taken: dict[str, list[float]] = {name: [] for name in networks}
     gc.collect()
