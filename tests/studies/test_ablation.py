@@ -258,7 +258,7 @@ def test_a_row_that_cannot_be_built_is_refused_before_the_first_epoch(tmp_path: 
         ("{options: {p9: true}}", "p9"),
     ):
         with pytest.raises(FineSpotError, match=f"row 'bad'.*{word}"):
-            planned(tmp_path / "out", f"base: {{model: yolo11n}}\nrows: {{a: {{}}, bad: {{set: {change}}}}}")
+            planned(tmp_path / "out", f"base: {{model: yolo11n}}\nrows: {{bad: {{set: {change}}}, a: {{}}}}")
     assert not (tmp_path / "out").exists()
 
 
