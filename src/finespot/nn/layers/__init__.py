@@ -3,6 +3,7 @@
 from finespot.nn.layers.area_attention import A2C2f, AreaAttention, AreaBlock
 from finespot.nn.layers.attention import C2PSA, Attention, PSABlock
 from finespot.nn.layers.cbam import CBAM
+from finespot.nn.layers.channel_gate import ChannelGate
 from finespot.nn.layers.conv import TORCH_NORM, YOLO_NORM, Conv, Fork, Norm, Pointwise, named
 from finespot.nn.layers.coordinate_attention import CoordinateAttention
 from finespot.nn.layers.cross_stage import ChannelAttention, CrossStage, ResidualPair
@@ -10,8 +11,10 @@ from finespot.nn.layers.csp import Bottleneck, C2f, C3k, C3k2
 from finespot.nn.layers.decoder import DecoderLayer
 from finespot.nn.layers.def_block import LFA, ConvGLU, DEFBlock, DEFModule
 from finespot.nn.layers.deformable_attention import CellAttention, DeformableAttention
+from finespot.nn.layers.dilated_residual import DWR, C3k2DWR
 from finespot.nn.layers.dpra import DPRA, SimAM
 from finespot.nn.layers.drop_path import DropPath
+from finespot.nn.layers.dual_conv import DualConv
 from finespot.nn.layers.group_block import GroupBlock
 from finespot.nn.layers.omni_kernel import FGM, OmniKernel, SMEModule
 from finespot.nn.layers.pooled_strip_attention import PooledStripAttention
@@ -29,6 +32,7 @@ __all__ = [
     "C2PSA",
     "CBAM",
     "DPRA",
+    "DWR",
     "FGM",
     "FRFN",
     "LFA",
@@ -45,9 +49,11 @@ __all__ = [
     "C2f",
     "C3k",
     "C3k2",
+    "C3k2DWR",
     "CSPRep",
     "CellAttention",
     "ChannelAttention",
+    "ChannelGate",
     "Conv",
     "ConvGLU",
     "CoordinateAttention",
@@ -57,6 +63,7 @@ __all__ = [
     "DecoderLayer",
     "DeformableAttention",
     "DropPath",
+    "DualConv",
     "EncoderLayer",
     "FeedForward",
     "Fork",

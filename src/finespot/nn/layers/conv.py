@@ -61,7 +61,7 @@ class Conv(nn.Module):
     """Convolution (no bias), batch norm, activation ("silu", "relu" or None for nothing).
 
     Maps (B, c_in, H, W) to (B, c_out, ceil(H / stride), ceil(W / stride)) with the `padding` of odd kernels, which is
-    kernel // 2 where it is not given.
+    dilation * (kernel // 2) where it is not given.
     """
 
     def __init__(
@@ -74,11 +74,12 @@ class Conv(nn.Module):
         activation: str | None = "silu",
         norm: Norm = YOLO_NORM,
         padding: int | None = None,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         kind = Pointwise if kernel == 1 else nn.Conv2d
-        around = kernel // 2 if padding is None else padding
-        self.conv = kind(c_in, c_out, kernel, stride, around, groups=groups, bias=False)
+        around = dilation * (kernel // 2) if padding is None else padding
+        self.conv = kind(c_in, c_out, kernel, stride, around, dilation, groups, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=norm.eps, momentum=norm.momentum)
         self.act: nn.Module = ACTIVATIONS[activation]()
 
@@ -92,10 +93,7 @@ class Conv(nn.Module):
         if not isinstance(bn, nn.BatchNorm2d):
             return
         old = self.conv
-        # Folded in double precision: running variances span many powers of ten after training.
-        scale = bn.weight.double() / torch.sqrt(cast(Tensor, bn.running_var).double() + bn.eps)
-        weight = (old.weight.double() * scale.reshape(-1, 1, 1, 1)).to(old.weight.dtype)
-        bias = (bn.bias.double() - cast(Tensor, bn.running_mean).double() * scale).to(old.weight.dtype)
+        weight, bias = folded(old.weight, bn)
         self.conv = _convolution(old, weight, bias)
         self.bn = nn.Identity()
 
@@ -138,6 +136,14 @@ class Fork(nn.Module):
         self.branches = nn.ModuleList()
 
 
+def folded(weight: Tensor, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that does what one of `weight` (c_out, c_in, k, k) and a batch norm do."""
+    # Folded in double precision: running variances span many powers of ten after training.
+    scale = bn.weight.double() / torch.sqrt(cast(Tensor, bn.running_var).double() + bn.eps)
+    bias = bn.bias.double() - cast(Tensor, bn.running_mean).double() * scale
+    return (weight.double() * scale.reshape(-1, 1, 1, 1)).to(weight.dtype), bias.to(weight.dtype)
+
+
 def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     """A frozen convolution with these weights and the geometry of `like`."""
     made = type(like)(
@@ -146,7 +152,8 @@ def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
         cast("tuple[int, int]", like.kernel_size),
         cast("tuple[int, int]", like.stride),
         cast("tuple[int, int]", like.padding),
-        groups=like.groups,
+        cast("tuple[int, int]", like.dilation),
+        like.groups,
         bias=True,
         device="meta",
     )
