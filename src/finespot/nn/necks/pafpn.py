@@ -47,12 +47,24 @@ class TopDownStep(nn.Module):
 
 
 class BottomUpStep(nn.Module):
-    """The finer map halved by a 3x3 convolution (or by what `down` makes), joined to the coarser one, then a block."""
+    """The finer map halved by a 3x3 convolution (or by what `down` makes), joined to the coarser one, then a block.
 
-    def __init__(self, c_fine: int, c_coarse: int, c_out: int, block: Block, down: Block | None = None) -> None:
+    `c_down` is its width when it is halved (None: as it was).
+    """
+
+    def __init__(
+        self,
+        c_fine: int,
+        c_coarse: int,
+        c_out: int,
+        block: Block,
+        down: Block | None = None,
+        c_down: int | None = None,
+    ) -> None:
         super().__init__()
-        self.down = Conv(c_fine, c_fine, 3, 2) if down is None else down(c_fine, c_fine)
-        self.block = block(c_fine + c_coarse, c_out)
+        halved = c_fine if c_down is None else c_down
+        self.down = Conv(c_fine, halved, 3, 2) if down is None else down(c_fine, halved)
+        self.block = block(halved + c_coarse, c_out)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         return cast(Tensor, self.block(torch.cat((self.down(fine), coarse), 1)))
@@ -62,12 +74,18 @@ class BottomUpStep(nn.Module):
 class PAFPN(nn.Module):
     """`Features` of `inputs` to `Features` of the same strides with `widths` channels (fine to coarse).
 
-    `block(c_in, c_out)` makes the block behind each join, `last_block` the one of the coarsest level (None: the same).
-    The step that makes the level of stride 16 is `top_down.p4`, and so on.
+    `block(c_in, c_out)` makes the block behind each join, `last_block` the one of the coarsest level (None: the same),
+    `down(c_in, c_out)` what halves a map (None: a 3x3 convolution). The step that makes the level of stride 16 is
+    `top_down.p4`, and so on.
     """
 
     def __init__(
-        self, inputs: Sequence[Level], widths: Sequence[int], block: Block, last_block: Block | None = None
+        self,
+        inputs: Sequence[Level],
+        widths: Sequence[int],
+        block: Block,
+        last_block: Block | None = None,
+        down: Block | None = None,
     ) -> None:
         super().__init__()
         check_steps("pafpn", inputs, widths)
@@ -84,7 +102,7 @@ class PAFPN(nn.Module):
         for i in range(1, len(inputs)):
             beside = inputs[i].channels if i == coarsest else widths[i]
             made = last_block if i == coarsest and last_block is not None else block
-            self.bottom_up[names[i]] = BottomUpStep(widths[i - 1], beside, widths[i], made)
+            self.bottom_up[names[i]] = BottomUpStep(widths[i - 1], beside, widths[i], made, down)
 
     def forward(self, features: Features) -> Features:
         finer = list(features.maps)
