@@ -14,6 +14,7 @@ from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
 from finespot.zoo.yolo11 import YOLO11
+from finespot.zoo.yolo11_ass import YOLO11_ASS
 from finespot.zoo.yolo12 import YOLO12
 from finespot.zoo.yolo_sod import YOLO_SOD
 from finespot.zoo.yolov5 import YOLOV5
@@ -29,6 +30,7 @@ __all__ = [
     "RTMDET",
     "RULES",
     "YOLO11",
+    "YOLO11_ASS",
     "YOLO12",
     "YOLOV5",
     "YOLOV8",

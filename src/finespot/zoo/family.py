@@ -42,8 +42,9 @@ class Family(Generic[Size]):
     """A family of networks: its table of sizes, what builds one, and the option sets that have a name.
 
     `variants` maps a suffix of the name to options ("-p2" to {"p2": True}); `options` are the keys that the builder
-    reads beside those of `PARTS`; `separator` stands between name and size; `normalization` is what a network without
-    weights expects of its input; `missing` are names of size and variant that there is no network of.
+    reads beside those of `PARTS`; names of networks begin with `stem` (where it is not the family's name), and
+    `separator` stands between that and the size; `normalization` is what a network without weights expects of its
+    input; `missing` are names of size and variant that there is no network of.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Family(Generic[Size]):
     separator: str = ""
     normalization: Normalization = field(default_factory=Normalization)
     missing: tuple[str, ...] = ()
+    stem: str = ""
 
     def __call__(self, architecture: Architecture) -> Detector:
         """Build the network of an architecture of this family."""
@@ -68,7 +70,7 @@ class Family(Generic[Size]):
 
     def name_of(self, size: str, suffix: str = "") -> str:
         """The name of one network."""
-        return f"{self.name}{self.separator}{size}{suffix}"
+        return f"{self.stem or self.name}{self.separator}{size}{suffix}"
 
     def names(self) -> list[str]:
         """Names of all sizes and variants, variants last."""

@@ -36,7 +36,8 @@ class AnchorFreeHead(DenseHead):
 
     Raw: "boxes" (B, 4 * reg_max, N) distribution logits of left, top, right, bottom; "scores" (B, classes, N) logits;
     "anchors" (1, N, 3) center x, center y and stride in input pixels. `depthwise` chooses YOLO11's class branch;
-    `box_bias` is what the box branch's last bias is at first.
+    `box_bias` is what the box branch's last bias is at first, `box_loss` the head's own box loss (None: that of
+    `DenseLoss`).
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class AnchorFreeHead(DenseHead):
         depthwise: bool = True,
         reg_max: int = 16,
         box_bias: float = BOX_BIAS,
+        box_loss: str | None = None,
     ) -> None:
         super().__init__(levels, classes)
-        self.reg_max = reg_max
+        self.reg_max, self.own_box_loss = reg_max, box_loss
         finest = levels[0].channels
         box_width = max(16, finest // 4, 4 * reg_max)
         class_width = max(finest, min(classes, 100))
@@ -74,8 +76,8 @@ class AnchorFreeHead(DenseHead):
         }
 
     def criterion_of(self, **choice: Any) -> DenseLoss:
-        """`DenseLoss`."""
-        return DenseLoss(**choice)
+        """`DenseLoss`, with the head's own box loss where none is chosen."""
+        return DenseLoss(**{**choice, "box_loss": choice.get("box_loss") or self.own_box_loss})
 
     def decode(self, values: Tensor, anchors: Tensor) -> Tensor:
         """See `dense_loss.decode`."""
