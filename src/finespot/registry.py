@@ -168,7 +168,10 @@ def _is_of(value: object, kind: Any) -> bool:
 
 
 def _in_words(kind: Any) -> str:
-    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else _KINDS[kind]
+    if get_origin(kind) is not Literal:
+        return _KINDS[kind]
+    words = get_args(kind)
+    return f"one of {', '.join(words)}" if len(words) > 1 else str(words[0])
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

@@ -165,7 +165,7 @@ def test_losses_of_ones_own() -> None:
         ("nwd(16)", "'name\\(key=value, ...\\)' but got 'nwd\\(16\\)'"),
         ("nwd(constnat=16)", "box loss 'nwd': unknown option 'constnat'; did you mean constant"),
         ("ciou(a=1)", "unknown option 'a'"),
-        ("nwd(constant=wide)", "expected constant to be a number but got 'wide'"),
+        ("nwd(constant=wide)", "expected constant to be a number or auto but got 'wide'"),
         ("nwd(constant=true)", "expected constant to be a number"),
         ("nwd(constant=1e999)", "expected constant to be a number"),
         ("nwd(constant=" + "9" * 400 + ")", "expected constant to be a number"),

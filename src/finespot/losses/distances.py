@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 
@@ -18,13 +19,19 @@ from finespot.losses.overlap import SimilarityLoss
 from finespot.registry import register
 
 _SMALLEST_TARGET = 1.0
+# The constant of NWD where nobody knows the data: the mean side of AI-TOD's objects.
+NWD_CONSTANT = 12.8
 
 
 @register("box_loss", "nwd")
-def nwd_loss(constant: float = 12.8) -> SimilarityLoss:
-    """1 - NWD; `constant` is the mean side of the data set's objects in input pixels (12.8: AI-TOD)."""
-    require(constant > 0, "nwd", "constant", "above 0", constant)
-    return SimilarityLoss(partial(nwd, constant=constant))
+def nwd_loss(constant: float | Literal["auto"] = NWD_CONSTANT) -> SimilarityLoss:
+    """1 - NWD; `constant` is the mean side of the data set's objects in input pixels.
+
+    Training puts the mean of its own data in the place of "auto"; where nobody does, that is the default.
+    """
+    value = NWD_CONSTANT if constant == "auto" else float(constant)
+    require(value > 0, "nwd", "constant", "above 0", constant)
+    return SimilarityLoss(partial(nwd, constant=value))
 
 
 @register("box_loss", "gcd")

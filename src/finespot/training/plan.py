@@ -1,10 +1,11 @@
-"""What the data decide before the network is built: anchors, the number of queries, the cap on detections.
+"""What the data decide before training: anchors, the number of queries, NWD's constant, the cap on detections.
 
 The choice is said at the start with its reason; a number that a person gave stays, with a warning where it is too low.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,8 @@ Note = Callable[[str], None]
 # The usual numbers of queries and detections, from which crowded data lead upwards.
 QUERIES = MAX_DET = 300
 _STEP = 50
+# NWD in the text of a box loss, its constant left to the data; a loss of the user's own has a colon before the name.
+_AUTO_NWD = re.compile(r"(?<![\w:.])nwd\(\s*constant\s*=\s*auto\s*\)")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,20 @@ def plan_max_det(crowds: Crowds, given: int | None, note: Note) -> int:
     if given is not None and given < most:
         note(f"warning: val.max_det {given} is too low: {MOST} % of the pictures hold {most} objects or fewer")
     return planned
+
+
+def plan_box_loss(text: str, sizes: NDArray[np.float64], note: Note) -> str:
+    """A box loss with the mean side (root of width x height) of the training data's objects as NWD's constant, where
+    it says `nwd(constant=auto)`; `sizes` (N, 2) are those at the network.
+    """
+    if not _AUTO_NWD.search(text):
+        return text
+    side = float(np.sqrt(sizes.prod(1)).mean()) if len(sizes) else 0.0
+    if not side > 0:
+        note("nwd: the usual constant (there are no objects to take it from)")
+        return _AUTO_NWD.sub("nwd", text)
+    note(f"nwd: constant {side:.4g} (the mean side of the objects at the network, in pixels)")
+    return _AUTO_NWD.sub(f"nwd(constant={side:.4g})", text)
 
 
 def _what(crowds: Crowds) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from finespot import weights, zoo
 from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Architecture, Batch, Classes, LossTerms, Normalization, Targets
-from finespot.training.plan import Facts, plan
+from finespot.training.plan import Facts, Note, plan, plan_box_loss
 from finespot.training.recipe import LOSS_GAINS, Recipe
 
 
@@ -52,20 +51,20 @@ class Detect:
 
     `model` is a name of the zoo, or a weight file or the name of bundled weights: then their architecture is built
     and their weights are taken over. The recipe's `weights` name another source of weights. What the training data
-    decide of the network (anchors, the number of queries) is planned from `facts` and said.
+    decide (anchors, the number of queries, NWD's constant) is planned from `facts` and said.
     """
 
-    def __init__(
-        self, recipe: Recipe, classes: Classes, note: Callable[[str], None], facts: Facts | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, classes: Classes, note: Note, facts: Facts | None = None) -> None:
         start = find_start(recipe, len(classes), note, facts)
         self.model, self.normalization = start.model, start.normalization
-        set_loss(self.model, recipe)
+        set_loss(self.model, recipe, note, facts)
         self.source: str | None = None
         self.source_licence = ""
         if start.weights is not None:
             report = weights.transfer(self.model, classes, start.weights)
             note(report.summary())
+            for line in report.by_part():
+                note(line)
             self.source, self.source_licence = start.weights.name, report.data_licence
         self.trainable: nn.Module = _Forward(self.model)
 
@@ -104,7 +103,7 @@ def content_of(batch: Batch) -> Tensor:
     return torch.from_numpy(np.concatenate(corners)).to(batch.images.device, non_blocking=True)
 
 
-def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
+def set_loss(model: zoo.Detector, recipe: Recipe, note: Note = lambda text: None, facts: Facts | None = None) -> None:
     """Give head and relay what the recipe says of their losses; what that leaves open stays their own.
 
     Raises
@@ -116,7 +115,10 @@ def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
     gains = {name: gain for name in LOSS_GAINS if (gain := getattr(loss, name)) is not None}
     relay: Any = model.relay
     own = {name: gains.pop(name) for name in getattr(relay, "gains", {}) if name in gains}
-    model.head.set_loss(assigner=loss.assigner, box_loss=loss.box_loss, gains=gains, l1_epochs=loss.l1_epochs)
+    box_loss = loss.box_loss or getattr(model.head, "own_box_loss", None)
+    if box_loss is not None and facts is not None:
+        box_loss = plan_box_loss(box_loss, facts.sizes, note)
+    model.head.set_loss(assigner=loss.assigner, box_loss=box_loss, gains=gains, l1_epochs=loss.l1_epochs)
     if own:
         relay.set_gains(own)
     if recipe.shapes is not None and not model.relay_learns:
@@ -127,9 +129,7 @@ def set_loss(model: zoo.Detector, recipe: Recipe) -> None:
         )
 
 
-def find_start(
-    recipe: Recipe, classes: int, note: Callable[[str], None] = lambda text: None, facts: Facts | None = None
-) -> Start:
+def find_start(recipe: Recipe, classes: int, note: Note = lambda text: None, facts: Facts | None = None) -> Start:
     """The network that `model` means, for `classes` classes, and the weights to begin with.
 
     Raises
