@@ -39,6 +39,8 @@ class TransferReport:
     classes_matched, classes_partial, classes_new, classes_unused:
         Class names whose rows were all taken over; of whose rows some were, the others being of another width or not
         in the file; that start anew; that only the file knows.
+    class_rows:
+        Name, label in the file and label here of each class whose rows were taken over, all or some.
     """
 
     source: str
@@ -52,6 +54,7 @@ class TransferReport:
     classes_partial: tuple[str, ...]
     classes_new: tuple[str, ...]
     classes_unused: tuple[str, ...]
+    class_rows: tuple[tuple[str, int, int], ...] = ()
 
     def summary(self) -> str:
         """One line to print."""
@@ -70,6 +73,26 @@ class TransferReport:
         if self.classes_new:
             parts.append(f"classes that start anew: {some(self.classes_new)}")
         return "; ".join(parts)
+
+    def by_part(self) -> list[str]:
+        """A line for each part of the network (which of its tensors were taken) and one for the rows of classes."""
+        lines = [line for part in ("backbone", "relay", "neck", "head") if (line := self._line(f"{part}."))]
+        if self.class_rows:
+            rows = [f"{name} {there} to {here}" for name, there, here in self.class_rows]
+            lines.append(f"rows of classes taken: {some(rows)}")
+        return lines
+
+    def _line(self, prefix: str) -> str:
+        taken, other, absent = (
+            [name for name in names if name.startswith(prefix)] for names in (self.matched, self.mismatched, self.new)
+        )
+        total = len(taken) + len(other) + len(absent)
+        if not total:
+            return ""
+        line = f"{prefix[:-1]}: {len(taken)} of {total} tensors taken"
+        for why, names in (("of another shape", other), ("not in the file", absent)):
+            line += f"; {why}: {some(names, 4)}" if names else ""
+        return line
 
 
 def transfer(detector: Detector, classes: Classes, source: str | Path) -> TransferReport:
@@ -134,6 +157,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
         classes_partial=tuple(name for name in classes if name in begun - whole),
         classes_new=tuple(name for name in classes if name not in begun),
         classes_unused=tuple(name for name in card.classes if name not in known),
+        class_rows=tuple((classes[label], other, label) for label, other in pairs) if copied else (),
     )
 
 
