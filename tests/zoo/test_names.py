@@ -13,6 +13,8 @@ def test_all_names_differ() -> None:
     names = zoo.names()
     assert len(names) == len(set(names))
     assert {"yolov8n", "yolov8x-p2", "yolo11m", "yolo11n-p2"} <= set(names)
+    assert all(map(zoo.is_name, names))
+    assert not zoo.is_name("yolov5n-v5")
 
 
 @pytest.mark.parametrize("name", zoo.names())

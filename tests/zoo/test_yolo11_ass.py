@@ -197,11 +197,15 @@ def test_parts_are_exchanged_as_elsewhere() -> None:
 
 @pytest.mark.parametrize("size", ["l", "x"])
 def test_what_the_released_code_cannot_build_is_refused_with_the_reason(size: str) -> None:
-    assert f"yolo11{size}-ass-published" not in zoo.names()
+    name = f"yolo11{size}-ass-published"
+    assert name not in zoo.names()
+    assert zoo.is_name(name)
     for flags in ({}, {"hsfpn": False}):
         with pytest.raises(FineSpotError, match=f"cannot build size {size} with DWR blocks: its parser") as caught:
-            build(f"yolo11{size}-ass", form="published", **flags)
+            build(name, **flags)
         assert "\n" not in str(caught.value)
+    assert units(build(name, dwr=False), C3k) > 0
+    assert zoo.name_of(zoo.architecture(name, dwr=False)) == f"{name} (dwr=False)"
 
 
 @pytest.mark.parametrize(

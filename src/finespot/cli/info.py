@@ -108,7 +108,7 @@ def _open(
     from finespot import weights, zoo
     from finespot.errors import FineSpotError
 
-    if model in zoo.names():
+    if zoo.is_name(model):
         with torch.device(device):
             return zoo.build(zoo.architecture(model, classes or 80, **options.architecture_options(words))), None
     if classes is not None or words:

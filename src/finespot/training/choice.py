@@ -54,7 +54,7 @@ def own_recipe(model: str | None) -> str:
     """The recipe of a model's family, where it has one of its own: its paper's settings, not those of the YOLOs."""
     if model is None:
         return "default"
-    if model in zoo.names():
+    if zoo.is_name(model):
         family = zoo.architecture(model).family
     else:
         try:

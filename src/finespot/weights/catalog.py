@@ -41,7 +41,7 @@ def resolve(name_or_path: str | Path) -> Path:
         offer = [str(path.parent / one) for one in nearest(path.name, near)] if near else names[:3]
         hint = f"did you mean {', '.join(offer)}?" if offer else None
         raise FineSpotError("expected a weight file but there is none", where=text, hint=hint)
-    if text in zoo.names():
+    if zoo.is_name(text):
         raise FineSpotError(
             f"expected weights but '{text}' is an architecture, which has to be trained first",
             where="weights",

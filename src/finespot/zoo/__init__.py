@@ -9,7 +9,7 @@ from finespot.zoo.esod import ESOD
 from finespot.zoo.family import Family, Scale, head_takes
 from finespot.zoo.gpvit import GPVIT
 from finespot.zoo.lrs_detr import LRSDETR
-from finespot.zoo.names import architecture, build, families, name_of, names, normalization_of
+from finespot.zoo.names import architecture, build, families, is_name, name_of, names, normalization_of
 from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
@@ -46,6 +46,7 @@ __all__ = [
     "count_parameters",
     "families",
     "head_takes",
+    "is_name",
     "measure",
     "name_of",
     "names",

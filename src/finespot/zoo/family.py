@@ -44,7 +44,8 @@ class Family(Generic[Size]):
     `variants` maps a suffix of the name to options ("-p2" to {"p2": True}); `options` are the keys that the builder
     reads beside those of `PARTS`; names of networks begin with `stem` (where it is not the family's name), and
     `separator` stands between that and the size; `normalization` is what a network without weights expects of its
-    input; `missing` are names of size and variant that there is no network of.
+    input; `missing` are names of size and variant that there is no network of, `unlisted` those that need a further
+    option: without it the builder says why it refuses.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Family(Generic[Size]):
     normalization: Normalization = field(default_factory=Normalization)
     missing: tuple[str, ...] = ()
     stem: str = ""
+    unlisted: tuple[str, ...] = ()
 
     def __call__(self, architecture: Architecture) -> Detector:
         """Build the network of an architecture of this family."""
@@ -75,7 +77,7 @@ class Family(Generic[Size]):
     def names(self) -> list[str]:
         """Names of all sizes and variants, variants last."""
         known = (self.name_of(size, suffix) for suffix in self.variants for size in self.sizes)
-        return [name for name in known if name not in self.missing]
+        return [name for name in known if name not in self.missing + self.unlisted]
 
 
 def backbone_of(

@@ -20,8 +20,13 @@ def families() -> list[Family[Any]]:
 
 
 def names() -> list[str]:
-    """The names of all networks that `architecture` knows."""
+    """The names of all networks that can be built as they are."""
     return [name for family in families() for name in family.names()]
+
+
+def is_name(name: str) -> bool:
+    """Whether `architecture` knows a name: those that only build with further options are not among `names`."""
+    return name in names() or any(name in family.unlisted for family in families())
 
 
 def architecture(name: str, classes: int = 80, **options: Any) -> Architecture:

@@ -192,7 +192,7 @@ YOLO11_ASS = register("family", "yolo11-ass")(
         build,
         {"-ass": {}, "-ass-published": {"form": "published"}},
         options=OPTIONS,
-        missing=tuple(f"yolo11{size}-ass-published" for size in UNBUILDABLE),
         stem="yolo11",
+        unlisted=tuple(f"yolo11{size}-ass-published" for size in UNBUILDABLE),
     )
 )

@@ -164,9 +164,9 @@ def find_start(recipe: Recipe, classes: int, note: Note = lambda text: None, fac
 def _means_file(model: str) -> bool:
     """Whether a word means a weight file or bundled weights; else it means an architecture."""
     path = Path(model)
-    if model in zoo.names():
+    if zoo.is_name(model):
         return False
-    if path.suffix and not path.is_file() and path.stem in zoo.names():
+    if path.suffix and not path.is_file() and zoo.is_name(path.stem):
         raise FineSpotError(
             "expected a weight file but there is none",
             where=model,
