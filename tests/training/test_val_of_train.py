@@ -1,0 +1,24 @@
+"""A validation split that holds pictures of the training split is no secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finespot.data import open_dataset
+from finespot.training.log import Log
+from finespot.training.recipe import load_recipe
+from finespot.training.run import _open_val
+
+DATA = f"hit-uav:{Path(__file__).parents[2] / 'samples' / 'hit-uav'}"
+
+
+@pytest.mark.parametrize(("split", "both"), [("train", 8), ("val", 0)])
+def test_shared_pictures_are_counted(split: str, both: int, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = load_recipe("default", values={"data": DATA, "splits.val": split})
+    _open_val(recipe, open_dataset(DATA, "train"), Log())
+    printed = " ".join(capsys.readouterr().out.split())
+    warning = f"warning: {both} of 8 pictures of train are trained on: scores flatter"
+    assert (warning in printed) == (both > 0)
+    assert ("warning" in printed) == (both > 0)
