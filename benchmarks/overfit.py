@@ -38,6 +38,7 @@ MODELS = [
     "yolov5n",
     "yolov8n",
     "yolo11n",
+    "yolo11n-ass",
     "yolo12n",
     "yolox-nano",
     "rtmdet-tiny",

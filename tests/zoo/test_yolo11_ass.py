@@ -228,6 +228,15 @@ def test_options_without_effect_or_sense_are_refused(options: dict[str, Any], me
         build("yolo11n-ass", **options)
 
 
+@pytest.mark.parametrize("form", ["repaired", "published"])
+def test_only_heads_know_the_number_of_classes(form: str) -> None:
+    """As many classes as some layer has channels, before or after scaling, change no layer."""
+    few, many = (build("yolo11n-ass", classes, form=form) for classes in (3, 64))
+    assert parameters(few.backbone, few.neck) == parameters(many.backbone, many.neck)
+    # Four levels of a 64-channel prediction with bias.
+    assert zoo.count_parameters(many.head) - zoo.count_parameters(few.head) == 4 * 61 * 65
+
+
 def test_names() -> None:
     names = zoo.YOLO11_ASS.names()
     assert names[:5] == [f"yolo11{size}-ass" for size in "nsmlx"]
