@@ -31,6 +31,7 @@ from finespot.inference import draw_predictions, draw_report
 from finespot.metrics import Report
 from finespot.registry import build
 from finespot.runtimes import Session
+from finespot.structures import Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
 from finespot.training.choice import choose_recipe, own_recipe, refuse_changes, stored_recipe
@@ -137,7 +138,9 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     dataset = open_dataset(recipe.data, recipe.splits.train)
     if len(dataset) == 0:
         raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
-    val = _open_val(recipe, dataset, log) if first else None
+    val = _open_val(recipe, dataset.classes, log) if first else None
+    if val is not None:
+        _warn_of_shared(recipe, dataset, val, log)
     facts = Facts.of(dataset, recipe)
     task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, facts=facts)
     max_det = plan_max_det(facts.crowds, recipe.val.max_det, log.note)
@@ -249,7 +252,7 @@ def _determinism(recipe: Recipe) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
-def _open_val(recipe: Recipe, train: Dataset, log: Log) -> Dataset | None:
+def _open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
     """The split to validate on; None where the recipe never validates."""
     metrics.protocol(recipe.val.protocol)
     if recipe.val.nms is not None:
@@ -259,7 +262,7 @@ def _open_val(recipe: Recipe, train: Dataset, log: Log) -> Dataset | None:
         return None
     dataset = open_dataset(recipe.data, recipe.splits.val)
     where = f"{recipe.data}, split '{recipe.splits.val}'"
-    if dataset.classes.names != train.classes.names:
+    if dataset.classes.names != classes.names:
         raise FineSpotError(
             f"expected the classes of '{recipe.splits.train}' but got {', '.join(dataset.classes.names)}", where=where
         )
@@ -269,11 +272,14 @@ def _open_val(recipe: Recipe, train: Dataset, log: Log) -> Dataset | None:
         raise FineSpotError(f"expected pictures of different ids but got '{shared[0]}' twice", where=where)
     for note in dataset.notes:
         log.note(f"{recipe.splits.val}: {note}")
-    learned = {train.path(index) for index in range(len(train))}
-    both = sum(dataset.path(index) in learned for index in range(len(dataset)))
-    if both:
-        log.note(f"warning: {both} of {len(dataset)} pictures of {recipe.splits.val} are trained on: scores flatter")
     return dataset
+
+
+def _warn_of_shared(recipe: Recipe, train: Dataset, val: Dataset, log: Log) -> None:
+    learned = {train.path(index) for index in range(len(train))}
+    both = sum(val.path(index) in learned for index in range(len(val)))
+    if both:
+        log.note(f"warning: {both} of {len(val)} pictures of {recipe.splits.val} are trained on: scores flatter")
 
 
 def _val_batch(recipe: Recipe, log: Log) -> int:
