@@ -193,6 +193,8 @@ def test_parts_are_exchanged_as_elsewhere() -> None:
     assert type(build("yolo11n-ass", neck="pafpn").neck) is PAFPN
     assert build("yolo11n-ass", head="decoupled").head.objectness
     assert type(build("yolo11n-ass", backbone="resnet").backbone).__name__ == "ResNet"
+    plain = build("yolo11n-ass", backbone="resnet", hsfpn=False, dualconv=False)
+    assert units(plain, DualConv) < units(build("yolo11n-ass", backbone="resnet", hsfpn=False), DualConv)
 
 
 @pytest.mark.parametrize("size", ["l", "x"])
@@ -220,6 +222,7 @@ def test_what_the_released_code_cannot_build_is_refused_with_the_reason(size: st
         ({"head": "decoupled", "nwd": True}, "the option nwd has no effect, as the head is exchanged"),
         ({"neck": "pafpn", "cascade": True}, "the option cascade has no effect, as the neck is exchanged"),
         ({"neck": "pafpn", "backbone": "resnet", "dwr": True}, "the option dwr has no effect"),
+        ({"backbone": "resnet", "dualconv": False}, "the option dualconv has no effect, as the backbone is exchanged"),
         ({"nms": True}, "unknown yolo11-ass option 'nms'"),
     ],
 )

@@ -169,7 +169,9 @@ def _flags(architecture: Architecture) -> Flags:
         if key in options and form != "repaired":
             raise _idle(key, f"the form {form} is that of the release")
     for key, parts in CHANGES.items():
-        refuse_idle(architecture, key, *parts)
+        # HS-FPN halves no map.
+        own = tuple(part for part in parts if not (key == "dualconv" and given["hsfpn"] and part == "neck"))
+        refuse_idle(architecture, key, *own)
     flags = Flags(form=form, **given)
     if form == "published" and flags.dwr and architecture.size in UNBUILDABLE:
         raise FineSpotError(
