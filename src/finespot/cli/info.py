@@ -178,6 +178,8 @@ def _summary(cost: Cost, card: Card | None) -> list[str]:
             + ", ".join(f"{key} {value:.3f}" for key, value in list(one.values.items())[:4] if value is not None)
             for one in card.metrics
         ]
+        if card.levels_off:
+            lines.append(f"levels that are off, as they were not trained yet: {', '.join(card.levels_off)}")
         if card.data_licence:
             lines.append(f"licence of the training data: {card.data_licence}")
     return lines

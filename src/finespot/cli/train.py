@@ -9,7 +9,9 @@ import typer
 
 from finespot.cli import options
 
-_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parent.parent / "recipes").glob("*.yaml")))
+_FOLDER = Path(__file__).parent.parent / "recipes"
+_RECIPES = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+_CURRICULA = ", ".join(sorted(path.stem for path in (_FOLDER / "curricula").glob("*.yaml")))
 
 
 def command(
@@ -34,6 +36,18 @@ def command(
     batch: Annotated[int | None, typer.Option("--batch", help="pictures a step", rich_help_panel=options.RUN)] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", help="start from these weights", rich_help_panel=options.RUN)
+    ] = None,
+    curriculum: Annotated[
+        str | None,
+        typer.Option(
+            "--curriculum",
+            help=f"train in stages: {_CURRICULA}, or a YAML file (docs/curriculum.md)",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    stage: Annotated[
+        int | None,
+        typer.Option("--stage", help="only this stage of the curriculum, from 1", rich_help_panel=options.RUN),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="of everything random", rich_help_panel=options.RUN)
@@ -99,6 +113,8 @@ def command(
         "imgsz": imgsz,
         "batch": batch,
         "weights": weights,
+        "curriculum": curriculum,
+        "stage": stage,
         "seed": seed,
         "device": device,
         "name": name,

@@ -10,6 +10,8 @@ import msgspec
 
 from finespot import weights, zoo
 from finespot.errors import FineSpotError
+from finespot.training import settings
+from finespot.training.curriculum import curriculum_of, refuse_overruled, settled
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, recipe_names
 
 # What may change when a run goes on: where and how it computes, not what.
@@ -26,25 +28,30 @@ def choose_recipe(
 ) -> Recipe:
     """The recipe that `train` follows when it is called so; `auto` values are settled later.
 
-    Without `recipe` it is that of the model's family (see `own_recipe`), or "default".
+    Without `recipe` it is that of the model's family (see `own_recipe`), or "default". A curriculum is written out.
 
     Raises
     ------
     FineSpotError
-        A key or value is not as expected, or a run that goes on would change what it does.
+        A key or value is not as expected, a curriculum leaves it without effect, or a run that goes on would change
+        what it does.
     """
     named = {"model": model, "data": data}
     given = {**{key: str(value) for key, value in named.items() if value is not None}, **overrides}
     if resume is None:
-        return (
+        chosen = (
             _with(recipe, given)
             if isinstance(recipe, Recipe)
             else load_recipe(recipe or own_recipe(model), values=given)
         )
+        curriculum = curriculum_of(chosen)
+        if curriculum is not None:
+            refuse_overruled(curriculum, {settings.full_key(Recipe, key): value for key, value in given.items()})
+        return settled(chosen)
     if recipe is not None:
         raise FineSpotError(f"a resumed run has its own recipe, but {recipe} was given", where="resume")
     stored = stored_recipe(Path(resume))
-    chosen = _with(stored, given)
+    chosen = settled(_with(stored, given))
     # The image size is compared when it is rounded to the network's stride.
     refuse_changes(stored, msgspec.structs.replace(chosen, imgsz=stored.imgsz), Path(resume))
     return chosen

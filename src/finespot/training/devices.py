@@ -46,7 +46,13 @@ def make_fabric(recipe: Recipe, note: Note) -> Fabric:
     if world > 1 or recipe.strategy != "auto":
         method = "spawn" if recipe.strategy == "ddp_spawn" else "popen"
         backend = "nccl" if accelerator == "cuda" else "gloo"
-        strategy = DDPStrategy(timeout=_PATIENCE, start_method=method, process_group_backend=backend)  # type: ignore[arg-type]
+        # Frozen parts and levels that are off get no gradient for a while, which the exchange has to be told.
+        strategy = DDPStrategy(
+            timeout=_PATIENCE,
+            start_method=method,  # type: ignore[arg-type]
+            process_group_backend=backend,
+            find_unused_parameters=recipe.curriculum is not None,
+        )
     if recipe.batch % world:
         raise FineSpotError(f"expected a batch that {world} processes can share but got {recipe.batch}", where="batch")
     with warnings.catch_warnings():

@@ -29,9 +29,10 @@ from finespot.training.ema import Ema
 from finespot.training.figures import Figures
 from finespot.training.freeze import freeze, set_training
 from finespot.training.log import Log
-from finespot.training.optimizer import build_optimizer, load_optimizer, scaled_decay
+from finespot.training.optimizer import build_optimizer, change_settings, load_optimizer, scaled_decay
 from finespot.training.recipe import Count, Recipe
 from finespot.training.schedule import Schedule, full_accumulation
+from finespot.training.stages import Stage, switch_levels
 from finespot.training.task import Task
 
 # What odd values in a checkpoint raise where they are taken over.
@@ -112,16 +113,17 @@ class Loop:
     ) -> None:
         self.recipe, self.task, self.loader, self.fabric = recipe, task, loader, fabric
         self.keeper, self.validate, self.names, self.log = keeper, validate, names, log
-        self.progress = Progress()
-        self.frozen = freeze(task.model, recipe.freeze)
+        self.schedule = Schedule.of(recipe, len(loader))
+        self.stages = self.schedule.stages
+        self.stage = self.stages.at(self.stages.first)
+        self.progress = Progress(epoch=self.stages.first, iteration=self.stages.first * len(loader))
+        always = freeze(task.model, recipe.freeze)
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         task.trainable.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-        decay = scaled_decay(
-            recipe.optimizer.weight_decay, recipe.batch, full_accumulation(recipe), recipe.nominal_batch
-        )
-        optimizer = build_optimizer(task.trainable, recipe.optimizer, weight_decay=decay)
+        # Made before the stage freezes anything: the optimizer has all that any stage trains.
+        optimizer = build_optimizer(task.trainable, self.stage.optimizer, weight_decay=self.decay(self.stage))
         task.trainable, self.optimizer = fabric.setup(task.trainable, optimizer)
-        self.schedule = Schedule.of(recipe, len(loader))
+        self.frozen = [always, freeze(task.model, self.stage.freeze)]
         # Only the first process validates and saves, so only it averages.
         self.ema = Ema(task.model, recipe.ema.decay, recipe.ema.tau) if fabric.is_global_zero else None
         self.unread: list[tuple[Tensor, str, int, list[str]]] = []
@@ -130,7 +132,8 @@ class Loop:
 
     def fit(self) -> None:
         """Train from where `progress` stands to the end, or until the score has not risen for `patience` epochs."""
-        if self.recipe.epochs <= self.recipe.close_mosaic and self.recipe.augment != self.recipe.augment.closed():
+        joins = self.recipe.augment != self.recipe.augment.closed()
+        if joins and self.stages.curriculum is None and self.recipe.epochs <= self.recipe.close_mosaic:
             self.log.note(
                 f"close_mosaic: {self.recipe.close_mosaic}, so none of the {self.recipe.epochs} epochs joins pictures "
                 "(mosaic, mixup, copy-paste)"
@@ -142,26 +145,30 @@ class Loop:
 
     def finished(self) -> bool:
         """Whether there is nothing left to train; says so where the patience is what ended it."""
-        if self.progress.epoch >= self.recipe.epochs:
+        if self.progress.epoch >= self.stages.end:
             return True
         waited = self.progress.epoch - self.progress.best_epoch
         if self.recipe.patience == 0 or self.progress.best is None or waited < self.recipe.patience:
             return False
+        stage = f" (stage {self.stage.number} of {len(self.stages.every)})" if self.stages.curriculum else ""
         self.log.note(
-            f"stopped after epoch {self.progress.epoch}: no better score since epoch {self.progress.best_epoch} "
+            f"stopped after epoch {self.progress.epoch}{stage}: no better score since epoch {self.progress.best_epoch} "
             f"(patience {self.recipe.patience})"
         )
         return True
 
     def train_epoch(self, epoch: int) -> Figures:
         """One pass over the data."""
-        set_training(self.task.trainable, self.frozen)
+        self.enter(epoch)
+        for text in self.stages.news(epoch):
+            self.log.note(text)
+        set_training(self.task.trainable, *self.frozen)
         self.task.epoch_start(epoch, closing=self.closing(epoch))
         figures = Figures()
         pending = 0
         with self.log.epoch(epoch, self.recipe.epochs, len(self.loader)) as bar:
             for number, batch in enumerate(self.loader.epoch(epoch, self.augment(epoch)), start=1):
-                if epoch == 0 and number <= 3 and self.fabric.is_global_zero:
+                if epoch == self.stages.first and number <= 3 and self.fabric.is_global_zero:
                     self.keeper.first_batches(batch)
                 self.schedule.apply(self.optimizer, self.progress.iteration)
                 pending += 1
@@ -175,6 +182,30 @@ class Loop:
                 bar.step(figures.brief() if bar.due else None)
         self.task.epoch_end(epoch)
         return figures
+
+    def enter(self, epoch: int) -> None:
+        """Make levels, frozen parts and optimizer those of an epoch.
+
+        The average of the weights goes on over the edge of a stage. So do the moments of the optimizer, unless the
+        stage has another kind of it, which starts anew.
+        """
+        switch_levels(self.stages, epoch, [self.task.model, *([self.ema.model] if self.ema is not None else [])])
+        before, self.stage = self.stage, self.stages.at(epoch)
+        if self.stage == before:
+            return
+        self.frozen.pop().thaw()
+        settings, decay = self.stage.optimizer, self.decay(self.stage)
+        if type(settings) is type(before.optimizer):
+            change_settings(self.optimizer, settings, weight_decay=decay)
+        else:
+            optimizer = build_optimizer(self.task.trainable, settings, weight_decay=decay)
+            self.optimizer = self.fabric.setup_optimizers(optimizer)
+        self.frozen.append(freeze(self.task.model, self.stage.freeze))
+
+    def decay(self, stage: Stage) -> float:
+        """The weight decay of a stage, for the pictures that one optimizer step sums."""
+        recipe = self.recipe
+        return scaled_decay(stage.optimizer.weight_decay, recipe.batch, full_accumulation(recipe), recipe.nominal_batch)
 
     def backward(self, batch: Batch, sync: bool) -> LossTerms:
         """Forward and backward of one batch; gradients are exchanged between processes only where `sync` is set."""
@@ -207,9 +238,9 @@ class Loop:
         """Validate, keep weights, figures and checkpoint. The other processes wait for the first."""
         self.read_checks()
         row = {"epoch": self.progress.epoch, **figures.row(self.fabric), **self.settings_in_force()}
-        if self.progress.epoch == 1 and row["boxes_dropped"]:
+        if self.progress.epoch == self.stages.first + 1 and row["boxes_dropped"]:
             self.log.note(
-                f"boxes dropped as targets in epoch 1: {row['boxes_dropped']} ({row['dropped_reasons']}); "
+                f"boxes dropped as targets in epoch {row['epoch']}: {row['boxes_dropped']} ({row['dropped_reasons']}); "
                 "metrics.csv counts those of each epoch"
             )
         with all_or_none(self.fabric):
@@ -234,8 +265,9 @@ class Loop:
         self.log.epoch_line(row, self.recipe.epochs, best)
 
     def augment(self, epoch: int) -> Augment:
-        """The augmentation of an epoch: without mixing of pictures in the last `close_mosaic` ones."""
-        return self.recipe.augment.closed() if self.closing(epoch) else self.recipe.augment
+        """The augmentation of an epoch: its stage's, without mixing of pictures in the last `close_mosaic` ones."""
+        augment = self.stages.at(epoch).augment
+        return augment.closed() if self.closing(epoch) else augment
 
     def closing(self, epoch: int) -> bool:
         """Whether an epoch is one of the last `close_mosaic`."""
@@ -251,13 +283,17 @@ class Loop:
         augment = self.augment(self.progress.epoch - 1)
         row.update({f"augment/{name}": getattr(augment, name) for name in augment.__struct_fields__})
         row.update({name: getattr(self.recipe, name) for name in ("multi_scale", "drop_small", "repeat_rare")})
-        row["frozen"] = " ".join(self.recipe.freeze)
+        row["frozen"] = " ".join([*self.recipe.freeze, *self.stage.freeze])
+        if self.stages.curriculum is not None:
+            row["stage"] = self.stage.number
+        if self.stages.levels:
+            row["levels_off"] = " ".join(self.task.model.levels_off)  # type: ignore[arg-type, union-attr]
         return row
 
     def validation_due(self) -> bool:
         """Whether the epoch just finished is validated: every `val.every`th, and the last."""
         every, epoch = self.recipe.val.every, self.progress.epoch
-        return bool(every) and (epoch % every == 0 or epoch == self.recipe.epochs)
+        return bool(every) and (epoch % every == 0 or epoch == self.stages.end)
 
     def check_finite(self, value: Tensor, what: str, batch: Batch) -> None:
         """Stop where a value is not finite: at once on a CPU, before it gets into the weights.
@@ -340,6 +376,8 @@ class Loop:
         """Set everything to a state that fits."""
         self.progress = msgspec.convert(state["progress"], Progress)
         self.task.trainable.load_state_dict(state["model"])
+        # The stage that the state is of; the next epoch may begin another.
+        self.enter(max(self.progress.epoch - 1, self.stages.first))
         load_optimizer(self.optimizer, state["optimizer"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])

@@ -22,8 +22,9 @@ class MetricsCsv:
         self.path = path
         self.rows: list[Row] = []
 
-    def keep_until(self, epoch: int) -> list[int]:
-        """Take over the rows of the file for the epochs 1 to `epoch` (a run that goes on); returns those it lacks.
+    def keep_until(self, epoch: int, first: int = 1) -> list[int]:
+        """Take over the rows of the file for the epochs up to `epoch` (a run that goes on); returns those it lacks
+        from `first` on.
 
         Raises
         ------
@@ -38,7 +39,7 @@ class MetricsCsv:
         except FineSpotError as error:
             raise FineSpotError(error.what, where=self.path, hint=_MEND) from error
         self.rows = [row for row, number in zip(rows, numbers) if number <= epoch]
-        return sorted(set(range(1, epoch + 1)) - set(numbers))
+        return sorted(set(range(first, epoch + 1)) - set(numbers))
 
     def add(self, row: Row) -> None:
         """Add an epoch's row and write the file."""

@@ -73,6 +73,17 @@ def build_optimizer(model: nn.Module, settings: Sgd | AdamW, *, weight_decay: fl
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, foreach=True)
 
 
+def change_settings(optimizer: Optimizer, settings: Sgd | AdamW, *, weight_decay: float) -> None:
+    """Give an optimizer the settings of another stage and keep its moments; `settings` must be of its kind."""
+    for group in optimizer.param_groups:
+        group["initial_lr"] = settings.lr
+        group["weight_decay"] = weight_decay if group["kind"] == WEIGHT else 0.0
+        if isinstance(settings, Sgd):
+            group["momentum"], group["nesterov"] = settings.momentum, settings.nesterov and settings.momentum > 0
+        else:
+            group["betas"] = settings.betas
+
+
 def load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Take over the moments of a saved optimizer; its settings stay as the recipe has them.
 

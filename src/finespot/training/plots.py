@@ -1,8 +1,9 @@
-"""Curves of a run from its `metrics.csv`: losses, scores and learning rates over the epochs."""
+"""Curves of a run from its `metrics.csv`: losses, scores, learning rates and augmentation over the epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from finespot.writers.figures import blank_figure, literal, save_figure
 
 
 def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Draw losses.png, scores.png (where there was validation) and learning_rate.png; returns the files."""
+    """Draw losses.png, scores.png (where there was validation), learning_rate.png and, where it changed,
+    augmentation.png; lines stand where a stage begins. Returns the files.
+    """
     if not rows:
         return []
     losses = [name for name in rows[0] if name.startswith("train/")]
@@ -26,7 +29,25 @@ def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
     ):
         if names:
             drawn.append(_curves(rows, names, title, folder / file, apart))
+    shares, changing = changing_augmentation(rows)
+    if changing:
+        title = "augmentation that changed, as a share of its largest value"
+        drawn.append(_curves(shares, changing, title, folder / "augmentation.png", False))
     return drawn
+
+
+def changing_augmentation(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with each augmentation that changed as a share of its largest value, and the columns of these, which
+    say that value.
+    """
+    values = {name: [row.get(name, 0) for row in rows] for name in rows[0] if name.startswith("augment/")}
+    largest = {name: max(found) for name, found in values.items() if len(set(found)) > 1}
+    titles = {name: f"{name} {most:g}" for name, most in largest.items()}
+    shares = [
+        {**row, **{titles[name]: values[name][number] / most for name, most in largest.items()}}
+        for number, row in enumerate(rows)
+    ]
+    return shares, list(titles.values())
 
 
 def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, apart: bool) -> Path:
@@ -40,8 +61,15 @@ def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, a
         label, marker = literal(name.partition("/")[2]), "." if len(points) < 20 else None
         axes[number % panels].plot(*zip(*points), color=f"C{number}", label=label, linewidth=1.5, marker=marker)
     for one in axes:
+        for epoch in edges(rows):
+            one.axvline(epoch - 0.5, color="0.6", linewidth=0.8, linestyle="--")
         one.set(xlabel="epoch")
         one.xaxis.get_major_locator().set_params(integer=True)
         one.grid(alpha=0.3)
         one.legend(loc="best", frameon=False)
     return save_figure(figure, path, sync=False)
+
+
+def edges(rows: Sequence[Row]) -> list[int]:
+    """The epochs with which a stage after the first one begins."""
+    return [after["epoch"] for before, after in pairwise(rows) if before.get("stage") != after.get("stage")]

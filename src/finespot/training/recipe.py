@@ -137,6 +137,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     repeat_rare: Share = 0.0
     shapes: str | None = None
     ema: Ema = Ema()
+    curriculum: str | dict[str, Any] | None = None
+    stage: AtLeastOne | None = None
     clip: NotNegative = 10.0
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True

@@ -25,6 +25,10 @@ def _lines(part: msgspec.Struct, prefix: str, remarks: Mapping[str, str]) -> Ite
     values: dict[str, Any] = msgspec.to_builtins(part)
     for key, value in values.items():
         section = getattr(part, key, None)
+        if key == "curriculum" and isinstance(value, Mapping):
+            yield f"{f'{key}:':<{_COLUMN - 1}} # {remarks[key]}"
+            yield from _blocks(value)
+            continue
         line = "  " * prefix.count(".") + f"{key}:"
         if not isinstance(section, msgspec.Struct):
             line += f" {settings.flow(value)}"
@@ -32,6 +36,16 @@ def _lines(part: msgspec.Struct, prefix: str, remarks: Mapping[str, str]) -> Ite
         yield f"{line:<{_COLUMN - 1}} # {remark}" if remark else line
         if isinstance(section, msgspec.Struct):
             yield from _lines(section, f"{prefix}{key}.", remarks)
+
+
+def _blocks(curriculum: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each key and each stage."""
+    for key, value in curriculum.items():
+        if isinstance(value, list):
+            yield f"  {key}:"
+            yield from (f"  - {settings.flow(one)}" for one in value)
+        else:
+            yield f"  {key}: {settings.flow(value)}"
 
 
 def _remarks() -> dict[str, str]:

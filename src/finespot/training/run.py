@@ -42,6 +42,8 @@ from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
 from finespot.training.plan import Facts, plan_max_det
 from finespot.training.recipe import Recipe, write_recipe
+from finespot.training.stage_table import tell_stages
+from finespot.training.stages import Stages
 from finespot.training.validator import Validator
 from finespot.weights import Card
 from finespot.writers import new_run, write_atomic
@@ -145,6 +147,7 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, facts=facts)
     max_det = plan_max_det(facts.crowds, recipe.val.max_det, log.note)
     freeze(task.model, recipe.freeze)
+    Stages.of(recipe).check(task.model, recipe.freeze)
     if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
     recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
@@ -193,7 +196,9 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
             # A run killed in its first epoch can go on too.
             save_checkpoint(loop.state([]), files.checkpoint)
         _keep_environment(loop, folder, resumed, log)
-    log.note(f"{len(dataset)} pictures, {len(loop.loader)} batches an epoch, {recipe.epochs} epochs into {folder}")
+    tell_stages(loop.schedule, recipe, task.source is None, log)
+    epochs = loop.stages.end - loop.stages.first
+    log.note(f"{len(dataset)} pictures, {len(loop.loader)} batches an epoch, {epochs} epochs into {folder}")
     for note in dataset.notes:
         log.note(f"{recipe.splits.train}: {note}")
     try:
@@ -218,6 +223,10 @@ def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int) -> Card
         "epochs": recipe.epochs,
         "seed": recipe.seed,
     }
+    if recipe.curriculum is not None:
+        provenance["curriculum"] = Stages.of(recipe).curriculum
+    if recipe.stage is not None:
+        provenance["stage"] = recipe.stage
     if task.source:
         provenance["started_from"] = task.source
     return Card(
@@ -325,7 +334,7 @@ def _validate_and_record(validator: Validator, files: RunFiles) -> Validate:
 def _load(loop: Loop, files: RunFiles, log: Log) -> None:
     """Go on where the checkpoint stands."""
     loop.load_state(load_checkpoint(files.checkpoint))
-    done, epochs = loop.progress.epoch, loop.recipe.epochs
+    done, epochs = loop.progress.epoch, loop.stages.end
     if loop.finished():
         raise FineSpotError(f"the run is finished ({done} of {epochs} epochs)", where=files.folder)
     if loop.fabric.is_global_zero:
@@ -344,7 +353,7 @@ def _check_kept(loop: Loop, files: RunFiles, log: Log) -> None:
                 hint=f"put them back, or go on without them: copy {files.last.name} to this name",
             )
         weights.read_card(files.best)
-    lacking = files.csv.keep_until(progress.epoch)
+    lacking = files.csv.keep_until(progress.epoch, loop.stages.first + 1)
     if lacking:
         log.note(f"resume: {files.csv.path} lacks {len(lacking)} of {progress.epoch} rows, which stay lost")
 
@@ -389,6 +398,8 @@ def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: L
     report = validation.report
     detector, card = weights.load(files.best, own_parts=True)
     card.metrics = [validator.record(dict(report.values))]
+    if detector.levels_off:
+        log.note(f"the best weights are of an epoch with level {', '.join(detector.levels_off)} off")
     weights.save(files.best, detector, card)
     draw_predictions(validator.dataset, validation.detections, files.plots / "predictions", card.conf)
     draw_report(validation, validator.dataset.classes, files.plots, card.conf)

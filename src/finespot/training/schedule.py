@@ -1,7 +1,8 @@
 """Learning rate, momentum and accumulation as functions of the position in training.
 
 Pure arithmetic on (epoch, iteration), so that a resumed run needs no state of its own: per epoch a linear or cosine
-factor; per iteration of the first `warmup_epochs` (at most all epochs but one) a linear warm-up towards it.
+factor; per iteration of the first epochs of a stage (its warm-up, at most all its epochs but one) a linear rise
+towards it. Piecewise over the stages of a curriculum; nothing else sets a learning rate.
 """
 
 from __future__ import annotations
@@ -12,55 +13,48 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 
 from finespot.training.optimizer import BIAS
-from finespot.training.recipe import AdamW, Recipe, Sgd
+from finespot.training.recipe import Recipe, Sgd
+from finespot.training.stages import Stage, Stages
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What each iteration uses. `per_epoch` is the number of batches of one epoch, `batch` the pictures in each."""
+    """What each iteration uses. `per_epoch` is the number of batches of one epoch, `nominal` the batches whose
+    gradients one step sums after a warm-up (not rounded).
+    """
 
-    optimizer: Sgd | AdamW
-    name: str
-    final: float
-    epochs: int
+    stages: Stages
     per_epoch: int
-    warmup: int
     nominal: float
 
     @classmethod
     def of(cls, recipe: Recipe, per_epoch: int) -> Schedule:
         """The schedule of a recipe, once the number of batches of an epoch is known."""
-        warmup = round(min(recipe.schedule.warmup_epochs, recipe.epochs - 1) * per_epoch)
-        return cls(
-            recipe.optimizer,
-            recipe.schedule.name,
-            recipe.schedule.final,
-            recipe.epochs,
-            per_epoch,
-            max(warmup, 0),
-            recipe.nominal_batch / recipe.batch,
-        )
+        return cls(Stages.of(recipe), per_epoch, recipe.nominal_batch / recipe.batch)
 
     def factor(self, epoch: int) -> float:
-        """The share of the starting learning rate that epoch `epoch` (from 0) uses after the warm-up."""
-        if self.name == "cosine":
-            return (1 - math.cos(math.pi * epoch / self.epochs)) / 2 * (self.final - 1) + 1
-        return max(1 - epoch / self.epochs, 0) * (1 - self.final) + self.final
+        """The share of its stage's starting learning rate that epoch `epoch` (from 0) uses after the warm-up."""
+        stage = self.stages.at(epoch)
+        done, final = (epoch - stage.decay_first) / stage.decay_epochs, stage.final
+        if self.stages.shape == "cosine":
+            return (1 - math.cos(math.pi * done)) / 2 * (final - 1) + 1
+        return max(1 - done, 0) * (1 - final) + final
 
     def lr(self, iteration: int, kind: str = "weight") -> float:
         """The learning rate of a parameter group at an iteration (counted from 0 over the whole run)."""
-        target = self.optimizer.lr * self.factor(iteration // self.per_epoch)
-        start = self.optimizer.warmup_bias_lr if kind == BIAS else 0.0
-        return self._rise(iteration, start, target)
+        optimizer = self.stage(iteration).optimizer
+        target = optimizer.lr * self.factor(iteration // self.per_epoch)
+        return self._rise(iteration, optimizer.warmup_bias_lr if kind == BIAS else 0.0, target)
 
     def momentum(self, iteration: int) -> float | None:
         """The momentum at an iteration; None for an optimizer that has none."""
-        if not isinstance(self.optimizer, Sgd):
+        optimizer = self.stage(iteration).optimizer
+        if not isinstance(optimizer, Sgd):
             return None
-        return self._rise(iteration, self.optimizer.warmup_momentum, self.optimizer.momentum)
+        return self._rise(iteration, optimizer.warmup_momentum, optimizer.momentum)
 
     def accumulate(self, iteration: int) -> int:
-        """How many batches' gradients one optimizer step sums: rises from 1 during the warm-up."""
+        """How many batches' gradients one optimizer step sums: rises from 1 during a warm-up."""
         return max(round(self._rise(iteration, 1.0, self.nominal)), 1)
 
     def apply(self, optimizer: Optimizer, iteration: int) -> None:
@@ -71,10 +65,18 @@ class Schedule:
             if momentum is not None:
                 group["momentum"] = momentum
 
+    def stage(self, iteration: int) -> Stage:
+        """The stage of an iteration."""
+        return self.stages.at(iteration // self.per_epoch)
+
+    def warmup(self, stage: Stage) -> int:
+        """Iterations of a stage's warm-up."""
+        return round(stage.warmup * self.per_epoch)
+
     def _rise(self, iteration: int, start: float, target: float) -> float:
-        if iteration >= self.warmup:
-            return target
-        return start + (target - start) * iteration / self.warmup
+        stage = self.stage(iteration)
+        done, length = iteration - stage.first * self.per_epoch, self.warmup(stage)
+        return target if done >= length else start + (target - start) * done / length
 
 
 def full_accumulation(recipe: Recipe) -> int:

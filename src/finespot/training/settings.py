@@ -231,7 +231,7 @@ def _build(
         if name not in hints:
             raise _unknown_key(key, [*known, *(prefix + own for own in hints)], place)
         sections = _sections(hints[name])
-        if not sections:
+        if not sections or (value is None and type(None) in typing.get_args(hints[name])):
             values[name] = _convert(value, hints[name], key, place)
         elif isinstance(value, Mapping):
             chosen = _pick(sections, value, key, place)
@@ -251,7 +251,9 @@ def dump(settings: msgspec.Struct) -> str:
 
 def flow(value: Any) -> str:
     """One plain value as YAML on one line."""
-    listed = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf)
+    listed = yaml.dump(
+        [value], Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return str(listed)[1:].rstrip().removesuffix("]")
 
 

@@ -47,6 +47,8 @@ class Card(msgspec.Struct, kw_only=True):
         Thresholds of prediction: least score, IoU of suppression, most detections in a picture.
     nms:
         The suppression that `iou` belongs to, one of FineSpot's own (`finespot.boxes.suppressor`).
+    levels_off:
+        Names of levels of the head that take no part in prediction: they were not trained yet.
     metrics, data_licence, provenance:
         What was measured, the licence of the training data, and where the weights come from.
     """
@@ -62,6 +64,7 @@ class Card(msgspec.Struct, kw_only=True):
     iou: float = 0.7
     max_det: int = 300
     nms: str = "greedy"
+    levels_off: list[str] = []
     metrics: list[MetricRecord] = []
     data_licence: str = ""
     provenance: dict[str, Any] = {}

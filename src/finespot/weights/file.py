@@ -39,6 +39,8 @@ _HALF_MAX = float(torch.finfo(torch.float16).max)
 def save(path: str | Path, detector: Detector, card: Card, half: bool = True) -> Path:
     """Write a detector with its card, in one step: a failure keeps the file that stood there.
 
+    Levels of its head that are off are noted on the card in the file, and off again where the file is loaded.
+
     Parameters
     ----------
     half:
@@ -53,6 +55,7 @@ def save(path: str | Path, detector: Detector, card: Card, half: bool = True) ->
     # Compared as JSON: a tuple among the options comes back as a list, which is no difference.
     if msgspec.json.encode(card.architecture) != msgspec.json.encode(detector.architecture):
         raise FineSpotError("expected the card of this detector but got another architecture", where=path)
+    card = msgspec.structs.replace(card, levels_off=detector.levels_off)
     tensors = {}
     for name, tensor in detector.network_state().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -83,6 +86,8 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
         refuse_own_parts(path, card)
     detector = build(path, card.architecture)
     _check_fit(path, detector.network_state(), tensors)
+    with naming(path):
+        detector.switch_off(card.levels_off)
     detector.load_state_dict(tensors, strict=False)  # all that it takes is there: a loss has nothing to load
     return detector.eval(), card
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from finespot.errors import FineSpotError
+from finespot.errors import FineSpotError, unknown
 from finespot.structures import Architecture, Features, Level, LossTerms, Targets
 
 _LOSS = "head.criterion."
@@ -89,6 +89,38 @@ class Detector(nn.Module):
     def network_state(self) -> dict[str, Tensor]:
         """The state dict without what the head's loss keeps (`head.criterion`): that is training, not network."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(_LOSS)}
+
+    def switch_off(self, levels: Collection[int | str]) -> None:
+        """Leave levels of the head, by name (`p2`) or stride (4), out of assignment, loss and prediction, as if it had
+        been made without them; all others are on.
+
+        Raises
+        ------
+        FineSpotError
+            The head lacks a level, would be left without any, or cannot switch its levels.
+        """
+        if not hasattr(self.head, "set_active"):
+            if levels:
+                raise FineSpotError(
+                    f"the head {type(self.head).__name__} predicts from all its levels at once, so none can be off",
+                    where="levels",
+                )
+            return
+        names: tuple[str, ...] = self.head.level_names
+        by_word = {**{level.stride: name for name, level in zip(names, self.head.inputs)}, **{n: n for n in names}}
+        for level in levels:
+            if level not in by_word:
+                raise unknown("level", str(level), names, where="levels")
+        off = {by_word[level] for level in levels}
+        if len(off) == len(names):
+            raise FineSpotError(f"no level would be on: the head has only {', '.join(names)}", where="levels")
+        self.head.set_active([name not in off for name in names])
+
+    @property
+    def levels_off(self) -> list[str]:
+        """The names of the head's levels that are switched off."""
+        active = getattr(self.head, "active", None)
+        return [] if active is None else [name for name, on in zip(self.head.level_names, active) if not on]
 
     def fused(self) -> Detector:
         """A copy for inference: batch norm folded in, forks joined, eval mode, no gradients. Same output to 1e-4."""
