@@ -96,7 +96,8 @@ def settled(recipe: Recipe) -> Recipe:
     curriculum = curriculum_of(recipe)
     if curriculum is None:
         return recipe
-    return msgspec.structs.replace(recipe, curriculum=msgspec.to_builtins(curriculum))
+    # As a file gives it back, so that a run folder's recipe equals the one that the run was given.
+    return msgspec.structs.replace(recipe, curriculum=settings.parse(settings.dump(curriculum)))
 
 
 def refuse_overruled(curriculum: Curriculum, given: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ the whole curriculum, counted from 0, also where only one stage of it is run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -177,12 +178,12 @@ def _optimizer(stage: StageSettings, given: Curriculum, recipe: Recipe) -> Sgd |
 
 def _epoch(start: float, epochs: int, what: str) -> int:
     """An epoch, counted from 0, of its number counted from 1 or of the share of the epochs before it."""
-    first = round(start * epochs) if isinstance(start, float) else max(start - 1, 0)
+    first = math.floor(start * epochs + 0.5) if isinstance(start, float) else max(start - 1, 0)
     if first >= epochs:
         raise FineSpotError(
             f"{what} begins with epoch {first + 1}, but the training ends after {epochs}",
             where="curriculum",
-            hint="give it more epochs, or write a share of them, such as 0.5",
+            hint="give it more epochs, or an earlier beginning",
         )
     return first
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from finespot.errors import FineSpotError, unknown
+from finespot.errors import FineSpotError
 from finespot.structures import Architecture, Features, Level, LossTerms, Targets
 
 _LOSS = "head.criterion."
@@ -110,7 +110,8 @@ class Detector(nn.Module):
         by_word = {**{level.stride: name for name, level in zip(names, self.head.inputs)}, **{n: n for n in names}}
         for level in levels:
             if level not in by_word:
-                raise unknown("level", str(level), names, where="levels")
+                own = ", ".join(f"{name} (stride {one.stride})" for name, one in zip(names, self.head.inputs))
+                raise FineSpotError(f"the head has no level {level}", where="levels", hint=f"it has {own}")
         off = {by_word[level] for level in levels}
         if len(off) == len(names):
             raise FineSpotError(f"no level would be on: the head has only {', '.join(names)}", where="levels")
