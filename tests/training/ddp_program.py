@@ -88,6 +88,27 @@ def run(folder: str, data: str) -> None:
     say(folder, 9, made=str(result.folder), best=str(result.best), scores=result.report.values)
 
 
+def stages(folder: str, data: str) -> None:
+    """P2 off in the first of three epochs; AdamW and a frozen backbone in the second; SGD for all in the third."""
+    from finespot.training import train
+    from finespot.training.loop import Loop
+
+    close = Loop.close_epoch
+
+    def watched_close(self: Loop, figures: Any) -> None:
+        close(self, figures)
+        model = self.task.model
+        parts = {"backbone": digest(model.backbone), "p2": digest(model.head.class_branches["p2"])}
+        kind, off = type(self.optimizer.optimizer).__name__, model.levels_off
+        say(folder, self.fabric.global_rank, all=digest(model), kind=kind, off=off, **parts)
+
+    Loop.close_epoch = watched_close
+    second = {"first": 2, "optimizer": {"name": "adamw"}, "freeze": ["backbone"]}
+    curriculum = {"levels": {"p2": 2}, "stages": [{"first": 0}, second, {"first": 3}]}
+    keys = {"imgsz": 64, "batch": 4, "epochs": 3, "nominal_batch": 8, "close_mosaic": 0, "val.every": 0}
+    train("yolo11n-p2", data, project=folder, device="cpu", devices=2, curriculum=curriculum, **keys)
+
+
 def spawn(folder: str, data: str) -> None:
     from finespot.training import train
 
@@ -123,5 +144,5 @@ def fail(folder: str, data: str, **keys: Any) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    programs = {"toy": toy, "run": run, "spawn": spawn, "no_split": no_split, "full_disk": full_disk}
+    programs = {"toy": toy, "run": run, "stages": stages, "spawn": spawn, "no_split": no_split, "full_disk": full_disk}
     programs[sys.argv[1]](*sys.argv[2:])

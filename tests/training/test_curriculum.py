@@ -216,6 +216,7 @@ def test_close_mosaic_within_the_last_stage_is_no_contradiction() -> None:
         {"curriculum": "hcp-400", "epochs": 400},
         {"curriculum": "published", "close_mosaic": 9},
         {"curriculum": stages_at(0, 0.9), "close_mosaic": 10},
+        {"curriculum": "hcp-400", "epochs": 40, "close_mosaic": 20, "stage": 2},
     ):
         assert Stages.of(Recipe(**{"epochs": 10, **keys})).every
 
@@ -240,6 +241,10 @@ def test_what_every_stage_sets_cannot_be_given_beside_it() -> None:
         ):
             choose("hcp-400", **{key: value})
     assert choose("hcp-400", epochs=40, **{"ema.decay": 0.5, "close_mosaic": 3}).ema.decay == 0.5
+    some = {"stages": [{"first": 0, "augment": {"mosaic": 1}}, {"first": 0.5, "augment": {"mosaic": 0}}]}
+    assert choose(some, augment={"degrees": 3}).augment.degrees == 3
+    with pytest.raises(FineSpotError, match=r"augment.mosaic: the curriculum '' sets it"):
+        choose(some, augment={"degrees": 3, "mosaic": 0.5})
     free = {"stages": [{"first": 0, "augment": {"mosaic": 1}}, {"first": 0.5, "lr_factor": 0.1}]}
     assert choose(free, lr=0.1, mosaic=0.5, final=0.5, warmup_epochs=1, optimizer="adamw").optimizer.lr == 0.1
     with pytest.raises(FineSpotError, match=r"schedule.warmup_epochs: the curriculum '' sets it"):

@@ -91,6 +91,20 @@ def test_a_detector_on_two_processes(tmp_path: Path, launcher: list[str]) -> Non
 
 
 @pytest.mark.slow
+def test_stages_on_two_processes(tmp_path: Path) -> None:
+    """Both do the same, also where parts and levels get no gradient."""
+    printed = start([], "stages", str(tmp_path), DATA)
+    assert printed.count("epoch 2: stage 2 of 3 begins") == 1
+    first, second = (said(tmp_path, rank) for rank in (0, 1))
+    assert first == second
+    assert [facts["kind"] for facts in first] == ["SGD", "AdamW", "SGD"]
+    assert [facts["off"] for facts in first] == [["p2"], [], []]
+    assert len({facts["all"] for facts in first}) == 3
+    assert first[0]["backbone"] == first[1]["backbone"] != first[2]["backbone"]
+    assert len({facts["p2"] for facts in first}) == 3
+
+
+@pytest.mark.slow
 def test_processes_by_spawn_return_the_result(tmp_path: Path) -> None:
     start([], "spawn", str(tmp_path), DATA)
     (facts,) = said(tmp_path, 9)

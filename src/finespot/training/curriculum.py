@@ -12,7 +12,7 @@ BatchNorm statistics too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,13 +114,21 @@ def refuse_overruled(curriculum: Curriculum, given: Mapping[str, Any]) -> None:
         "augment": all(set(Augment.__struct_fields__) <= stage.augment.keys() for stage in stages),
         **{f"augment.{key}": all(key in stage.augment for stage in stages) for key in Augment.__struct_fields__},
     }
-    for key, value in given.items():
+    for key, value in _flat(given):
         if overruled.get(key, optimizer and key.partition(".")[0] == "optimizer"):
             raise FineSpotError(
                 f"the curriculum '{curriculum.name}' sets it in every stage, so that {value} would have no effect",
                 where=key,
                 hint="change it in the recipe that --show-recipe prints, and give that by --recipe",
             )
+
+
+def _flat(given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{inner}", one) for inner, one in value.items())
+        else:
+            yield key, value
 
 
 def _find(source: str) -> Path:

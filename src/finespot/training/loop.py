@@ -117,13 +117,13 @@ class Loop:
         self.stages = self.schedule.stages
         self.stage = self.stages.at(self.stages.first)
         self.progress = Progress(epoch=self.stages.first, iteration=self.stages.first * len(loader))
-        always = freeze(task.model, recipe.freeze)
+        self.always_frozen = freeze(task.model, recipe.freeze)
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         task.trainable.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         # Made before the stage freezes anything: the optimizer has all that any stage trains.
         optimizer = build_optimizer(task.trainable, self.stage.optimizer, weight_decay=self.decay(self.stage))
         task.trainable, self.optimizer = fabric.setup(task.trainable, optimizer)
-        self.frozen = [always, freeze(task.model, self.stage.freeze)]
+        self.frozen = freeze(task.model, self.stage.freeze)
         # Only the first process validates and saves, so only it averages.
         self.ema = Ema(task.model, recipe.ema.decay, recipe.ema.tau) if fabric.is_global_zero else None
         self.unread: list[tuple[Tensor, str, int, list[str]]] = []
@@ -162,7 +162,7 @@ class Loop:
         self.enter(epoch)
         for text in self.stages.news(epoch):
             self.log.note(text)
-        set_training(self.task.trainable, *self.frozen)
+        set_training(self.task.trainable, self.always_frozen, self.frozen)
         self.task.epoch_start(epoch, closing=self.closing(epoch))
         figures = Figures()
         pending = 0
@@ -193,14 +193,14 @@ class Loop:
         before, self.stage = self.stage, self.stages.at(epoch)
         if self.stage == before:
             return
-        self.frozen.pop().thaw()
+        self.frozen.thaw()
         settings, decay = self.stage.optimizer, self.decay(self.stage)
         if type(settings) is type(before.optimizer):
             change_settings(self.optimizer, settings, weight_decay=decay)
         else:
             optimizer = build_optimizer(self.task.trainable, settings, weight_decay=decay)
             self.optimizer = self.fabric.setup_optimizers(optimizer)
-        self.frozen.append(freeze(self.task.model, self.stage.freeze))
+        self.frozen = freeze(self.task.model, self.stage.freeze)
 
     def decay(self, stage: Stage) -> float:
         """The weight decay of a stage, for the pictures that one optimizer step sums."""

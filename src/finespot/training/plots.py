@@ -37,17 +37,20 @@ def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def changing_augmentation(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows with each augmentation that changed as a share of its largest value, and the columns of these, which
-    say that value.
+    """The rows with each augmentation that changed as a share of its largest value, and the columns of these: keys of
+    one curve share one, and each stands with that value.
     """
-    values = {name: [row.get(name, 0) for row in rows] for name in rows[0] if name.startswith("augment/")}
-    largest = {name: max(found) for name, found in values.items() if len(set(found)) > 1}
-    titles = {name: f"{name} {most:g}" for name, most in largest.items()}
-    shares = [
-        {**row, **{titles[name]: values[name][number] / most for name, most in largest.items()}}
-        for number, row in enumerate(rows)
-    ]
-    return shares, list(titles.values())
+    curves: dict[tuple[float, ...], list[str]] = {}
+    for name in (name for name in rows[0] if name.startswith("augment/")):
+        values = [row.get(name, 0) for row in rows]
+        if len(set(values)) > 1:
+            most = max(values)
+            shares = tuple(round(value / most, 6) for value in values)
+            curves.setdefault(shares, []).append(f"{name.partition('/')[2]} {most:g}")
+    columns = {f"augment/{', '.join(names)}": shares for shares, names in curves.items()}
+    return [
+        {**row, **{name: shares[number] for name, shares in columns.items()}} for number, row in enumerate(rows)
+    ], list(columns)
 
 
 def _curves(rows: Sequence[Row], names: Sequence[str], title: str, path: Path, apart: bool) -> Path:

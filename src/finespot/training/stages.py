@@ -72,8 +72,6 @@ class Stages:
         given = curriculum or Curriculum(stages=[StageSettings(first=0)])
         schedule = given.schedule or recipe.schedule
         every = tuple(_stages(given, recipe))
-        if curriculum is not None:
-            _check_closing(given.stages, every, recipe)
         first, end = 0, recipe.epochs
         if recipe.stage is not None:
             if curriculum is None:
@@ -83,6 +81,9 @@ class Stages:
                     f"expected one of the {len(every)} stages of '{given.name}' but got {recipe.stage}", where="stage"
                 )
             first, end = every[recipe.stage - 1].first, every[recipe.stage - 1].end
+        if curriculum is not None:
+            run = [(one, stage) for one, stage in zip(given.stages, every) if first <= stage.first < end]
+            _check_closing(run, recipe)
         levels = {level: _epoch(start, recipe.epochs, f"levels.{level}") for level, start in given.levels.items()}
         return cls(None if curriculum is None else given.name, every, schedule.name, levels, first, end)
 
@@ -188,12 +189,12 @@ def _epoch(start: float, epochs: int, what: str) -> int:
     return first
 
 
-def _check_closing(given: Sequence[StageSettings], every: Sequence[Stage], recipe: Recipe) -> None:
-    """Refuse a `close_mosaic` that takes from a stage what it asks for."""
+def _check_closing(run: Sequence[tuple[StageSettings, Stage]], recipe: Recipe) -> None:
+    """Refuse a `close_mosaic` that takes from a stage that is run what it asks for."""
     closed = max(recipe.epochs - recipe.close_mosaic, 0)
-    for one, stage in zip(given, every):
+    for one, stage in run:
         asked = [name for name in JOINING if one.augment.get(name)]
-        last = stage is every[-1]
+        last = stage.end == recipe.epochs
         if asked and recipe.close_mosaic and (closed <= stage.first if last else closed < stage.end):
             room = recipe.epochs - stage.first - 1 if last else recipe.epochs - stage.end
             raise FineSpotError(

@@ -99,7 +99,7 @@ class Detector(nn.Module):
         FineSpotError
             The head lacks a level, would be left without any, or cannot switch its levels.
         """
-        if not hasattr(self.head, "set_active"):
+        if not all(hasattr(self.head, name) for name in ("set_active", "active", "level_names")):
             if levels:
                 raise FineSpotError(
                     f"the head {type(self.head).__name__} predicts from all its levels at once, so none can be off",
