@@ -190,7 +190,7 @@ def stages_at(*firsts: float, **keys: Any) -> dict[str, Any]:
         ({"curriculum": stages_at(0, 0.99)}, "stage 2 begins with epoch 11, but the training ends after 10"),
         ({"curriculum": stages_at(0, levels={"p2": 11})}, "levels.p2 begins with epoch 11, but the training ends"),
         ({"stage": 1}, "stage: without a curriculum there are no stages; name a curriculum"),
-        ({"curriculum": stages_at(0, 3), "stage": 3}, "stage: expected one of the 2 stages of '' but got 3"),
+        ({"curriculum": stages_at(0, 3), "stage": 3}, "stage: expected one of the 2 stages of 'unnamed' but got 3"),
         ({"curriculum": "hcp-400", "epochs": 3}, "stage 4 begins with epoch 4, but the training ends after 3"),
         (
             {"curriculum": "hcp-400", "epochs": 40},
@@ -243,11 +243,11 @@ def test_what_every_stage_sets_cannot_be_given_beside_it() -> None:
     assert choose("hcp-400", epochs=40, **{"ema.decay": 0.5, "close_mosaic": 3}).ema.decay == 0.5
     some = {"stages": [{"first": 0, "augment": {"mosaic": 1}}, {"first": 0.5, "augment": {"mosaic": 0}}]}
     assert choose(some, augment={"degrees": 3}).augment.degrees == 3
-    with pytest.raises(FineSpotError, match=r"augment.mosaic: the curriculum '' sets it"):
+    with pytest.raises(FineSpotError, match=r"augment.mosaic: the curriculum 'unnamed' sets it"):
         choose(some, augment={"degrees": 3, "mosaic": 0.5})
     free = {"stages": [{"first": 0, "augment": {"mosaic": 1}}, {"first": 0.5, "lr_factor": 0.1}]}
     assert choose(free, lr=0.1, mosaic=0.5, final=0.5, warmup_epochs=1, optimizer="adamw").optimizer.lr == 0.1
-    with pytest.raises(FineSpotError, match=r"schedule.warmup_epochs: the curriculum '' sets it"):
+    with pytest.raises(FineSpotError, match=r"schedule.warmup_epochs: the curriculum 'unnamed' sets it"):
         choose({"stages": [{"first": 0, "warmup_epochs": 1}]}, warmup_epochs=2)
 
 

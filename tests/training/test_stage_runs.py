@@ -108,7 +108,7 @@ def test_the_table_of_epochs(whole: RunResult) -> None:
     assert [row.get("frozen") for row in rows] == [None, None, "backbone", "backbone"]
     assert [row["augment/mosaic"] for row in rows] == [1.0, 0.0, 1.0, 0.0]
     assert ["momentum" in row for row in rows] == [True, True, False, False]
-    assert all(row["train/cls"] < 100 for row in rows)
+    assert rows[0]["train/cls"] < 2 * rows[1]["train/cls"]
     card = weights.read_card(whole.best)
     assert (card.provenance["curriculum"], "stage" in card.provenance) == ("mine", False)
 

@@ -330,10 +330,11 @@ def test_loss_of_the_first_epoch_with_a_level_off_is_of_ordinary_size(make_loop:
             {"levels": {"p2": 2, 8: 2, "p4": 2, "p5": 3}},
             "levels: no level would be on: the head has only p2, p3, p4, p5",
         ),
+        ({"levels": {"p2": 2, 4: 3}}, "levels: p2 and 4 are the same level"),
         ({"stages": [{"first": 0, "freeze": ["backbon"]}]}, "freeze: unknown part .* 'backbon'; did you mean backbone"),
         (
             {"stages": [{"first": 0, "freeze": ["backbone", "neck"]}]},
-            "nothing is left to train in stage 1 where head, ",
+            "freeze: nothing is left to train in stage 1 where head, ",
         ),
     ],
 )

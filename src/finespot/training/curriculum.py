@@ -80,7 +80,7 @@ def read_curriculum(source: str | Mapping[str, Any]) -> Curriculum:
         There is none of this name, a key is unknown, or two settings contradict each other.
     """
     if isinstance(source, Mapping):
-        return _build(source, "curriculum", {})
+        return _build({"name": "unnamed", **source}, "curriculum", {})
     path = _find(source)
     tree, lines = settings.read_yaml(path)
     return _build({"name": path.stem, **tree}, path, lines)

@@ -147,9 +147,9 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, facts=facts)
     max_det = plan_max_det(facts.crowds, recipe.val.max_det, log.note)
     freeze(task.model, recipe.freeze)
-    Stages.of(recipe).check(task.model, recipe.freeze)
     if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
+    Stages.of(recipe).check(task.model, recipe.freeze)
     recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
     return _Start(recipe, dataset, val, task, max_det)
 

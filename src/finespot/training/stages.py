@@ -109,12 +109,19 @@ class Stages:
             held.thaw()
             if not left:
                 names = ", ".join([*frozen, *stage.freeze])
-                raise FineSpotError(f"nothing is left to train in stage {stage.number} where {names} are frozen")
+                raise FineSpotError(
+                    f"nothing is left to train in stage {stage.number} where {names} are frozen", where="freeze"
+                )
         if self.levels:
             if not hasattr(model, "switch_off"):
                 raise FineSpotError("the model has no levels that can come on later", where="levels")
+            named: dict[str, int | str] = {}
             for level in self.levels:
                 model.switch_off([level])
+                (name,) = model.levels_off
+                if name in named:
+                    raise FineSpotError(f"{named[name]} and {level} are the same level", where="levels")
+                named[name] = level
             for epoch in (0, *self.levels.values()):
                 model.switch_off(self.off(epoch))
             model.switch_off([])
