@@ -74,12 +74,15 @@ def build_optimizer(model: nn.Module, settings: Sgd | AdamW, *, weight_decay: fl
 
 
 def change_settings(optimizer: Optimizer, settings: Sgd | AdamW, *, weight_decay: float) -> None:
-    """Give an optimizer the settings of another stage and keep its moments; `settings` must be of its kind."""
+    """Give an optimizer the settings of another stage and keep its moments; `settings` must be of its kind.
+
+    Learning rate and momentum stay the schedule's.
+    """
     for group in optimizer.param_groups:
         group["initial_lr"] = settings.lr
         group["weight_decay"] = weight_decay if group["kind"] == WEIGHT else 0.0
         if isinstance(settings, Sgd):
-            group["momentum"], group["nesterov"] = settings.momentum, settings.nesterov and settings.momentum > 0
+            group["nesterov"] = settings.nesterov and settings.momentum > 0
         else:
             group["betas"] = settings.betas
 
