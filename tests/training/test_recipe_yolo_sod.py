@@ -42,7 +42,7 @@ def test_the_loss_of_the_published_run() -> None:
     head.set_loss(assigner=recipe.loss.assigner, box_loss=recipe.loss.box_loss)
     assigner = head.criterion.assigner
     assert (assigner.min_side, assigner.topk, assigner.alpha, assigner.beta) == (None, 10, 0.5, 6.0)
-    assert head.criterion.gains == {"box": 7.5, "cls": 0.5, "dfl": 1.5}
+    assert head.criterion.gains == {"box": 7.5, "cls": 0.5, "dfl": 1.5, "l1": 0.0}
     assert all((branch.predict.bias == 1).all() for branch in head.box_branches.values())
 
 
