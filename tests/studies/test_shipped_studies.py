@@ -4,38 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from finespot import registry, zoo
-from finespot.errors import FineSpotError
-from finespot.studies import Row, Study, load_study, study_names
+from finespot.studies import load_study, study_names
 from finespot.studies.costs import count
-from finespot.studies.study import FOLDER
-from finespot.training import Recipe, settings
-
-# Keys of recipes, and relays, that come with other parts of the package.
-AWAITED = ("curriculum", "loss.l1_epochs")
-
-
-def shipped(name: str) -> Study:
-    """A study of the package; skipped only where its keys are still to come."""
-    text = (FOLDER / f"{name}.yaml").read_text()
-    lacking = [key for key in AWAITED if key not in settings.keys(Recipe) and key.rpartition(".")[2] in text]
-    if lacking:
-        with pytest.raises(FineSpotError, match="unknown recipe key"):
-            load_study(name)
-        pytest.skip(f"recipes have no {lacking[0]} yet")
-    return load_study(name)
-
-
-def buildable(row: Row) -> bool:
-    """Whether this version has the network of a row."""
-    relay = row.recipe.options.get("relay")
-    known = relay is None or registry.parse_call(relay)[0] in registry.names("relay")
-    return row.recipe.model in zoo.names() and known
 
 
 @pytest.mark.parametrize("name", study_names())
 def test_every_row_is_a_recipe_of_its_own(name: str) -> None:
-    study = shipped(name)
+    study = load_study(name)
     assert len(study.rows) >= 2
     assert len(study.seeds) >= 3
     assert study.title != study.name
@@ -48,23 +23,16 @@ def test_every_row_is_a_recipe_of_its_own(name: str) -> None:
             assert row.claim.values.keys() <= {*study.labels, "parameters", "gflops"}
 
 
-def test_some_studies_can_be_trained_by_this_version() -> None:
-    rows = [row for name in ("p2", "box-losses") for row in load_study(name).rows]
-    assert all(buildable(row) for row in rows)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", study_names())
-def test_rows_whose_network_is_here_are_built(name: str) -> None:
-    rows = [row for row in shipped(name).rows if buildable(row)]
-    if not rows:
-        pytest.skip("no network of this study is here yet")
+def test_every_row_can_be_built_and_counted(name: str) -> None:
+    rows = load_study(name).rows
     costs = count(rows, None)
     assert all(costs[row.name].gflops > 0 for row in rows)
 
 
 def test_claims_are_those_of_the_papers() -> None:
-    both = shipped("sarl-yolox").row("both").claim
+    both = load_study("sarl-yolox").row("both").claim
     assert both is not None
     assert both.values == {
         "AP": 26.6,
