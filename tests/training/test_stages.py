@@ -229,6 +229,7 @@ def test_moments_stay_where_the_kind_stays(make_loop: Make) -> None:
     assert seen == [{(0.937, True)}] * 2 + [{(0.937, False)}] * 2 + [{(0.0, False)}] * 2
 
 
+@pytest.mark.slow
 def test_another_optimizer_under_a_gradient_scaler(make_loop: Make) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     loop = make_loop(TinyTask(), Objects(), precision=MixedPrecision("16-mixed", "cpu", scaler), **SIX)
