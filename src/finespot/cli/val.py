@@ -70,6 +70,8 @@ def command(
     from finespot.data import open_dataset
     from finespot.inference import draw_predictions, draw_report, validate
     from finespot.runtimes import Session
+    from finespot.training.choice import recipe_beside
+    from finespot.training.claim import Scored, beside
     from finespot.writers import new_run
 
     out = console()
@@ -97,6 +99,11 @@ def command(
     for note in validation.notes:
         out.print(note)
     out.print(validation.report.table())
+    recipe = recipe_beside(weights)
+    if recipe is not None and recipe.claimed is not None:
+        side = session.card.imgsz if imgsz is None else imgsz
+        ours = Scored(data, split, rules.name, recipe.model, side, recipe.epochs, f"weights {Path(weights).name}")
+        out.print(beside(recipe.claimed, ours, validation.report.values))
     out.print(validation.timing.summary())
     report = validation.report.to_json(split)
     folder = new_run(project or PROJECT, name, overwrite)

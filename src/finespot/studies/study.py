@@ -26,6 +26,7 @@ from finespot import metrics
 from finespot.errors import FineSpotError, unknown
 from finespot.training import settings
 from finespot.training.choice import own_recipe
+from finespot.training.claim import Claim
 from finespot.training.recipe import FOLDER as RECIPES
 from finespot.training.recipe import Recipe, Seed, apply, load_recipe
 
@@ -46,6 +47,7 @@ _OWN = {
     "seed": "the study's seeds say it (--seeds)",
     "name": "the run folders are named by row and seed",
     "val.protocol": "the study's protocol says it (--protocol)",
+    "claimed": "it stands beside set, in a row",
 }
 _ONE_PROCESS = "the rows of a study train in one process; give other machines other rows (--rows)"
 # Row names become folder names, and stand in lists with commas on the command line.
@@ -77,15 +79,6 @@ class _FileRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group: str = ""
     note: str = ""
     claimed: dict[str, Any] = {}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What is printed elsewhere for a row: scores in percent (and costs) by name, how and where."""
-
-    values: Mapping[str, float]
-    protocol: str
-    source: str
 
 
 @dataclass(frozen=True)
@@ -220,7 +213,7 @@ class _Reader:
         _refuse(changes, _OWN, f"{self.path}, base")
         model = {**changes, **self.given}.get("model")
         start = load_recipe(file.recipe or own_recipe(model))
-        return _laid(start, {**changes, "patience": 0, "val.protocol": protocol}, f"{self.path}, base")
+        return _laid(start, {**changes, "patience": 0, "val.protocol": protocol, "claimed": None}, f"{self.path}, base")
 
     def changes(self, name: str, row: _FileRow) -> dict[str, Any]:
         """A row's own changes by full key."""
@@ -370,7 +363,11 @@ def _claim(claimed: Mapping[str, Any], shared: Mapping[str, Any], where: str, pr
         most = 100 if key not in COSTS else float("inf")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
             raise FineSpotError(f"expected {key} in percent, as printed, but got {value!r}", where=where)
-    return Claim({key: float(value) for key, value in values.items()}, **texts)
+    return Claim(
+        scores={key: float(value) for key, value in values.items() if key not in COSTS},
+        costs={key: float(value) for key, value in values.items() if key in COSTS},
+        **texts,
+    )
 
 
 def _line(path: Path, lines: Mapping[str, int], key: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def stored_recipe(folder: Path) -> Recipe:
         hint = f"its run folder is {above[0]}" if above else None
         raise FineSpotError("no run to resume (it holds no recipe.yaml)", where=folder, hint=hint)
     return read_recipe(path)
+
+
+def recipe_beside(weights: str | Path) -> Recipe | None:
+    """The recipe of the run that a weight file lies in; None where it lies elsewhere, or the recipe is not readable
+    any more, as that of another version may not be.
+    """
+    path = Path(weights)
+    if not path.is_file() or path.absolute().parent.name != "weights":
+        return None
+    with contextlib.suppress(FineSpotError):
+        return stored_recipe(path.absolute().parent.parent)
+    return None
 
 
 def refuse_changes(stored: Recipe, wanted: Recipe, folder: Path) -> None:

@@ -3,7 +3,8 @@
 A recipe is a YAML file with the keys of `Recipe`; what it leaves out has the default written here, which
 `recipes/default.yaml` repeats in full. Nothing in it is decided behind the person's back: what the recipe says is
 what happens, and the few `auto` values are printed with the reason for what they became. Defaults are those of the
-YOLO family's usual SGD training, so that comparisons start equal.
+YOLO family's usual SGD training, so that comparisons start equal. A file with `base: NAME` has the settings of that
+recipe (or file) where it says none itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from msgspec import Meta, Struct
 from finespot.data import Augment, TileSettings
 from finespot.errors import FineSpotError, unknown
 from finespot.training import settings
+from finespot.training.claim import Claim
 from finespot.weights import LARGEST_SIDE
 from finespot.writers import write_atomic
 
@@ -154,6 +156,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     devices: AtLeastOne | Literal["auto"] = "auto"
     strategy: Literal["auto", "ddp", "ddp_spawn"] = "auto"
     save_every: Count = 0
+    claimed: Claim | None = None
 
 
 def recipe_names() -> list[str]:
@@ -180,10 +183,23 @@ def load_recipe(
     FineSpotError
         The recipe is unknown, has an unknown key, or a value of the wrong type.
     """
-    path = _find(source)
+    return apply(_read(_find(source), ()), {**parse_words(overrides), **(values or {})})
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> settings.Tree:
+    """The tree of a recipe file laid over that of its base, and so on; `above` are the files that build upon it."""
     tree, lines = settings.read_yaml(path)
+    base = tree.pop("base", None)
+    if base is not None:
+        where = f"{path}:{lines['base']}"
+        if not isinstance(base, str):
+            raise FineSpotError(f"expected the name of a recipe as base but got {base!r}", where=where)
+        below = _find(path.parent / base if base.endswith((".yaml", ".yml")) else base)
+        if below in (*above, path):
+            raise FineSpotError(f"builds on itself (base: {base})", where=where)
+        tree = settings.merge(Recipe, _read(below, (*above, path)), tree)
     settings.build(Recipe, tree, path, lines)
-    return apply(tree, {**parse_words(overrides), **(values or {})})
+    return tree
 
 
 def parse_words(words: Sequence[str]) -> dict[str, Any]:
@@ -221,7 +237,8 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     tree = msgspec.to_builtins(recipe)
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update({f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
+        parted = isinstance(value, dict) and key != "claimed"
+        flat.update({f"{key}.{k}": v for k, v in value.items()} if parted else {key: value})
     return flat
 
 

@@ -34,6 +34,7 @@ from finespot.runtimes import Session
 from finespot.structures import Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
+from finespot.training.claim import tell_claim
 from finespot.training.choice import choose_recipe, own_recipe, refuse_changes, stored_recipe
 from finespot.training.environment import environment, resume_environment, write_environment
 from finespot.training.freeze import freeze
@@ -390,6 +391,7 @@ def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: L
     """Validate the best file as it stands on the disk, write its scores into it, and draw."""
     files.draw()
     if validator is None:
+        tell_claim(recipe, {}, log.console)
         log.note(f"done: {files.best}")
         return None
     # The recipe named the parts, and they have run in this process all along.
@@ -404,5 +406,6 @@ def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: L
     draw_predictions(validator.dataset, validation.detections, files.plots / "predictions", card.conf)
     draw_report(validation, validator.dataset.classes, files.plots, card.conf)
     log.console.print(report.table())
+    tell_claim(recipe, report.values, log.console)
     log.note(f"done: {files.best} (scores of the file as saved, averaged weights in fp16)")
     return report

@@ -27,6 +27,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 Tree = dict[str, Any]
 
 
+class Whole(msgspec.Struct):
+    """A section that is given as one value: its keys are not set one by one, and no bare name means any of them."""
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2."""
 
@@ -230,7 +234,7 @@ def _build(
             )
         if name not in hints:
             raise _unknown_key(key, [*known, *(prefix + own for own in hints)], place)
-        sections = _sections(hints[name])
+        sections = _structs(hints[name])
         if not sections or (value is None and type(None) in typing.get_args(hints[name])):
             values[name] = _convert(value, hints[name], key, place)
         elif isinstance(value, Mapping):
@@ -268,7 +272,7 @@ def describe(hint: Any) -> str:
         return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(str(one) for one in arguments)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(describe(one) for one in arguments)
-    if origin is dict:
+    if origin is dict or _structs(hint):
         return "keys with values"
     if origin in (list, tuple):
         return f"a list of {describe(arguments[0])}"
@@ -295,7 +299,11 @@ def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _sections(hint: Any) -> list[type[msgspec.Struct]]:
-    """The struct types that a field may hold; empty for a plain value."""
+    """The struct types that a field may hold whose keys are set one by one; empty for a value."""
+    return [one for one in _structs(hint) if not issubclass(one, Whole)]
+
+
+def _structs(hint: Any) -> list[type[msgspec.Struct]]:
     arguments = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     return [one for one in arguments if isinstance(one, type) and issubclass(one, msgspec.Struct)]
 
