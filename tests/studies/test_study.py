@@ -104,6 +104,7 @@ def test_the_command_does_not_undo_a_row(tmp_path: Path) -> None:
         ("rows: {a: {}, b: {set: {patience: 5}}}", ["row 'b'", "patience cannot be set here", "last epoch"]),
         ("rows: {a: {}, b: {set: {seed: 5}}}", ["row 'b'", "seed cannot be set here", "--seeds"]),
         ("rows: {a: {}, b: {set: {val: {protocol: ai-tod}}}}", ["row 'b'", "val.protocol cannot be set here"]),
+        ("rows: {a: {}, b: {set: {claimed: null}}}", ["row 'b'", "claimed cannot be set here", "beside set"]),
         ("base: {patience: 9}\nrows: {a: {}}", ["base", "patience cannot be set here"]),
         ("rows: {a: {of: b}, c: {}}", ["row 'a'", "unknown row 'b'", "did you mean"]),
         ("rows: {a: {of: b}, b: {of: a}}", ["builds on itself (a of b of a)"]),
@@ -148,3 +149,9 @@ rows:
     assert second is not None
     assert (second.values, second.source) == ({"AP50": 40}, "thesis")
     assert third is None
+
+
+def test_no_row_has_the_claim_of_the_recipe_that_it_starts_from(tmp_path: Path) -> None:
+    study = load_study(written(tmp_path, "recipe: yolo-sod-visdrone\nrows: {a: {}, b: {set: {lr: 0.5}}}"))
+    assert [row.recipe.claimed for row in study.rows] == [None, None]
+    assert [row.claim for row in study.rows] == [None, None]

@@ -109,6 +109,7 @@ ELSEWHERE = {
     "devices": "test_distributed.test_a_detector_on_two_processes",
     "strategy": "test_distributed.test_strategy_chooses_how_processes_start",
     "save_every": "test_other_keys",
+    "claimed": "test_claim.test_a_run_tells_it_at_its_end",
     "curriculum": "test_stages.test_rates_of_a_preset_are_those_of_its_table",
     "stage": "test_stages.test_one_stage_alone",
 }

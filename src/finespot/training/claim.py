@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta
+from msgspec import Meta, field
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -32,8 +32,8 @@ class Claim(Whole, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `ai-tod,version=2`. Without scores and costs, `note` says why.
     """
 
-    scores: dict[str, Percent] = {}
-    costs: dict[str, NotNegative] = {}
+    scores: dict[str, Percent] = field(default_factory=dict)
+    costs: dict[str, NotNegative] = field(default_factory=dict)
     protocol: str = ""
     data: str = ""
     split: str = ""

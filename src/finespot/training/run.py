@@ -34,8 +34,8 @@ from finespot.runtimes import Session
 from finespot.structures import Classes
 from finespot.training import devices
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
-from finespot.training.claim import tell_claim
 from finespot.training.choice import choose_recipe, own_recipe, refuse_changes, stored_recipe
+from finespot.training.claim import tell_claim
 from finespot.training.environment import environment, resume_environment, write_environment
 from finespot.training.freeze import freeze
 from finespot.training.keeper import RunFiles

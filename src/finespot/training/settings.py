@@ -27,7 +27,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 Tree = dict[str, Any]
 
 
-class Whole(msgspec.Struct):
+class Whole(msgspec.Struct, frozen=True):
     """A section that is given as one value: its keys are not set one by one, and no bare name means any of them."""
 
 

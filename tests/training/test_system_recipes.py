@@ -1,0 +1,142 @@
+"""Recipes of the systems on their own data sets, and the same shortened: claims as on the pages, data that are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from finespot import metrics, registry, weights, zoo
+from finespot.data.dataset import find_format
+from finespot.structures import Classes
+from finespot.training import recipe as recipes
+from finespot.training import run as running
+from finespot.training import train
+from finespot.training.keeper import RunFiles
+from finespot.training.recipe import AdamW, differences, load_recipe, recipe_names
+
+ROOT = Path(__file__).parents[2]
+DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
+PAGES = ROOT / "docs" / "systems"
+CLAIMED = {name: claim for name in recipe_names() if (claim := load_recipe(name).claimed) is not None}
+SHORT = [name for name in recipe_names() if name.endswith("-hit-uav")]
+# (recipe, page, the line of the page with the figures, where they stand in it)
+FIGURES = [
+    ("yolo-sod-published", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3]),
+    ("yolo-sod-visdrone", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3]),
+    ("yolo-sod-uavvaste", "yolo-sod", "| UAVVaste, val, 1024 px |", [2, 3]),
+    ("lrs-detr-visdrone", "lrs-detr", "| LRS-DETR-B |", [4, 5, 6, 7, 8, 9]),
+    ("esod-visdrone", "esod", "| VisDrone val, long side 1536, YOLOv5m |", [2, 3]),
+    ("sarl-yolox-aitod", "sarl-sal", "| | both | 26.6 ", [3, 4, 5, 6, 7, 8, 9]),
+    ("sarl-yolox-aitodv2", "sarl-sal", "| | both | 26.3 ", [3, 4, 5, 6, 7, 8, 9]),
+    ("sarl-yolox-visdrone", "sarl-sal", "| | both | 26.1 ", [3, 4, 5, 6, 7, 8, 9]),
+    ("sarl-yolox-dota", "sarl-sal", "| | both | 40.1 ", [3, 4, 5, 6, 7, 8, 9]),
+    ("sarl-yolov5-aitod", "sarl-sal", "| | both | 29.6 ", [3, 4, 5, 6, 7, 8, 9]),
+]
+
+
+def text_of(name: str) -> str:
+    return (recipes.FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "page", "start", "columns"), FIGURES)
+def test_claims_are_those_of_the_page(name: str, page: str, start: str, columns: list[int]) -> None:
+    (line,) = (one for one in (PAGES / f"{page}.md").read_text().splitlines() if one.startswith(start))
+    cells = [cell.strip() for cell in line.split("|")]
+    assert [f"{value:.1f}" for value in CLAIMED[name].scores.values()] == [cells[at] for at in columns]
+
+
+def test_every_claim_with_scores_is_compared_with_its_page() -> None:
+    with_scores = {name for name, claim in CLAIMED.items() if claim.scores and name not in SHORT}
+    assert with_scores == {name for name, *_ in FIGURES}
+
+
+@pytest.mark.parametrize("name", CLAIMED)
+def test_claims_can_stand_beside_what_is_scored(name: str) -> None:
+    claim, recipe = CLAIMED[name], load_recipe(name)
+    rules = metrics.protocol(recipe.val.protocol)
+    labels = [rules.label(row) for row in rules.rows if rules.covers(row)]
+    assert claim.scores.keys() <= set(labels)
+    assert claim.protocol in {"", *registry.names("protocol")} or " " in claim.protocol
+    if claim.scores:
+        assert claim.split
+        assert claim.data
+    if claim.data:
+        find_format(f"{claim.data}:DIR")
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if load_recipe(name).name != "run"])
+def test_commands_in_a_recipe_name_it_and_a_data_set(name: str) -> None:
+    recipe, text = load_recipe(name), text_of(name)
+    assert recipe.name == name
+    for command in re.findall(r"#   finespot train .*", text):
+        data = re.search(r"--data (\S+)", command)
+        assert data is not None
+        if data[1] != "pictures.yaml":
+            find_format(data[1])
+        assert recipe.claimed is None or name in SHORT or recipe.claimed.covers(data[1]) or "ass1" in command
+    if recipe.claimed is not None:
+        assert f"#   finespot train --recipe {name} --data " in text
+        assert re.search(r"hours|How long|[Mm]easured", text) or recipe.claimed.hours != "not said"
+
+
+@pytest.mark.parametrize("name", [*CLAIMED])
+def test_what_they_train_can_be_built(name: str) -> None:
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        detector = zoo.build(zoo.architecture(recipe.model, 10, **recipe.options))
+    assert sum(p.numel() for p in detector.parameters()) > 500_000
+
+
+def test_what_the_systems_change_of_their_families() -> None:
+    def beyond(name: str, base: str) -> set[str]:
+        return set(differences(load_recipe(base), load_recipe(name))) - {"name", "claimed"}
+
+    assert beyond("yolo-sod-visdrone", "yolo-sod") == set()
+    assert beyond("lrs-detr-visdrone", "lrs-detr") == set()
+    assert beyond("esod-visdrone", "esod") == set()
+    assert beyond("yolo11-ass-ass1", "yolo11-ass") == set()
+    assert beyond("yolo11-ass-ass2", "yolo11-ass") == {"weights", "optimizer.lr"}
+    waste = load_recipe("yolo-sod-uavvaste")
+    assert (waste.imgsz, waste.batch, waste.epochs, waste.optimizer) == (1024, 16, 300, AdamW(lr=0.002))
+
+
+def test_the_transfer_starts_where_the_first_training_ends() -> None:
+    first, second = load_recipe("yolo11-ass-ass1"), load_recipe("yolo11-ass-ass2")
+    assert second.weights == f"{running.PROJECT}/{first.name}/weights/best.safetensors"
+    assert second.optimizer.lr == pytest.approx(first.optimizer.lr / 10, rel=0.03)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_shortened_recipes_keep_what_their_system_is(name: str) -> None:
+    system = name.removesuffix("-hit-uav")
+    whole = "yolo11-ass-ass1" if system == "yolo11-ass" else f"{system}-visdrone"
+    recipe, long = load_recipe(name), load_recipe(whole)
+    assert (recipe.options, recipe.loss, recipe.optimizer) == (long.options, long.loss, long.optimizer)
+    assert zoo.architecture(recipe.model).family == zoo.architecture(long.model).family
+    assert (recipe.epochs, recipe.batch) == (3, 4)
+    assert recipe.imgsz <= 320
+    # Every system has one, and each says that its scores compare with nothing.
+    assert recipe.claimed == long.claimed
+    assert recipe.claimed is not None
+    assert not recipe.claimed.covers("hit-uav:DIR")
+    assert len(SHORT) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_shortened_recipes_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RunFiles, "draw", lambda self: None)
+    monkeypatch.setattr(RunFiles, "first_batches", lambda self, batch: None)
+    monkeypatch.setattr(running, "draw_report", lambda *args: [])
+    monkeypatch.setattr(running, "draw_predictions", lambda *args: [])
+    made = train(recipe=name, data=DATA, project=tmp_path, epochs=1, imgsz=64, workers=0, device="cpu")
+    assert made.report is not None
+    assert made.folder.name == name
+    assert weights.read_card(made.best).classes == Classes(("Person", "Car", "Bicycle", "OtherVehicle"))
+    said = capsys.readouterr().out
+    assert ("not for these data (hit-uav), so not comparable" in said) != ("claimed: no scores" in said)
