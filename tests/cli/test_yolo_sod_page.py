@@ -14,7 +14,7 @@ COMMANDS = re.findall(r"^finespot (.*?)(?:\s+#.*)?$", PAGE.read_text(), re.MULTI
 
 
 def test_the_page_has_commands() -> None:
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.startswith("train ")])

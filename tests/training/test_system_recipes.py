@@ -53,6 +53,33 @@ def test_every_claim_with_scores_is_compared_with_its_page() -> None:
     assert with_scores == {name for name, *_ in FIGURES}
 
 
+def test_the_table_of_all_recipes() -> None:
+    """docs/train.md has a row of each, with its data and the first two of its scores."""
+    rows = [line for line in (ROOT / "docs" / "train.md").read_text().splitlines() if line.startswith("| `")]
+    for name, claim in CLAIMED.items():
+        if name in SHORT or name in {f"sarl-yolov5-{data}" for data in ("aitodv2", "visdrone", "dota")}:
+            assert not claim.scores or name in SHORT
+            continue
+        (row,) = (line for line in rows if line.startswith(f"| `{name}` |"))
+        assert f"| `{claim.data}` |" in row
+        if not claim.scores:
+            assert "| none" in row
+        elif "| the same," not in row:
+            assert f"AP {claim.scores['AP']:.1f}, AP50 {claim.scores['AP50']:.1f} on {claim.split}" in row
+
+
+def test_the_pages_use_the_recipes() -> None:
+    used: set[str] = set()
+    for page in [*PAGES.glob("*.md"), ROOT / "docs" / "train.md"]:
+        for name, data in re.findall(r"^finespot train --recipe (\S+) --data (\S+)", page.read_text(), re.MULTILINE):
+            claim = load_recipe(name).claimed
+            assert claim is not None
+            assert name in SHORT or claim.covers(data)
+            used.add(name)
+    systems = {"yolo-sod", "lrs-detr", "esod", "sarl-yolox", "yolo11-ass"}
+    assert {system for system in systems if any(name.startswith(system) for name in used)} == systems
+
+
 @pytest.mark.parametrize("name", CLAIMED)
 def test_claims_can_stand_beside_what_is_scored(name: str) -> None:
     claim, recipe = CLAIMED[name], load_recipe(name)
