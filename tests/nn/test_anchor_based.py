@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from finespot.boxes.overlap import iou_family
 from finespot.data.stats.anchors import YOLOV5
 from finespot.errors import FineSpotError
-from finespot.nn.heads import AnchorBasedHead, AnchorLoss
-from finespot.nn.heads.anchor_based import ANCHORS, default_anchors
+from finespot.nn.heads import AnchorBasedHead, AnchorLoss, DecoupledAnchorHead
+from finespot.nn.heads.anchor_based import ANCHORS, AnchorHead, default_anchors
 from finespot.nn.heads.points import rows_of
 from finespot.structures import Features, Level, Targets
 
@@ -284,3 +284,18 @@ def test_gradients_stay_finite_far_out() -> None:
         wild = {key: (value * 0 + sign * 1e4).requires_grad_() for key, value in raw.items() if key != "anchors"}
         AnchorLoss()({**wild, "anchors": raw["anchors"]}, targets(), [8, 16, 32]).total.backward()
         assert all(value.grad.isfinite().all() for value in wild.values())
+
+
+@pytest.mark.parametrize("kind", [AnchorBasedHead, DecoupledAnchorHead])
+@pytest.mark.parametrize("objects", [True, False])
+def test_one_class_has_no_class_loss_but_gradients_everywhere(kind: type[AnchorHead], objects: bool) -> None:
+    """Processes that exchange gradients wait for those of every parameter."""
+    torch.manual_seed(0)
+    made, truth = kind(LEVELS, 1), targets()
+    truth = Targets(truth.boxes, torch.zeros_like(truth.labels), truth.image, truth.ignore, truth.batch)
+    none = torch.zeros(0, dtype=torch.int64)
+    nothing = Targets(torch.zeros(0, 4), none, none, none.bool(), truth.batch)
+    loss = made.loss(made(features()), truth if objects else nothing)
+    assert loss.terms["cls"].item() == 0
+    loss.total.backward()
+    assert [name for name, p in made.named_parameters() if p.grad is None] == []

@@ -57,7 +57,7 @@ class AnchorLoss(Criterion):
 
     `repeats` is the anchors a cell. The class target of a positive is the weight its assigner gives (1, of
     anchor_ratio), which also weighs its box and its l1: the sum of the errors of the four values that `encode` gives.
-    With one class there is no class loss.
+    With one class there is no class loss, but its branch has gradients (of zero) for the exchange between processes.
     """
 
     GAINS: ClassVar[Mapping[str, float]] = {"box": 0.05, "obj": 1.0, "cls": 0.5, "l1": 0.0}
@@ -129,7 +129,7 @@ def _classes(logits: Tensor, labels: Tensor, weights: Tensor, level: Tensor, lev
     """Sum over the levels of the mean cross entropy over positives and classes."""
     classes = logits.shape[1]
     if classes == 1:
-        return logits.new_zeros(())
+        return 0 * logits.sum()
     aim = F.one_hot(labels, classes) * weights[:, None]
     costs = F.binary_cross_entropy_with_logits(logits, aim, reduction="none").mean(1)
     return (costs * _shares(torch.ones_like(weights), level, levels)).sum()
