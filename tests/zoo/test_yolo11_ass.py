@@ -178,6 +178,13 @@ def test_the_nwd_flag_is_the_heads_own_box_loss() -> None:
     assert not isinstance(on.criterion.box_loss, Blend)
 
 
+@pytest.mark.parametrize(("form", "bias"), [("repaired", 2.0), ("published", 1.0), ("intended", 1.0)])
+def test_box_biases_start_as_released_in_the_released_forms(form: str, bias: float) -> None:
+    head = zoo.build(zoo.architecture("yolo11n-ass", 3, form=form)).head
+    starts = {branch.predict.bias.unique().item() for branch in head.box_branches.values()}
+    assert starts == {bias}
+
+
 def test_options_of_the_repaired_form() -> None:
     paper = build("yolo11n-ass", depthwise_dwr=True)
     assert zoo.count_parameters(paper) < 1_942_204

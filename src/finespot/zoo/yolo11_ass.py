@@ -18,7 +18,8 @@ The `form` says whose graph is built:
   batch norms 960. Fused, size n has 2,123,684: dual convolutions become dense ones (188,160 more than their parts).
 * `published`: what the released code builds. Its parser hands the blocks the wrong arguments, so that most DWR blocks
   hold no unit, and keeps YOLOv8's dear class branch where no C3k2 is left. At sizes l and x it fails; so does this.
-* `intended`: what its tables would build if the blocks got their arguments.
+* `intended`: what its tables would build if the blocks got their arguments. Here as in the former, the head's box bias
+  starts at 1, as released.
 
 Without `hsfpn` the neck is a PAFPN; without `p2` too, and without all flags the network is YOLO11 to the unit. The NWD
 loss is half CIoU, half NWD in pixels, its constant planned from the training data, in each form: as released it
@@ -34,6 +35,7 @@ from torch import nn
 
 from finespot.errors import FineSpotError, unknown
 from finespot.nn.backbones import CSPBackbone
+from finespot.nn.heads.anchor_free import BOX_BIAS
 from finespot.nn.layers import C2PSA, SPPF, C2f, C3k2, C3k2DWR, Conv, DualConv, named
 from finespot.registry import register
 from finespot.structures import Architecture
@@ -43,6 +45,7 @@ from finespot.zoo.yolo11 import NESTED_EVERYWHERE, SIZES
 
 FORMS = ("repaired", "published", "intended")
 BOX_LOSS = "ciou*0.5+nwd(constant=auto)*0.5"
+RELEASED_BOX_BIAS = 1.0
 # Options that are on unless they are switched off, and those that are off.
 ON, OFF = ("p2", "dualconv", "hsfpn", "dwr", "nwd"), ("depthwise_dwr", "cascade")
 OPTIONS = (*ON, *OFF, "form")
@@ -135,7 +138,14 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
     )
     # The released parser chooses YOLO11's class branch where it meets a C3k2.
     dear = flags.form == "published" and flags.dwr and flags.hsfpn
-    head = head_of(architecture, "anchor_free", neck, depthwise=not dear, box_loss=BOX_LOSS if flags.nwd else None)
+    head = head_of(
+        architecture,
+        "anchor_free",
+        neck,
+        depthwise=not dear,
+        box_bias=BOX_BIAS if flags.form == "repaired" else RELEASED_BOX_BIAS,
+        box_loss=BOX_LOSS if flags.nwd else None,
+    )
     return Detector(backbone, relay, neck, head, architecture)
 
 
