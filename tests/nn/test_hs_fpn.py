@@ -35,7 +35,7 @@ def neck(**options: object) -> HSFPN:
 
 def weights_of(gate: ChannelGate, x: Tensor) -> Tensor:
     """Channel by channel, with matrices in place of convolutions."""
-    narrow, widen = (layer.weight.flatten(1) for layer in (gate.narrow, gate.widen))
+    narrow, widen = (layer.weight.flatten(1) for layer in (gate.squeeze, gate.excite))
     found = []
     for picture in x:
         mean, most = picture.flatten(1).mean(1), picture.flatten(1).max(1).values
@@ -46,11 +46,20 @@ def weights_of(gate: ChannelGate, x: Tensor) -> Tensor:
 
 def test_channel_gate() -> None:
     torch.manual_seed(0)
-    gate, x = ChannelGate(8), torch.randn(3, 8, 5, 7)
+    gate, x = ChannelGate(8, hidden=2), torch.randn(3, 8, 5, 7)
     assert sum(p.numel() for p in gate.parameters()) == 2 * 8 * 2
-    assert ChannelGate(8, reduction=2).narrow.out_channels == 4
+    assert sum(p.numel() for p in ChannelGate(8, hidden=2, bias=True).parameters()) == 2 * 8 * 2 + 8 + 2
     with torch.no_grad():
         assert torch.allclose(gate(x), weights_of(gate, x), atol=1e-6)
+
+
+def test_gates_of_the_neck() -> None:
+    """A quarter of the channels, but never none; weights start uniform, as wide as both widths of a layer say."""
+    torch.manual_seed(0)
+    made = HSFPN((Level(64, 4), Level(2, 8)), 2)
+    assert [gate.squeeze.out_channels for gate in made.modules() if isinstance(gate, ChannelGate)] == [1, 16, 1]
+    weights = made.steps["p2"].entry.gate.squeeze.weight.detach()
+    assert 0.9 < weights.abs().max().item() / (6 / (64 + 16)) ** 0.5 <= 1
 
 
 def lateral(entry: nn.Module, x: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def slow_fim(p: dict[str, Tensor], key: str, x: Tensor, high: Tensor | None, off
         columns = [j * high.shape[2] // x.shape[2] for j in range(x.shape[2])]
         s = projected[:, rows][:, :, columns]
     if "channel" not in off:
-        first, second = (f"{key}.channel_gate.{part}" for part in ("reduce", "expand"))
+        first, second = (f"{key}.channel_gate.{part}" for part in ("squeeze", "excite"))
         total = torch.zeros(len(x))
         for pooled in (s.flatten(1).mean(1), s.flatten(1).max(1).values):
             hidden = (p[f"{first}.weight"][:, :, 0, 0] @ pooled + p[f"{first}.bias"]).clamp(min=0)

@@ -77,9 +77,8 @@ def test_cbam_cell_by_cell() -> None:
     want = torch.empty_like(x)
     for b in range(2):
         cells = x[b].flatten(1)
-        both = [
-            on_vector(layer.excite, on_vector(layer.squeeze, v).clamp(min=0)) for v in (cells.mean(1), cells.amax(1))
-        ]
+        gate = layer.gate
+        both = [on_vector(gate.excite, on_vector(gate.squeeze, v).clamp(min=0)) for v in (cells.mean(1), cells.amax(1))]
         weighed = x[b] * torch.sigmoid(both[0] + both[1]).view(-1, 1, 1)
         maps = torch.zeros(2, 5 + 6, 9 + 6)
         maps[0, 3:-3, 3:-3], maps[1, 3:-3, 3:-3] = weighed.mean(0), weighed.amax(0)

@@ -28,10 +28,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finespot.nn.layers.channel_gate import ChannelGate
-from finespot.nn.layers.conv import Conv
+from finespot.nn.layers.conv import Conv, Pointwise
 from finespot.nn.necks.pafpn import Block, check_steps
 from finespot.registry import register
 from finespot.structures import Features, Level
+
+# Channels for each hidden value of a gate.
+_REDUCTION = 4
 
 
 class Entry(nn.Module):
@@ -39,8 +42,8 @@ class Entry(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.gate = ChannelGate(channels)
-        self.lateral = nn.Conv2d(channels, width, 1)
+        self.gate = _gate(channels)
+        self.lateral = Pointwise(channels, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.lateral(self.gate(x) * x))
@@ -53,7 +56,7 @@ class ScreeningStep(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(width, width, 3, 2, 1, 1)
         self.entry = Entry(channels, width)
-        self.choose = ChannelGate(width)
+        self.choose = _gate(width)
         self.block = block(width, width)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +111,14 @@ class HSFPN(nn.Module):
             coarse, out = step(maps[0] if self.cascade else coarse, fine)
             maps.insert(0, out)
         return replace(features, maps=maps, levels=self.levels)
+
+
+def _gate(channels: int) -> ChannelGate:
+    """As the paper's code has it, down to where its weights start."""
+    made = ChannelGate(channels, max(channels // _REDUCTION, 1))
+    for weight in made.parameters():
+        nn.init.xavier_uniform_(weight)
+    return made
 
 
 def _convolution(c_in: int, c_out: int) -> nn.Module:

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finespot.errors import FineSpotError
-from finespot.nn.layers.conv import YOLO_NORM, Conv, Pointwise, Swish, named
+from finespot.nn.layers.channel_gate import ChannelGate
+from finespot.nn.layers.conv import YOLO_NORM, Conv, Swish
 from finespot.registry import register
 from finespot.structures import Features, Level
 
@@ -139,13 +140,7 @@ class FIM(nn.Module):
     ) -> None:
         super().__init__()
         self.project = None if above is None else Conv(above, channels)
-        self.channel_gate = (
-            named(
-                reduce=Pointwise(channels, hidden, 1), act=nn.ReLU(inplace=True), expand=Pointwise(hidden, channels, 1)
-            )
-            if hidden
-            else None
-        )
+        self.channel_gate = ChannelGate(channels, hidden, bias=True) if hidden else None
         self.spatial_gate = nn.Conv2d(4, 1, kernel, padding=kernel // 2) if kernel else None
         self.gated_gain = _gain(channels, gamma_init)
         self.shared_gain = _gain(channels, gamma_init) if share and above is not None else None
@@ -157,9 +152,7 @@ class FIM(nn.Module):
             semantic = F.interpolate(self.project(above), size=x.shape[2:], mode="nearest")
         gated = x
         if self.channel_gate is not None:
-            # amax, as adaptive pooling has no deterministic gradient on GPUs.
-            mean, most = semantic.mean((2, 3), keepdim=True), semantic.amax((2, 3), keepdim=True)
-            gated = gated * torch.sigmoid(self.channel_gate(mean) + self.channel_gate(most))
+            gated = gated * self.channel_gate(semantic)
         if self.spatial_gate is not None:
             seen = [part for one in (semantic, x) for part in (one.mean(1, keepdim=True), one.amax(1, keepdim=True))]
             gated = gated * torch.sigmoid(self.spatial_gate(torch.cat(seen, 1)))
