@@ -36,6 +36,15 @@ def test_options_without_effect_or_sense_are_refused(name: str, options: dict[st
         zoo.build(zoo.architecture(name, 2, **options))
 
 
+@pytest.mark.parametrize(
+    "name", ["yolov5n", "yolov8n", "yolo11n", "yolo12n", "yolox-nano", "rtmdet-tiny", "rtdetr-r18", "lrs-detr-b"]
+)
+def test_a_word_is_no_choice(name: str) -> None:
+    """The text "no" is as true as any other."""
+    with torch.device("meta"), pytest.raises(FineSpotError, match="expected p2 to be true or false but got no"):
+        zoo.build(zoo.architecture(name, 2, p2="no"))
+
+
 def test_exchanged_parts_get_the_options_that_they_take() -> None:
     with torch.device("meta"):
         head = zoo.build(zoo.architecture("yolov5n", 2, head="anchor_based", anchors=ANCHORS)).head

@@ -137,6 +137,7 @@ def test_options_of_the_architecture() -> None:
     for options, message in (
         ({"spectrum": "wavelet"}, "unknown form of the spectrum 'wavelet'"),
         ({"layers": 0}, "expected layers to be a number of 1 or more"),
+        ({"published": "no"}, "expected published to be true or false but got no"),
         ({"windows": 8}, "unknown lrs-detr option 'windows'"),
         ({"p2": True, "neck": "hybrid_encoder"}, "the option p2 has no effect, as the neck is exchanged"),
         ({"spectrum": "fft", "neck": "hybrid_encoder"}, "the option spectrum has no effect"),

@@ -243,8 +243,8 @@ def on_cpu_bias(name: str) -> float:
     ("name", "options", "message"),
     [
         ("yolo-sod", {"form": "stable"}, "unknown form of yolo-sod 'stable'"),
-        ("yolo-sod", {"swin": "no"}, "swin: expected true or false but got no"),
-        ("yolo-sod", {"p2": 1}, "p2: expected true or false but got 1"),
+        ("yolo-sod", {"swin": "no"}, "yolo-sod: expected swin to be true or false but got no"),
+        ("yolo-sod", {"p2": 1}, "expected p2 to be true or false but got 1"),
         ("yolo-sod", {"sin": False}, "unknown yolo-sod option 'sin'"),
         ("yolo-sod", {"backbone": "resnet", "a2": True}, "the option a2 has no effect, as the backbone is exchanged"),
         ("yolo-sod", {"neck": "fpn", "ca": False}, "the option ca has no effect, as the neck is exchanged"),

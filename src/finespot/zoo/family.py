@@ -123,6 +123,20 @@ def head_takes(architecture: Architecture, option: str) -> bool:
     return option in getattr(family, "options", ()) and (named is None or takes("head", named, option))
 
 
+def flag_of(architecture: Architecture, option: str, default: bool = False) -> bool:
+    """An option that is true or false.
+
+    Raises
+    ------
+    FineSpotError
+        It is something else: a word, for example, that would only look like a choice.
+    """
+    value = architecture.options.get(option, default)
+    if not isinstance(value, bool):
+        raise FineSpotError(f"expected {option} to be true or false but got {value}", where=architecture.family)
+    return value
+
+
 def refuse_idle(architecture: Architecture, option: str, *parts: str) -> None:
     """Raise FineSpotError where `option` is given but all `parts` that it changes are exchanged."""
     if option in architecture.options and all(architecture.options.get(part) is not None for part in parts):

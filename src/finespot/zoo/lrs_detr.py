@@ -28,7 +28,7 @@ from finespot.nn.layers import YOLO_NORM
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, backbone_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def build(architecture: Architecture, size: LRSDETRSize) -> Detector:
     refuse_idle(architecture, "published", "neck", "head")
     refuse_idle(architecture, "p2", "neck")
     options = architecture.options
-    published = options.get("published", False)
+    published = flag_of(architecture, "published")
     backbone = backbone_of(architecture, lambda: DFENet(_STRIDES), _STRIDES)
     relay = relay_of(architecture, backbone)
     neck = neck_of(
@@ -60,7 +60,7 @@ def build(architecture: Architecture, size: LRSDETRSize) -> Detector:
         relay or backbone,
         width=size.width,
         feedforward=size.feedforward,
-        finest=options.get("p2", False),
+        finest=flag_of(architecture, "p2"),
         spectrum=options.get("spectrum", "fft"),
         keep_unused=published,
     )

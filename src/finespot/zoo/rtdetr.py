@@ -27,7 +27,7 @@ from finespot.nn.backbones import HGNETV2_L, HGNETV2_X, HGNetV2, ResNetVD
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, backbone_of, flag_of, head_of, neck_of, relay_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ SIZES = {
 def build(architecture: Architecture, size: RTDETRSize) -> Detector:
     """RT-DETR of a size; options: p2, queries (300), denoising (100 queries, 0 for none), layers (of the decoder)."""
     options = architecture.options
-    strides = (4, 8, 16, 32) if options.get("p2", False) else (8, 16, 32)
+    strides = (4, 8, 16, 32) if flag_of(architecture, "p2") else (8, 16, 32)
     backbone = backbone_of(architecture, partial(size.backbone, strides=strides), strides)
     relay = relay_of(architecture, backbone)
     neck = neck_of(

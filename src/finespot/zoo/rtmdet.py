@@ -26,7 +26,7 @@ from finespot.nn.layers import SPPF, TORCH_NORM, Conv, CrossStage, ResidualPair,
 from finespot.registry import register
 from finespot.structures import Architecture, Normalization
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, relay_of
 
 SIZES = {
     "tiny": Scale(depth=0.167, width=0.375, max_channels=1024),
@@ -41,12 +41,12 @@ _MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 def has_exponents(architecture: Architecture) -> bool:
     """Whether the head's distances are exponents: the option `exp`, or the size's default."""
-    return bool(architecture.options.get("exp", architecture.size in EXPONENTS))
+    return flag_of(architecture, "exp", architecture.size in EXPONENTS)
 
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """RTMDet of a size; options: p2, exp."""
-    p2 = bool(architecture.options.get("p2", False))
+    p2 = flag_of(architecture, "p2")
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
     half = c1 // 2
     few, many = scale.repeats(3), scale.repeats(6)

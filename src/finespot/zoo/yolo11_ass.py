@@ -40,7 +40,7 @@ from finespot.nn.layers import C2PSA, SPPF, C2f, C3k2, C3k2DWR, Conv, DualConv, 
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
 from finespot.zoo.yolo11 import NESTED_EVERYWHERE, SIZES
 
 FORMS = ("repaired", "published", "intended")
@@ -169,10 +169,7 @@ def _flags(architecture: Architecture) -> Flags:
     form = options.get("form", FORMS[0])
     if form not in FORMS:
         raise unknown("form", str(form), FORMS, where="yolo11-ass")
-    given = {key: options.get(key, key in ON) for key in (*ON, *OFF)}
-    for key, value in given.items():
-        if not isinstance(value, bool):
-            raise FineSpotError(f"expected {key} to be true or false but got {value}", where="yolo11-ass")
+    given = {key: flag_of(architecture, key, key in ON) for key in (*ON, *OFF)}
     for key, needed in (("cascade", "hsfpn"), ("depthwise_dwr", "dwr")):
         if key in options and not given[needed]:
             raise _idle(key, f"{needed} is off")

@@ -24,7 +24,7 @@ from finespot.nn.layers import A2C2f, C3k2, Conv, named
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, relay_of
 
 SIZES = {
     "n": Scale(depth=0.50, width=0.25, max_channels=1024),
@@ -41,7 +41,7 @@ RESIDUAL = ("l", "x")
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """YOLO12 of a size; option: p2."""
-    p2 = bool(architecture.options.get("p2", False))
+    p2 = flag_of(architecture, "p2")
     nested, residual = architecture.size in NESTED_EVERYWHERE, architecture.size in RESIDUAL
     ratio = 1.2 if residual else 2.0
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))

@@ -57,7 +57,7 @@ from finespot.nn.layers import (
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
 
 SIZES = {"": Scale(depth=0.33, width=0.50, max_channels=1024)}
 ATTENTION = ("se", "cbam", "swin", "a2", "ca")
@@ -134,7 +134,7 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
     if wanted not in FORMS:
         raise unknown("form of yolo-sod", wanted, FORMS)
     form = FORMS[wanted]
-    p2, *flags = (_flag(architecture, key) for key in ("p2", *ATTENTION))
+    p2, *flags = (flag_of(architecture, key, True) for key in ("p2", *ATTENTION))
     _refuse_idle(architecture, form, p2)
     blocks = Blocks(form, dict(zip(ATTENTION, flags)))
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
@@ -175,13 +175,6 @@ def build(architecture: Architecture, scale: Scale) -> Detector:
     )
     head = head_of(architecture, "anchor_free", neck, depthwise=False, box_bias=form.box_bias)
     return Detector(backbone, relay, neck, head, architecture)
-
-
-def _flag(architecture: Architecture, key: str) -> bool:
-    value = architecture.options.get(key, True)
-    if not isinstance(value, bool):
-        raise FineSpotError(f"{key}: expected true or false but got {value}", where=architecture.family)
-    return value
 
 
 def _refuse_idle(architecture: Architecture, form: Form, p2: bool) -> None:

@@ -30,7 +30,7 @@ from finespot.nn.layers import SPPF, Conv, CrossStage, ResidualPair, SpaceToDept
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
 
 SIZES = {
     "n": Scale(depth=0.33, width=0.25, max_channels=1024),
@@ -48,7 +48,7 @@ FULL_WIDTHS = (256, 512, 1024)
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """YOLOv5 of a size; options: p2, release (5 or 6), anchors (a list of [width, height] in pixels for each level)."""
-    p2, release = bool(architecture.options.get("p2", False)), _release(architecture)
+    p2, release = flag_of(architecture, "p2"), _release(architecture)
     refuse_idle(architecture, "release", "backbone")
     strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
     c3, c4, c5 = (scale.channels(c) for c in FULL_WIDTHS)

@@ -20,7 +20,7 @@ from finespot.nn.layers import SPPF, C2f, Conv, named
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, relay_of
 
 SIZES = {
     "n": Scale(depth=0.33, width=0.25, max_channels=1024),
@@ -33,7 +33,7 @@ SIZES = {
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """YOLOv8 of a size; option: p2."""
-    p2 = bool(architecture.options.get("p2", False))
+    p2 = flag_of(architecture, "p2")
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
     few, many = scale.repeats(3), scale.repeats(6)
     strides = (4, 8, 16, 32) if p2 else (8, 16, 32)

@@ -22,7 +22,7 @@ from finespot.nn.layers import SPPF, Conv, CrossStage, ResidualPair, SpaceToDept
 from finespot.registry import register
 from finespot.structures import Architecture, Normalization
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, head_of, neck_of, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, relay_of
 
 SIZES = {
     "nano": Scale(depth=0.33, width=0.250, max_channels=1024),
@@ -37,7 +37,7 @@ DEPTHWISE = ("nano",)
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """YOLOX of a size; option: p2."""
-    p2 = bool(architecture.options.get("p2", False))
+    p2 = flag_of(architecture, "p2")
     depthwise = architecture.size in DEPTHWISE
     c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
     n = scale.repeats(3)
