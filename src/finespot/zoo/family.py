@@ -140,7 +140,12 @@ def flag_of(architecture: Architecture, option: str, default: bool = False) -> b
 def refuse_idle(architecture: Architecture, option: str, *parts: str) -> None:
     """Raise FineSpotError where `option` is given but all `parts` that it changes are exchanged."""
     if option in architecture.options and all(architecture.options.get(part) is not None for part in parts):
-        raise _idle(architecture, option, " and ".join(parts))
+        raise idle(architecture, option, f"the {' and '.join(parts)} is exchanged")
+
+
+def idle(architecture: Architecture, option: str, why: str) -> FineSpotError:
+    """The error of an option that changes nothing, for a reason."""
+    return FineSpotError(f"the option {option} has no effect, as {why}", where=architecture.family, hint="leave it out")
 
 
 def _named(architecture: Architecture, kind: str, own: str, **offered: Any) -> nn.Module:
@@ -151,11 +156,5 @@ def _named(architecture: Architecture, kind: str, own: str, **offered: Any) -> n
         raise FineSpotError(f"expected the name of a {kind} but got {named}", where=architecture.family)
     for option in offered:
         if option in architecture.options and not takes(kind, named, option):
-            raise _idle(architecture, option, kind)
+            raise idle(architecture, option, f"the {kind} is exchanged")
     return cast(nn.Module, make(kind, named, **offered))
-
-
-def _idle(architecture: Architecture, option: str, part: str) -> FineSpotError:
-    return FineSpotError(
-        f"the option {option} has no effect, as the {part} is exchanged", where=architecture.family, hint="leave it out"
-    )

@@ -40,7 +40,7 @@ from finespot.nn.layers import C2PSA, SPPF, C2f, C3k2, C3k2DWR, Conv, DualConv, 
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, idle, neck_of, refuse_idle, relay_of
 from finespot.zoo.yolo11 import NESTED_EVERYWHERE, SIZES
 
 FORMS = ("repaired", "published", "intended")
@@ -172,9 +172,9 @@ def _flags(architecture: Architecture) -> Flags:
     given = {key: flag_of(architecture, key, key in ON) for key in (*ON, *OFF)}
     for key, needed in (("cascade", "hsfpn"), ("depthwise_dwr", "dwr")):
         if key in options and not given[needed]:
-            raise _idle(key, f"{needed} is off")
+            raise idle(architecture, key, f"{needed} is off")
         if key in options and form != "repaired":
-            raise _idle(key, f"the form {form} is that of the release")
+            raise idle(architecture, key, f"the form {form} is that of the release")
     for key, parts in CHANGES.items():
         # HS-FPN halves no map.
         own = tuple(part for part in parts if not (key == "dualconv" and given["hsfpn"] and part == "neck"))
@@ -188,10 +188,6 @@ def _flags(architecture: Architecture) -> Flags:
             hint="set dwr=false or form=intended, or leave form out",
         )
     return flags
-
-
-def _idle(option: str, why: str) -> FineSpotError:
-    return FineSpotError(f"the option {option} has no effect, as {why}", where="yolo11-ass", hint="leave it out")
 
 
 YOLO11_ASS = register("family", "yolo11-ass")(

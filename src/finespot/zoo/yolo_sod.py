@@ -39,7 +39,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from finespot.errors import FineSpotError, unknown
+from finespot.errors import unknown
 from finespot.nn.backbones import CSPBackbone
 from finespot.nn.heads.anchor_free import BOX_BIAS
 from finespot.nn.layers import (
@@ -57,7 +57,7 @@ from finespot.nn.layers import (
 from finespot.registry import register
 from finespot.structures import Architecture
 from finespot.zoo.detector import Detector
-from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, neck_of, refuse_idle, relay_of
+from finespot.zoo.family import Family, Scale, backbone_of, flag_of, head_of, idle, neck_of, refuse_idle, relay_of
 
 SIZES = {"": Scale(depth=0.33, width=0.50, max_channels=1024)}
 ATTENTION = ("se", "cbam", "swin", "a2", "ca")
@@ -183,11 +183,7 @@ def _refuse_idle(architecture: Architecture, form: Form, p2: bool) -> None:
     for kind in ATTENTION:
         places = [place for place, kinds in form.places.items() if kind in kinds and (p2 or place != _FINE)]
         if kind in architecture.options and not places:
-            raise FineSpotError(
-                f"the option {kind} has no effect, as its only place is the level that p2=false leaves out",
-                where=architecture.family,
-                hint="leave it out",
-            )
+            raise idle(architecture, kind, "its only place is the level that p2=false leaves out")
         parts = {"neck" if "." in place else "backbone" for place in places}
         refuse_idle(architecture, kind, *sorted(parts))
 

@@ -23,7 +23,9 @@ class DualConv(nn.Module):
     Parameters
     ----------
     plain:
-        Neither batch norm nor activation ("silu", "relu" or None for nothing) follows.
+        Neither batch norm nor activation follows.
+    activation:
+        "silu", "relu" or None for nothing.
 
     Raises
     ------

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from finespot.nn.layers.full_precision import full_precision
 from finespot.nn.layers.strips import on_map
+from finespot.nn.layers.window_attention import offset_rows
 
 # Cells along a side of a window, and by how many of them windows are shifted.
 WINDOW = 4
@@ -66,11 +67,8 @@ class SparseAttention(nn.Module):
 
     def _bias(self) -> Tensor:
         """Bias (heads, 16, 16) of a window's cells, row by row, queries first."""
-        cells = torch.arange(WINDOW**2, device=self.position.device)
-        rows, columns = cells // WINDOW, cells % WINDOW
-        down = rows[:, None] - rows + WINDOW - 1
-        right = columns[:, None] - columns + WINDOW - 1
-        return self.position.float()[down * (2 * WINDOW - 1) + right].permute(2, 0, 1)
+        rows = offset_rows((WINDOW, WINDOW), WINDOW, self.position.device)
+        return self.position.float()[rows].permute(2, 0, 1)
 
 
 class FRFN(nn.Module):

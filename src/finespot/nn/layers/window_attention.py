@@ -78,19 +78,12 @@ class WindowAttention(nn.Module):
         """
         if self.offsets is None:
             return None
-        bias = self.offsets[self._places(size)].permute(2, 0, 1)
+        bias = self.offsets[offset_rows(size, self.window, self.offsets.device)].permute(2, 0, 1)
         if filled == real and shift == (0, 0):
             return bias
         region = _cut(_moved(self._regions(real, filled, shift)[None, ..., None], (-shift[0], -shift[1])), size)[0]
         meet = region == region.transpose(1, 2)
         return torch.where(meet[:, None], bias, -torch.inf)
-
-    def _places(self, size: Size) -> Tensor:
-        """Row of `offsets` for each two cells (n, n) of a window of `size`."""
-        down, right = (torch.arange(side, device=cast(Tensor, self.offsets).device) for side in size)
-        rows = (down[:, None] - down + self.window - 1) * (2 * self.window - 1)
-        columns = right[:, None] - right + self.window - 1
-        return (rows[:, None, :, None] + columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
     def _regions(self, real: Size, filled: Size, shift: Size) -> Tensor:
         """Numbers (H, W) of the cells of a filled map: those of one number are neighbors also after moving.
@@ -145,6 +138,16 @@ class WindowBlock(nn.Module):
             cells = _filled(cells, (min(self.window, height), min(self.window, width)))
         cells = self.layers(cells)[:, :height, :width]
         return cast(Tensor, x + self.mix(cells.permute(0, 3, 1, 2)))
+
+
+def offset_rows(size: Size, window: int, device: torch.device) -> Tensor:
+    """For each two cells (n, n), queries first, of a window of `size`: the row of their offset (query less key) in a
+    table of all offsets in windows of `window` cells a side.
+    """
+    down, right = (torch.arange(side, device=device) for side in size)
+    rows = (down[:, None] - down + window - 1) * (2 * window - 1)
+    columns = right[:, None] - right + window - 1
+    return (rows[:, None, :, None] + columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
 def _filled(x: Tensor, size: Size) -> Tensor:
