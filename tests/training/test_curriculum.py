@@ -144,7 +144,10 @@ def one_stage(**keys: Any) -> dict[str, Any]:
         (one_stage(lr_factr=2), "curriculum, stage 1: unknown recipe key 'lr_factr'; did you mean lr_factor"),
         (one_stage(augment={"mosiac": 1}), "curriculum, stage 1: unknown key of augment 'mosiac'; did you mean mosaic"),
         (one_stage(augment={"mosaic": 2}), "stage 1: augment.mosaic: expected a value from 0 to 1 but got 2"),
-        (one_stage(augment={"mosaic": "x"}), "stage 1: augment=.*expected keys with values but got"),
+        (
+            one_stage(augment={"mosaic": "x"}),
+            "stage 1: augment=.*expected keys with values, each of them a number but got",
+        ),
         (one_stage(optimizer={"name": "adam"}), "stage 1: unknown optimizer name 'adam'; did you mean adamw"),
         (one_stage(optimizer={"name": "adamw", "momentum": 1}), "unknown recipe key 'optimizer.momentum'"),
         (one_stage(lr=0.1), "stage 1: the learning rate 0.1 says nothing without its optimizer; name one"),
@@ -152,7 +155,10 @@ def one_stage(**keys: Any) -> dict[str, Any]:
         (one_stage(final=0.1), "falls once over the whole run, but the stage has a final of 0.1; write decay: stage"),
         ({"stages": [{"first": 1.5}]}, "stage 1: first=1.5: expected a whole number of 0 or more, or a number of 0"),
         ({"stages": [{"first": 0.2}]}, "expected a first stage that begins the training but got first: 0.2"),
-        ({**one_stage(), "levels": {"p2": -1}}, "levels=.*expected keys with values but got"),
+        (
+            {**one_stage(), "levels": {"p2": -1}},
+            "levels=.*keys with values, each of them a whole number of 0 or more, or a",
+        ),
         ({**one_stage(), "decay": "epoch"}, "decay=epoch: expected one of run, stage but got 'epoch'"),
         ({**one_stage(), "schedule": 3}, "expected a section with keys at 'schedule' but got 3"),
     ],

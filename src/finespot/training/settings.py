@@ -272,8 +272,10 @@ def describe(hint: Any) -> str:
         return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(str(one) for one in arguments)}"
     if origin in (typing.Union, types.UnionType):
         return ", or ".join(describe(one) for one in arguments)
-    if origin is dict or _structs(hint):
+    if _structs(hint):
         return "keys with values"
+    if origin is dict:
+        return "keys with values" + ("" if arguments[1] is Any else f", each of them {describe(arguments[1])}")
     if origin in (list, tuple):
         return f"a list of {describe(arguments[0])}"
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "null"}
