@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,8 @@ def test_times_part_by_part(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "timed on cpu (asked for), fp32, 1 threads, median of 1 runs" in said
     assert " ms " in said
-    assert "the slowest of" in said
-    assert "Conv2d" in said
+    _, layers = said.split("the slowest of")
+    assert len(re.findall(r"(?:backbone|neck|head)\.\S+ .* \d+\.\d\d ", layers)) > 3
 
 
 @pytest.mark.slow

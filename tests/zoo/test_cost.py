@@ -31,7 +31,8 @@ def test_the_parts_add_up_to_the_whole(name: str) -> None:
     assert cost.training_mib > cost.inference_mib > 0
     assert sum(one.parameters for one in cost.stages) == cost.parameters
     assert sum(one.gflops for one in cost.stages) == pytest.approx(cost.gflops)
-    assert cost.parameters_fused < cost.parameters
+    # Of YOLO11-ASS's dual convolutions fusing makes dense ones, which have more.
+    assert (cost.parameters_fused < cost.parameters) == (name != "yolo11n-ass")
     assert sum(one.gflops > 0 for one in cost.stages) > 3
     assert cost.stages[0].name.startswith("backbone")
     assert cost.stages[-1].name == "head"

@@ -1,4 +1,4 @@
-"""`finespot models`: what can be trained, and which weights come with the package."""
+"""`finespot models`: what can be trained and by which recipes, and which weights come with the package."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(
     json: options.Json = None,
     overwrite: options.OverwriteFiles = False,
 ) -> None:
-    """List the architectures, and the bundled weights with what they reach."""
+    """List architectures, recipes, and the bundled weights with what they reach."""
     from finespot import zoo
     from finespot.cli.terminal import console
     from finespot.errors import unknown
@@ -46,6 +46,7 @@ def command(
     rows: list[dict[str, Any]] = []
     if pattern is None and not whole:
         out.print(_families())
+        out.print(_recipes())
     else:
         rows = _rows(out, _names(pattern or "*"), classes, rule, whole)
         out.print(_architectures(rows, f"architectures, {classes} classes" + (f"; {zoo.RULES[rule]}" if whole else "")))
@@ -77,6 +78,19 @@ def _families() -> Any:
     table = ResultTable(("family", "names"), (), title=title)
     for family in zoo.families():
         table.row(family.name, " ".join(family.names()))
+    return table
+
+
+def _recipes() -> Any:
+    """What each recipe trains."""
+    from finespot.training import load_recipe, recipe_names
+    from finespot.writers.table import ResultTable
+
+    title = "recipes ('finespot train --recipe NAME'; a family's own is taken by itself)"
+    table = ResultTable(("recipe", "model"), ("epochs", "px"), title=title)
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        table.row(name, recipe.model, str(recipe.epochs), str(recipe.imgsz))
     return table
 
 

@@ -9,9 +9,9 @@ import typer
 
 from finespot.cli import options
 
-_FOLDER = Path(__file__).parent.parent / "recipes"
-_RECIPES = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
-_CURRICULA = ", ".join(sorted(path.stem for path in (_FOLDER / "curricula").glob("*.yaml")))
+_CURRICULA = ", ".join(
+    sorted(path.stem for path in (Path(__file__).parent.parent / "recipes" / "curricula").glob("*.yaml"))
+)
 
 
 def command(
@@ -25,7 +25,7 @@ def command(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help=f"{_RECIPES}, or a YAML file", rich_help_panel=options.RUN),
+        typer.Option("--recipe", help="a name that 'finespot models' lists, or a YAML file", rich_help_panel=options.RUN),
     ] = None,
     show_recipe: Annotated[
         bool,
