@@ -73,8 +73,8 @@ class Claim(Whole, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Scored:
-    """What our scores were made of: data as named for `--data`, split, protocol, network, input side, epochs trained,
-    and which weights.
+    """What our scores were made of: data as named for `--data`, split, protocol, network, input side, epochs of the
+    recipe, and which weights.
     """
 
     data: str
