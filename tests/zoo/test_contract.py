@@ -40,12 +40,12 @@ def mark(name: str) -> Any:
 NAMES = [mark(name) for name in zoo.names()]
 
 
-def build(name: str, seed: int = 0) -> zoo.Detector:
+def build(name: str, seed: int = 0, classes: int = CLASSES) -> zoo.Detector:
     torch.manual_seed(seed)
-    architecture = zoo.architecture(name, classes=CLASSES)
+    architecture = zoo.architecture(name, classes=classes)
     if "queries" in registry.lookup("family", architecture.family).options:
         # As many as there are cells: an untrained network ranks them by rounding errors.
-        architecture = zoo.architecture(name, classes=CLASSES, queries=2000)
+        architecture = zoo.architecture(name, classes=classes, queries=2000)
     return zoo.build(architecture)
 
 
@@ -115,6 +115,18 @@ def test_losses_are_finite(name: str) -> None:
         detector.zero_grad()
         terms.total.backward()
         assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_has_a_gradient_whatever_the_batch(name: str) -> None:
+    """Several processes wait for all of them; one class has made class branches idle."""
+    detector, size = build(name, classes=1).train(), (64, 96)
+    for per_picture, ignore in (([0, 0], False), ([1, 0], False), ([0, 1], True)):
+        truth = targets(per_picture, size, ignore)
+        truth.labels.zero_()
+        detector.zero_grad()
+        loss_of(detector, size, truth).total.backward()
+        assert [key for key, p in detector.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
