@@ -29,6 +29,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_show_prints_the_plan_and_trains_nothing(run: Run, study: Path, samples: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ("--data", f"hit-uav:{samples}", "epochs=7", "imgsz=100", "--seeds", "4,5", "--out", out, "--show")
@@ -42,6 +43,7 @@ def test_show_prints_the_plan_and_trains_nothing(run: Run, study: Path, samples:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_failed_cells_are_told_by_the_exit_code(
     run: Run, study: Path, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +70,7 @@ def test_failed_cells_are_told_by_the_exit_code(
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 def test_bad_words_are_refused(run: Run, study: Path) -> None:
     refused(run("ablate", "pp2", "--show"), "unknown study 'pp2'")
     refused(run("ablate", study), "data: no data set is named")

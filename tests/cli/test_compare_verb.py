@@ -34,6 +34,7 @@ def found(path: Path) -> list[dict[str, object]]:
     return json.loads((path / "predictions.json").read_text())
 
 
+@pytest.mark.slow
 def test_folders_sheets_and_detections(run: Run, tiny: Path, other: Path, dataset: Path, tmp_path: Path) -> None:
     words = [tiny, other, "--source", dataset / "images", "--project", tmp_path, "conf=0", "max_det=5"]
     code, out, _ = run("compare", *words)
@@ -120,6 +121,7 @@ def test_options_have_effects(run: Run, samples: Path, tmp_path: Path) -> None:
     assert {record["category_id"] for record in found(tmp_path / "5" / "copied")} == {1}
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_said_before_anything_is_done(run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"no weights at all")

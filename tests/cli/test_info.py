@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from finespot import cli, zoo
+from finespot.training import recipe_names
 
 
 def run(*words: str) -> int:
@@ -46,6 +47,13 @@ def test_weights_and_options(capsys: pytest.CaptureFixture[str]) -> None:
 def test_none_takes_a_part_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "esod-yolov5s", "--imgsz", "64", "--classes", "10", "--set", "relay=none") == 0
     assert "parameters: 13,630,407" in capsys.readouterr().out
+
+
+def test_models_lists_what_the_recipes_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"yolo-sod-uavvaste\W+yolo-sod\W+300\W+1024", said)
+    assert all(name in said for name in recipe_names())
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ def heat(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder / "heat")): path.read_bytes() for path in (folder / "heat").rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_a_heat_map_for_each_class_beside_the_drawing(run: Run, picture: Path, tmp_path: Path) -> None:
     words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320", "conf=0.1"]
     code, out, _ = run(*words, "--explain", "--classes", "Person,Car")
@@ -86,6 +87,7 @@ def test_runs_are_numbered_and_what_is_there_stays(run: Run, tiny: Path, dataset
     assert again != first
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused_before_there_is_a_folder(
     run: Run, tiny: Path, dataset: Path, tmp_path: Path
 ) -> None:

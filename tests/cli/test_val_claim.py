@@ -21,6 +21,7 @@ def best(tiny: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny, folder / "best.safetensors"))
 
 
+@pytest.mark.slow
 def test_beside_the_scores(best: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
     words = ["val", best, "--no-plots", "--project", tmp_path / "val", "--data", f"coco:{dataset}"]
     code, said, _ = run(*words)
@@ -34,6 +35,7 @@ def test_beside_the_scores(best: Path, dataset: Path, tmp_path: Path, run: Run) 
     assert "not the same in protocol: " in said
 
 
+@pytest.mark.slow
 def test_not_for_weights_elsewhere_or_without_a_claim(
     best: Path, tiny: Path, dataset: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -41,6 +41,7 @@ def test_every_family_is_explained(name: str) -> None:
             assert heat.max() > 0  # of scores, what a random network looks at may all speak against them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_all_detections_are_matched(name: str) -> None:
     """What runs is fused, what is explained is not: their boxes differ by rounding and are found all the same."""

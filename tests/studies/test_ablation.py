@@ -262,6 +262,7 @@ def test_a_row_that_cannot_be_built_is_refused_before_the_first_epoch(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_data_there_is_a_plan_but_no_training(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("base: {model: yolo11n, imgsz: 100}\nrows: {a: {}}")
@@ -271,6 +272,7 @@ def test_without_data_there_is_a_plan_but_no_training(tmp_path: Path) -> None:
         ablate(ready)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted_once")
 def test_other_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")

@@ -151,6 +151,7 @@ def test_each_edge_of_a_run_is_that_of_the_table(
     assert [row["lr/weight"] for row in loop.keeper.rows] == pytest.approx(lr)
 
 
+@pytest.mark.slow
 def test_a_frozen_part_stands_still_in_its_stage_and_moves_before_and_after(make_loop: Make) -> None:
     """Weights and BatchNorm statistics, under momentum and decay; all else moves on."""
     frozen = {"stages": [{"first": 0}, {"first": 3, "freeze": ["backbone"]}, {"first": 5}]}
@@ -207,6 +208,7 @@ def test_another_optimizer_is_really_another(make_loop: Make) -> None:
     assert [decay for *_, decay, _ in seen] == [{0.05}] * 4 + [{5e-4}] * 8
 
 
+@pytest.mark.slow
 def test_moments_stay_where_the_kind_stays(make_loop: Make) -> None:
     changed = {"name": "adamw", "betas": [0.5, 0.9], "weight_decay": 0.3}
     curriculum = {"optimizer": {"name": "adamw"}, "stages": [{"first": 0}, {"first": 3, "optimizer": changed}]}
@@ -241,6 +243,7 @@ def test_another_optimizer_under_a_gradient_scaler(make_loop: Make) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_ends_with_identical_numbers(make_loop: Make) -> None:
     """From inside the second stage, from the edge of the third and from inside it."""
     whole = make_loop(TinyTask(), Objects(), **SIX)
@@ -258,6 +261,7 @@ def test_a_run_that_goes_on_ends_with_identical_numbers(make_loop: Make) -> None
         assert all(torch.equal(value, ours["ema"]["model"][name]) for name, value in theirs["ema"]["model"].items())
 
 
+@pytest.mark.slow
 def test_one_stage_alone(make_loop: Make) -> None:
     """Its epochs have the numbers, rates and pictures that they have in the whole run."""
     whole = make_loop(TinyTask(), Objects(), **SIX)

@@ -125,6 +125,7 @@ def test_there_and_back_is_exact(form: str) -> None:
     assert all(torch.equal(again[key], ours[key]) for key in ours)
 
 
+@pytest.mark.slow
 def test_layers_of_the_head_and_the_seeker_are_where_they_belong() -> None:
     architecture = zoo.architecture("esod-yolov5s", 2)
     theirs = theirs_of(architecture)
@@ -256,6 +257,7 @@ def released(classes: dict[str, type[nn.Module]], state: dict[str, Tensor]) -> n
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", QUICK)
 def test_a_whole_pickled_network(
     form: str, packages: dict[str, type[nn.Module]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

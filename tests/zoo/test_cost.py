@@ -44,6 +44,7 @@ def test_output_of_a_stage_is_what_it_hands_on() -> None:
     assert stem.output_mib == 16 * 32 * 48 * 4 / 2**20
 
 
+@pytest.mark.slow
 def test_peers_way_of_counting() -> None:
     """The peer counts the integral of the side distributions as a convolution: 0.0011 of yolov8n's 8.8551."""
     ours = zoo.count_gflops(build("yolov8n"), (640, 640), "thop")

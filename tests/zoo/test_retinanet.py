@@ -31,6 +31,7 @@ def test_parameters(name: str, classes: int) -> None:
     assert zoo.count_parameters(detector) == GOLDEN["totals"][name][str(classes)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_gflops(name: str) -> None:
     gflops = zoo.count_gflops(meta(name, 91), (800, 800))

@@ -50,6 +50,7 @@ def test_parameters_of_the_variants_of_our_own(name: str) -> None:
     assert zoo.count_parameters(on_meta(name)) == GOLDEN["own_counts"][name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["gflops"]))
 def test_gflops(name: str) -> None:
     """The published figures leave out the products inside attention, and put the boxes of all cells through the box

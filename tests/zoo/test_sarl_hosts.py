@@ -30,6 +30,7 @@ def test_in_its_hosts(name: str, added: int) -> None:
     assert parameters(relay="sarl(enhancement=false)") < parameters(relay="sarl")
 
 
+@pytest.mark.slow
 def test_operations_in_a_host() -> None:
     def gflops(**options: Any) -> float:
         return zoo.count_gflops(zoo.build(zoo.architecture("yolov5s", 8, **options)), (640, 640))

@@ -67,6 +67,7 @@ def test_a_weight_file_knows_the_levels_that_are_off(detector: zoo.Detector, tmp
     assert points(weights.load(whole)[0]) == 340
 
 
+@pytest.mark.slow
 def test_a_file_with_a_level_that_its_network_lacks(tmp_path: Path) -> None:
     detector = zoo.build(zoo.architecture("yolov8n", classes=1))
     assert detector.architecture is not None

@@ -117,6 +117,7 @@ def test_what_the_repair_adds_to_what_was_meant() -> None:
     assert sum(parameters(meant)) + sum(coarse) + top + norms == sum(parameters(repaired)) == 1_942_204
 
 
+@pytest.mark.slow
 def test_dwr_units_are_where_they_belong() -> None:
     for size, repeats in (("n", 1), ("l", 2)):
         repaired = build(f"yolo11{size}-ass")

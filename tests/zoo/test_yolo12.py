@@ -37,6 +37,7 @@ def test_parameters(name: str) -> None:
     assert zoo.count_parameters(detector) > zoo.count_parameters(on_meta(name, classes=10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_BUT_N)
 def test_fused_parameters_and_operations(name: str) -> None:
     want, detector = GOLDEN["counts"][name], on_meta(name)

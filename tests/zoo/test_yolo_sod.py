@@ -78,6 +78,7 @@ def test_published_counts(model: str) -> None:
     assert trained == parameters - 16
 
 
+@pytest.mark.slow
 def test_published_counts_for_one_class_and_at_1024() -> None:
     detector = on_meta("yolo-sod-published", classes=1)
     assert zoo.count_parameters(detector) == 13_568_440
@@ -197,6 +198,7 @@ def test_the_stride_4_lateral_and_the_attention_of_its_level(name: str, behind: 
     assert not torch.equal(before[1], after[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", zoo.YOLO_SOD.names())
 def test_each_kind_can_be_left_out(name: str, kind: str) -> None:

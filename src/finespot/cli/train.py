@@ -25,7 +25,9 @@ def command(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="a name that 'finespot models' lists, or a YAML file", rich_help_panel=options.RUN),
+        typer.Option(
+            "--recipe", help="a name that 'finespot models' lists, or a YAML file", rich_help_panel=options.RUN
+        ),
     ] = None,
     show_recipe: Annotated[
         bool,
