@@ -111,14 +111,17 @@ def test_the_command_does_not_undo_a_row(tmp_path: Path) -> None:
         ("baseline: z\nrows: {a: {}}", ["baseline", "unknown row 'z'"]),
         ("rows: {a/b: {}}", ["expected a row name", "'a/b'"]),
         ("rows: {'a,b': {}}", ["expected a row name", "'a,b'"]),
+        ("rows:\n  a: {}\n  A: {set: {lr: 1}}", ["mine.yaml:3", "'a' and 'A'", "one folder"]),
+        ("rows:\n  1: {}", ["mine.yaml:2", "expected a row name in text but got 1; put it in quotes"]),
         ("rows: {a: 3}", ["expected keys with values at 'rows.a' but got 3"]),
         ("rows: [a]", ["rows=['a']"]),
         ("protocol: voc\nrows: {a: {}}", ["unknown protocol 'voc'"]),
         ("seeds: [1, 1]\nrows: {a: {}}", ["seeds", "each once", "[1, 1]"]),
         ("seeds: []\nrows: {a: {}}", ["seeds", "got []"]),
         ("seeds: [-1]\nrows: {a: {}}", ["seeds=[-1]", "expected"]),
+        ("seeds: [9223372036854775808]\nrows: {a: {}}", ["seeds=[9223372036854775808]", "expected"]),
         ("base: {devices: 2}\nrows: {a: {}}", ["expected one device", "--rows"]),
-        ("rows: {a: {claimed: {AP: 27}}}", ["row 'a'", "expected a protocol in text"]),
+        ("rows: {a: {claimed: {AP: 27}}}", ["row 'a'", "expected a protocol in text", "once for all rows"]),
         ("claimed: {AP: 27}\nrows: {a: {}}", ["unknown key of all claims 'AP'"]),
         ("rows: {a: {claimed: {APs: 27, protocol: x, source: y}}}", ["unknown claimed value 'APs'", "did you mean"]),
         ("rows: {a: {claimed: {AP: 270, protocol: x, source: y}}}", ["expected AP in percent", "270"]),
@@ -126,6 +129,11 @@ def test_the_command_does_not_undo_a_row(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
     refused(tmp_path, text, *words)
+
+
+def test_seeds_of_the_command_are_those_of_a_recipe(tmp_path: Path) -> None:
+    assert load_study(written(tmp_path, "rows: {a: {}}"), seeds=[2**63 - 1]).seeds == (2**63 - 1,)
+    refused(tmp_path, "rows: {a: {}}", "seeds", "below 2^63", "[9223372036854775808]", seeds=[2**63])
 
 
 def test_unknown_studies_and_files() -> None:

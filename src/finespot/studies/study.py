@@ -53,6 +53,9 @@ _ONE_PROCESS = "the rows of a study train in one process; give other machines ot
 # Row names become folder names, and stand in lists with commas on the command line.
 _ROW_NAME = re.compile(r"[^/\\\0,.][^/\\\0,]{0,79}")
 
+# Seeds of a recipe are below.
+_SEEDS = 2**63
+
 S = TypeVar("S", bound=Struct)
 
 
@@ -147,6 +150,7 @@ def load_study(
     """
     path = _find(source)
     tree, lines = settings.read_yaml(path)
+    _check_names(tree.get("rows"), path, lines)
     file = _build(_File, tree, "study key", path, lines)
     rows = {
         name: _build(_FileRow, {} if entry is None else entry, "key of a row", path, lines, f"rows.{name}.")
@@ -179,8 +183,11 @@ def load_study(
             for name, row in rows.items()
         ),
     )
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
-        raise FineSpotError(f"expected seeds of 0 or more, each once, but got {list(study.seeds)}", where="seeds")
+    apart = len(set(study.seeds)) == len(study.seeds)
+    if not study.seeds or not apart or not all(0 <= seed < _SEEDS for seed in study.seeds):
+        raise FineSpotError(
+            f"expected seeds of 0 or more and below 2^63, each once, but got {list(study.seeds)}", where="seeds"
+        )
     return study
 
 
@@ -262,16 +269,31 @@ def _build(kind: type[S], tree: Any, what: str, path: Path, lines: Mapping[str, 
     return settings.build(kind, tree, path, own)
 
 
-def _check_rows(file: _File, rows: Mapping[str, _FileRow], path: Path) -> None:
-    if not rows:
-        raise FineSpotError("expected rows but got none", where=path, hint="rows: {plain: {}, ...}")
-    for name in rows:
-        if not isinstance(name, str) or not _ROW_NAME.fullmatch(name):
+def _check_names(rows: Any, path: Path, lines: Mapping[str, int]) -> None:
+    """Refuse row names that cannot be folders, or not beside each other on every file system."""
+    seen: dict[str, str] = {}
+    for name in rows if isinstance(rows, Mapping) else ():
+        where = _line(path, lines, f"rows.{name}")
+        if not isinstance(name, str):
+            raise FineSpotError(f"expected a row name in text but got {name!r}", where=where, hint="put it in quotes")
+        if not _ROW_NAME.fullmatch(name):
             raise FineSpotError(
                 f"expected a row name of 1 to 80 letters, without slash and comma and not with a dot first, but got "
                 f"'{name}'",
-                where=path,
+                where=where,
             )
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise FineSpotError(
+                f"expected row names that differ in more than upper and lower case but got '{other}' and '{name}'",
+                where=where,
+                hint="both are one folder on some file systems",
+            )
+
+
+def _check_rows(file: _File, rows: Mapping[str, _FileRow], path: Path) -> None:
+    if not rows:
+        raise FineSpotError("expected rows but got none", where=path, hint="rows: {plain: {}, ...}")
     for key in file.claimed:
         if key not in _SAID:
             raise unknown("key of all claims", key, _SAID, where=f"{path}, claimed")
@@ -353,7 +375,11 @@ def _claim(claimed: Mapping[str, Any], shared: Mapping[str, Any], where: str, pr
     texts = {key: value for key, value in {**shared, **claimed}.items() if key in _SAID}
     lacking = [key for key in _SAID if not isinstance(texts.get(key), str)]
     if lacking:
-        raise FineSpotError(f"expected a {lacking[0]} in text with what is claimed", where=where)
+        raise FineSpotError(
+            f"expected a {lacking[0]} in text with what is claimed",
+            where=where,
+            hint="write it there, or once for all rows in the study's own 'claimed'",
+        )
     rules = metrics.protocol(protocol)
     known = [*(rules.label(row) for row in rules.rows), *COSTS]
     values = {key: value for key, value in claimed.items() if key not in texts}
