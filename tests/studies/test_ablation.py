@@ -281,6 +281,14 @@ def test_other_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("counted_once")
+def test_a_device_that_is_not_there_is_refused_before_any_cell_fails_for_it(tmp_path: Path) -> None:
+    ready = planned(tmp_path / "out", overrides={"device": "cuda:77"})
+    with pytest.raises(FineSpotError, match="device: there is no 'cuda:77'"):
+        done(ready)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("counted_once")
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     record = tmp_path / "out" / "cells" / "plain" / "seed-3" / "cell.json"
     record.parent.mkdir(parents=True)

@@ -18,6 +18,7 @@ import msgspec
 
 from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
+from finespot.runtimes.settings import choose_device
 from finespot.studies.cells import Cell, Outcome, cells_of, refuse_touched, train_cell
 from finespot.studies.costs import RowCost, clock, count
 from finespot.studies.drawing import draw
@@ -98,12 +99,15 @@ def ablate(
     Raises
     ------
     FineSpotError
-        No data set is named, or a file cannot be written. What goes wrong in a cell is recorded in its outcome.
+        No data set is named, the device is not there, or a file cannot be written. What goes wrong in a cell is
+        recorded in its outcome.
     """
     if plan.train is None or plan.val is None:
         raise FineSpotError("no data set is named", where="data", hint="for example --data visdrone:DIR")
     if any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "LOCAL_RANK")):
         raise FineSpotError("a study trains in one process, but a launcher started several", where=plan.study.name)
+    for row in plan.rows:
+        choose_device(row.recipe.device)
     check_folder(plan.folder)
     make_folder(plan.folder)
     for row in plan.rows:
