@@ -377,6 +377,13 @@ def test_close_mosaic_of_all_epochs_is_said(make_loop: Make) -> None:
     assert "close_mosaic" not in notes(make_loop(epochs=3, close_mosaic=3, augment=Augment.off()))
 
 
+def test_a_warmup_that_is_cut_is_said_once(make_loop: Make) -> None:
+    short = Schedule(warmup_epochs=3)
+    said = "warmup_epochs: 1 instead of 3, which leaves an epoch of the run"
+    assert notes(make_loop(epochs=2, schedule=short)).count(said) == 1
+    assert "warmup_epochs" not in notes(make_loop(epochs=4, schedule=short))
+
+
 def test_shapes_of_a_batch_reach_the_task(make_loop: Make) -> None:
     loop = make_loop()
     batch = next(iter(loop.loader.epoch(0, Augment())))

@@ -376,6 +376,22 @@ def test_a_network_is_as_before_the_check() -> None:
     assert len(LEVELS) == sum(model.head.active)
 
 
+def test_a_warmup_of_a_stage_that_is_cut_is_said_where_the_stage_is_run() -> None:
+    curriculum = {"stages": [{"first": 0}, {"first": 0.5, "warmup_epochs": 5}]}
+    keys: dict[str, Any] = {"epochs": 8, "curriculum": curriculum}
+    said = ["warmup_epochs: 3 instead of 5, which leaves an epoch of stage 2"]
+    assert Stages.of(Recipe(**keys)).shortened() == said
+    assert Stages.of(Recipe(stage=2, **keys)).shortened() == said
+    assert Stages.of(Recipe(stage=1, **keys)).shortened() == []
+
+
+def test_a_level_that_is_on_from_the_start_is_no_news() -> None:
+    keys: dict[str, Any] = {"epochs": 8, "curriculum": {"stages": [{"first": 0}], "levels": {"p2": 1, "p3": 2}}}
+    stages = Stages.of(Recipe(**keys))
+    assert stages.news(0) == ["epoch 1: stage 1 of 1 begins"]
+    assert stages.news(1) == ["epoch 2: level p3 is on from here"]
+
+
 @pytest.mark.slow
 def test_curves_show_where_a_stage_begins(make_loop: Make, tmp_path: Path) -> None:
     loop = make_loop(TinyTask(), Objects(), **SIX)

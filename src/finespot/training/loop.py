@@ -138,6 +138,8 @@ class Loop:
                 f"close_mosaic: {self.recipe.close_mosaic}, so none of the {self.recipe.epochs} epochs joins pictures "
                 "(mosaic, mixup, copy-paste)"
             )
+        for short in self.stages.shortened():
+            self.log.note(short)
         while not self.finished():
             figures = self.train_epoch(self.progress.epoch)
             self.progress.epoch += 1

@@ -28,7 +28,7 @@ class Stage:
     """The epochs from `first` to before `end`.
 
     The learning rate starts at `optimizer.lr` and falls to `final` times that, over `decay_epochs` epochs counted from
-    `decay_first`; `warmup` is in epochs.
+    `decay_first`; `warmup` is in epochs, and less than the `wanted` ones where the stage is too short for them.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Stage:
     decay_epochs: int
     final: float
     warmup: float
+    wanted: float
     augment: Augment
     freeze: tuple[str, ...]
 
@@ -135,7 +136,16 @@ class Stages:
         return said + [
             f"epoch {epoch + 1}: level {level} is on from here"
             for level, first in self.levels.items()
-            if epoch == first
+            if epoch == first and epoch > 0
+        ]
+
+    def shortened(self) -> list[str]:
+        """The stages that are run whose warm-up does not fit, in words."""
+        return [
+            f"warmup_epochs: {stage.warmup:g} instead of {stage.wanted:g}, which leaves an epoch "
+            + ("of the run" if self.curriculum is None else f"of stage {stage.number}")
+            for stage in self.every
+            if self.first <= stage.first < self.end and stage.warmup < stage.wanted
         ]
 
 
@@ -170,6 +180,7 @@ def _stages(given: Curriculum, recipe: Recipe) -> list[Stage]:
             decay_epochs=epochs if whole else end - first,
             final=one.final if one.final is not None else schedule.final,
             warmup=min(warmup, end - first - 1),
+            wanted=warmup,
             augment=msgspec.structs.replace(recipe.augment, **one.augment),
             freeze=tuple(one.freeze),
         )
