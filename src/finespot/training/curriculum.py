@@ -166,6 +166,10 @@ def _build_stage(tree: Any, where: str) -> StageSettings:
         raise FineSpotError(
             "expected the key 'first' but it is not there", where=where, hint="a share of the epochs, or an epoch"
         )
+    augment = tree.get("augment")
+    for key, value in augment.items() if isinstance(augment, Mapping) else ():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise FineSpotError(f"expected a number at 'augment.{key}' but got {value!r}", where=where)
     stage = settings.build(StageSettings, tree, where)
     for key in stage.augment:
         if key not in Augment.__struct_fields__:

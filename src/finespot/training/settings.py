@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> tuple[Tree, dict[str, int]]:
     if not isinstance(node, yaml.MappingNode):
         raise FineSpotError("expected a mapping of keys to values", where=path)
     lines: dict[str, int] = {}
-    for name, line in _lines(node, ""):
+    for name, line in _lines(node, "", set()):
         if name in lines:
             raise FineSpotError(f"the key '{name}' stands twice (lines {lines[name]} and {line})", where=path)
         lines[name] = line
@@ -104,12 +104,25 @@ def parse(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # derived from SafeLoader
 
 
-def _lines(node: yaml.MappingNode, prefix: str) -> Iterator[tuple[str, int]]:
+def _lines(node: yaml.MappingNode, prefix: str, seen: set[yaml.Node]) -> Iterator[tuple[str, int]]:
     for key, value in node.value:
         name = f"{prefix}{key.value}"
         yield name, key.start_mark.line + 1
-        if isinstance(value, yaml.MappingNode):
-            yield from _lines(value, f"{name}.")
+        yield from _lines_of(value, name, seen)
+
+
+def _lines_of(value: yaml.Node, name: str, seen: set[yaml.Node]) -> Iterator[tuple[str, int]]:
+    """The lines of the keys in a value, which in a list are those of `name[2]`. What aliases (`*a`) repeat is walked
+    where it stands only: they may hold themselves, or one the other many times over.
+    """
+    if value in seen:
+        return
+    seen.add(value)
+    if isinstance(value, yaml.MappingNode):
+        yield from _lines(value, f"{name}.", seen)
+    elif isinstance(value, yaml.SequenceNode):
+        for number, one in enumerate(value.value, 1):
+            yield from _lines_of(one, f"{name}[{number}]", seen)
 
 
 def keys(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, Any]:
