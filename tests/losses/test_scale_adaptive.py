@@ -191,6 +191,8 @@ def test_overlap_stays_in_range() -> None:
     [
         ({"beta": 0}, "beta above 0 but got 0"),
         ({"w_min": -1}, "w_min of 0 or more"),
+        ({"w_min": 2}, r"w_min below the largest weight, beta ln 2 = 2, but got 2"),
+        ({"w_min": 0.7, "beta": 1}, "w_min below the largest weight, beta ln 2 = 0.693147, but got 0.7"),
         ({"low": 4}, "low counts with range=fixed only"),
         ({"high": 4}, "high counts with range=fixed only"),
         ({"range": "fixed", "decay": 0.5}, "decay counts with range=ema only"),

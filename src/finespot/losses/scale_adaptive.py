@@ -76,6 +76,8 @@ class ScaleAdaptive(nn.Module):
         super().__init__()
         require(beta > 0, "sal", "beta", "above 0", beta)
         require(w_min >= 0, "sal", "w_min", "of 0 or more", w_min)
+        largest = beta * math.log(2)
+        require(w_min < largest, "sal", "w_min", f"below the largest weight, beta ln 2 = {largest:g},", w_min)
         for name, value, kind in (("low", low, "fixed"), ("high", high, "fixed"), ("decay", decay, "ema")):
             if value is not None and range != kind:
                 raise FineSpotError(f"{name} counts with range={kind} only", where="box loss 'sal'")
