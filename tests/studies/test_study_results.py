@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finespot.studies import Results, load_study
+from finespot.studies import Results, drawing, load_study
 from finespot.studies.cells import Outcome
 from finespot.studies.costs import Latency, RowCost, Timing
 from finespot.studies.drawing import draw
@@ -152,6 +155,26 @@ def test_the_terminal_shows_the_same(table: Results) -> None:
     assert "25.0 ± 2.0" in printed
     assert "+4.0 ± 1.0 *" in printed
     assert "failed: lost, seed 1: broke" in printed
+
+
+def test_names_in_the_picture_stand_clear_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(drawing, "save_figure", lambda figure, path: figures.append(figure))
+    names = ("plain", "good", "like", "lost")
+    draw(
+        found(tmp_path, {"plain": {0: 0.2}, "good": {0: 0.2}, "like": {0: 0.2}, "lost": {0: 0.2005}}),
+        tmp_path / "a.png",
+    )
+    figures[0].canvas.draw()
+    boxes = [text.get_window_extent() for text in figures[0].axes[0].texts if text.get_text().strip() in names]
+    assert len(boxes) == len(names)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    dear = dataclasses.replace(COST, gflops_fused=60.0)
+    table = found(tmp_path, {"plain": {0: 0.2}, "good": {0: 0.2}})
+    apart = [dataclasses.replace(line, cost=dear) if line.row.name == "good" else line for line in table.lines]
+    draw(dataclasses.replace(table, lines=tuple(apart)), tmp_path / "a.png")
+    heights = {text.get_position()[1] for text in figures[1].axes[0].texts}
+    assert heights == {4.0}
 
 
 def test_the_picture_is_drawn_where_there_are_scores(table: Results, tmp_path: Path) -> None:

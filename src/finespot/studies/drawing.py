@@ -8,6 +8,9 @@ from typing import Any
 from finespot.studies.results import Line, Results
 from finespot.writers.figures import blank_figure, literal, save_figure
 
+# Height of a name beside a point, and the width of its letters, in points.
+_LABEL, _LETTER = 9.5, 5.5
+
 
 def draw(results: Results, path: Path) -> Path | None:
     """Draw rows that have a score, with the range over seeds as bars; None where there is no such row."""
@@ -33,12 +36,33 @@ def _costs(axes: Any, results: Results, lines: list[Line]) -> None:
         x, y, color = line.cost.gflops_fused, 100 * score.mean, f"C{groups.index(line.row.group)}"
         bars = [[100 * (score.mean - score.low)], [100 * (score.high - score.mean)]]
         axes.errorbar([x], [y], yerr=bars, fmt="o", color=color, capsize=3)
-        axes.annotate(literal(line.row.name), (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel="GFLOPs (fused)", ylabel=f"{results.main}, percent", title=f"{results.main} against operations")
-    axes.margins(x=0.3)
+    axes.margins(x=0.3, y=0.15)
     axes.grid(alpha=0.3)
+    _name_points(axes, results, lines)
     if any(groups):
         axes.legend(frameon=False)
+
+
+def _name_points(axes: Any, results: Results, lines: list[Line]) -> None:
+    """Names beside their points, upwards so that none stands on another: rows may cost the same and score alike."""
+    in_points = 72 / axes.figure.dpi
+    axes.get_ylim()  # settles where the points are
+    points = []
+    for line in lines:
+        score = line.scores[results.main]
+        assert score is not None
+        point = (line.cost.gflops_fused, 100 * score.mean)
+        left, height = (float(one) for one in axes.transData.transform(point) * in_points)
+        points.append((height, left, literal(line.row.name), point))
+    taken: list[tuple[float, float, float]] = []
+    for height, left, name, point in sorted(points):
+        right, lowest = left + _LETTER * len(name), height + 4
+        for begin, end, other in sorted(taken, key=lambda place: place[2]):
+            if begin < right and left < end and abs(lowest - other) < _LABEL:
+                lowest = other + _LABEL
+        taken.append((left, right, lowest))
+        axes.annotate(name, point, xytext=(5, lowest - height), textcoords="offset points", fontsize=8)
 
 
 def _differences(axes: Any, results: Results, lines: list[Line]) -> None:
