@@ -155,6 +155,11 @@ def test_the_terminal_shows_the_same(table: Results) -> None:
     assert "25.0 ± 2.0" in printed
     assert "+4.0 ± 1.0 *" in printed
     assert "failed: lost, seed 1: broke" in printed
+    rows = [line for line in printed.splitlines() if line.startswith(("row", "plain", "good"))]
+    assert len(rows) == 6
+    assert max(map(len, rows)) <= 100
+    assert "1,234,567" in rows[-1]
+    assert "+1.5" in rows[-1]
 
 
 def test_names_in_the_picture_stand_clear_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

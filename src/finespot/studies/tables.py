@@ -12,17 +12,26 @@ from finespot.zoo import RULES
 
 
 def terminal(results: Results) -> Any:
-    """A `rich` table with its remarks below."""
+    """Two `rich` tables, as one of all columns is wider than most terminals: scores, then costs and claims; below them
+    the remarks.
+    """
     from rich.console import Group
     from rich.text import Text
 
     from finespot.writers.table import ResultTable
 
     texts, numbers = _head(results)
-    table = ResultTable(texts, numbers, title=results.study.title)
+    claims = any(line.row.claim for line in results.lines)
+    names, cut = len(texts), numbers.index("difference") + 1
+    scores = ResultTable(texts, numbers[:cut], title=results.study.title, box=None, pad_edge=False)
+    costs = ResultTable(
+        texts[:1], numbers[cut:], title="costs and claims" if claims else "costs", box=None, pad_edge=False
+    )
     for line in results.lines:
-        table.row(*_cells(results, line))
-    return Group(table, *(Text(remark) for remark in remarks(results)))
+        cells = _cells(results, line)
+        scores.row(*cells[: names + cut])
+        costs.row(cells[0], *cells[names + cut :])
+    return Group(scores, costs, *(Text(remark) for remark in remarks(results)))
 
 
 def markdown(results: Results) -> str:
