@@ -144,6 +144,7 @@ def test_named_picture_that_is_none(run: Run, tiny: Path, tmp_path: Path) -> Non
     assert "missing.jpg" in run("predict", tiny, tmp_path / "missing.jpg")
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_written(run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.write_text("")

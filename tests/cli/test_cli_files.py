@@ -66,6 +66,7 @@ class TestFilesThatExist:
         assert json.loads(out.read_text())["protocol"] == "coco"
         assert truth.read_bytes() == before
 
+    @pytest.mark.slow
     def test_truth_named_by_a_yaml(self, run: Run, tiny: Path, dataset: Path) -> None:
         yaml, truth = dataset / "set.yaml", dataset / "annotations" / "val.json"
         yaml.write_text(f"val: annotations/val.json\nnames: {json.dumps(STRANGE)}\n")

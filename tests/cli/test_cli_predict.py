@@ -106,6 +106,7 @@ class TestPredict:
         assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_own_parts(
     run: Run, card: weights.Card, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

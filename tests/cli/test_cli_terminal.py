@@ -21,6 +21,7 @@ from finespot.cli.predict import Tally
 from finespot.structures import Classes
 
 
+@pytest.mark.slow
 def test_class_names_are_no_markup(
     run: Run, tiny: Path, dataset: Path, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,7 @@ def test_bad_input_is_one_line(
     assert "\n" not in error
 
 
+@pytest.mark.slow
 def test_plots_that_cannot_be_written(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = tmp_path / "file"
     taken.write_text("")

@@ -59,6 +59,7 @@ def test_val_suppresses_as_told(samples: Path, tmp_path: Path, capsys: pytest.Ca
     assert out.count("iou 0.7 is left out: nms soft(sigma=0.3) takes no threshold\n") == 1
 
 
+@pytest.mark.slow
 def test_val_writes_numbers_detections_and_plots(samples: Path, tmp_path: Path) -> None:
     numbers, detections = tmp_path / "v.json", tmp_path / "d.json"
     words = ["--json", numbers, "--save-json", detections, "--project", tmp_path / "runs", "imgsz=320"]

@@ -468,6 +468,7 @@ def test_progress_is_told_picture_by_picture(full: Path, tmp_path: Path) -> None
     assert said[:5] == ["reading train", "reading val", "writing labels", "reading train back", "reading val back"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
 def test_real_sets(kind: str, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def folder(samples):
     return samples / "images" / "val"
 
 
+@pytest.mark.slow
 def test_each_finds_what_it_finds_alone(models, folder) -> None:
     compared = list(compare(models, folder))
     assert len(compared) == 4

@@ -30,6 +30,7 @@ def colorful(path: Path) -> bool:
     return len(pixels) > 300**2 and len(np.unique(pixels[::50], axis=0)) > 10
 
 
+@pytest.mark.slow
 def test_pr_curves(tables, tmp_path) -> None:
     path = plots.pr_curves(evaluate(*tables), tmp_path / "new/pr.png")
     assert colorful(path)
@@ -58,6 +59,7 @@ def test_unknown_kind_of_file(tables, tmp_path) -> None:
         plots.pr_curves(evaluate(*tables), tmp_path / "pr.doc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pr.svg", "pr.PDF", "pr.png"])
 def test_kinds_of_files(tables, tmp_path, name) -> None:
     path = plots.pr_curves(evaluate(*tables), tmp_path / name)

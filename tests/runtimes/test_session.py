@@ -80,6 +80,7 @@ def test_outputs_can_be_used_outside_inference_mode(detector, card, images) -> N
     assert len(session.head.select(raw, 0.0)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_precision_has_an_effect(detector, card, images, precision) -> None:
     full = Session(detector, card=card, precision="fp32")(images)
@@ -92,6 +93,7 @@ def test_precision_has_an_effect(detector, card, images, precision) -> None:
     torch.testing.assert_close(less["scores"], full["scores"], atol=0.5, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_threads_are_used_and_put_back(detector, card, images) -> None:
     before = torch.get_num_threads()
     seen = []

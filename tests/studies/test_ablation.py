@@ -250,6 +250,7 @@ def test_a_cell_that_fails_is_recorded_and_tried_again(
     assert not (folder / "cells" / "plain" / "seed-3" / "error.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_be_built_is_refused_before_the_first_epoch(tmp_path: Path) -> None:
     for change, word in (
         ("{model: yolo11q}", "unknown model 'yolo11q'"),
@@ -280,6 +281,7 @@ def test_other_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         done(planned(tmp_path / "out"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted_once")
 def test_a_device_that_is_not_there_is_refused_before_any_cell_fails_for_it(tmp_path: Path) -> None:
     ready = planned(tmp_path / "out", overrides={"device": "cuda:77"})

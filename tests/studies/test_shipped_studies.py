@@ -8,6 +8,7 @@ from finespot.studies import load_study, study_names
 from finespot.studies.costs import count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", study_names())
 def test_every_row_is_a_recipe_of_its_own(name: str) -> None:
     study = load_study(name)

@@ -182,6 +182,7 @@ def test_names_in_the_picture_stand_clear_of_each_other(tmp_path: Path, monkeypa
     assert heights == {4.0}
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_where_there_are_scores(table: Results, tmp_path: Path) -> None:
     drawn = draw(table, tmp_path / "a.png")
     assert drawn is not None

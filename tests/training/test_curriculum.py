@@ -229,6 +229,7 @@ def test_close_mosaic_within_the_last_stage_is_no_contradiction() -> None:
         assert Stages.of(Recipe(**{"epochs": 10, **keys})).every
 
 
+@pytest.mark.slow
 def test_what_every_stage_sets_cannot_be_given_beside_it() -> None:
     def choose(curriculum: Any, **keys: Any) -> Recipe:
         return choose_recipe("yolo11n-p2", "x", overrides={"curriculum": curriculum, **keys})

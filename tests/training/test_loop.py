@@ -339,6 +339,7 @@ def test_bf16_computes_in_bf16(make_loop: Make, toys: type) -> None:
     assert all(p.dtype == torch.float32 for p in task.model.parameters())
 
 
+@pytest.mark.slow
 def test_fp16_scales_and_leaves_an_overflowing_step_out(make_loop: Make, weights_of: Weights) -> None:
     """A gradient scaler on the CPU: 2^127 overflows at first and is halved until a step fits."""
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)

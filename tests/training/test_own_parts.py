@@ -169,6 +169,7 @@ def _offers(row: str) -> list[set[str]]:
     return [set(re.findall(r"`(\w+)`", cell)) for cell in row.split("|")[2:5]]
 
 
+@pytest.mark.slow
 def test_offers_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     table = TEXT[TEXT.index("| family | backbone") :].split("\n\n")[0].splitlines()[2:]
     said = {name.strip(): _offers(row) for row in table for name in row.split("|")[1].split(",")}

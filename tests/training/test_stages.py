@@ -102,6 +102,7 @@ def test_a_stage_with_a_warmup_of_its_own() -> None:
     assert [plan.accumulate(i) for i in (39, 40, 60)] == [4, 1, 4]
 
 
+@pytest.mark.slow
 def test_each_edge_of_a_run_is_that_of_the_table(
     make_loop: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_thawing_leaves_what_was_frozen_before(make_loop: Make) -> None:
     assert any(not torch.equal(first[name], last[name]) for name in first if name.startswith("neck."))
 
 
+@pytest.mark.slow
 def test_another_optimizer_is_really_another(make_loop: Make) -> None:
     loop = make_loop(TinyTask(), Objects(), **SIX)
     seen = watch(
@@ -280,6 +282,7 @@ def test_one_stage_alone(make_loop: Make) -> None:
     assert [row["levels_off"] for row in late.keeper.rows] == ["", ""], "the level came on before"
 
 
+@pytest.mark.slow
 def test_close_mosaic_in_the_last_stage(make_loop: Make) -> None:
     curriculum = {"stages": [{"first": 0}, {"first": 3, "augment": {"mosaic": 0.5, "degrees": 5}}]}
     task = TinyTask()

@@ -109,6 +109,7 @@ def test_commands_in_a_recipe_name_it_and_a_data_set(name: str) -> None:
         assert re.search(r"hours|How long|[Mm]easured", text) or recipe.claimed.hours != "not said"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLAIMED])
 def test_what_they_train_can_be_built(name: str) -> None:
     recipe = load_recipe(name)

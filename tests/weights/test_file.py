@@ -51,6 +51,7 @@ def test_round_trip_in_halves(detector, saved, tmp_path, card) -> None:
     assert {tensor.dtype for tensor in again.state_dict().values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.slow
 def test_values_beyond_halves_stay_exact(detector, card, tmp_path) -> None:
     changed = zoo.build(detector.architecture)
     state = changed.state_dict()

@@ -186,6 +186,7 @@ def test_other_namings_are_not_recognized() -> None:
     assert recognize({key.replace("model.27", "model.25"): value for key, value in theirs.items()}) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"head": "anchor_based"}, {"relay": "seeker(stride=16)"}, {"neck": "pafpn"}, {"backbone": "resnet_vd"}]
 )

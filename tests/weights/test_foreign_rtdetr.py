@@ -186,6 +186,7 @@ def test_other_files_are_not_recognized() -> None:
         assert recognize({"model.0.conv.weight": torch.zeros(1)}) is None
 
 
+@pytest.mark.slow
 def test_spare_keys_and_missing_counters_are_no_errors() -> None:
     architecture = zoo.architecture("rtdetr-r18", classes=3)
     ours = random_state(architecture)
@@ -198,6 +199,7 @@ def test_spare_keys_and_missing_counters_are_no_errors() -> None:
     assert set(from_transformers({**others, **{key: torch.ones(2) for key in extra}}, architecture)) == set(ours)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused() -> None:
     architecture = zoo.architecture("rtdetr-r18", classes=3)
     theirs = to_rtdetr(random_state(architecture), architecture)

@@ -63,6 +63,7 @@ def test_there_and_back_is_exact(name: str) -> None:
         assert torch.equal(theirs["model.6.gamma"], ours["backbone.stage4.block.scale"])
 
 
+@pytest.mark.slow
 def test_a_file_of_another_size_is_refused() -> None:
     theirs = to_yolo(
         {key: torch.zeros(value.shape) for key, value in shapes("yolo12n", 2).items()}, zoo.architecture("yolo12n", 2)

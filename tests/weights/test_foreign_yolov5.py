@@ -27,6 +27,7 @@ def filled(architecture: Architecture) -> dict[str, torch.Tensor]:
     return {key: torch.rand(value.shape).to(value.dtype) for key, value in shapes(architecture).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "some"),
     [
@@ -170,6 +171,7 @@ def test_other_namings_are_not_recognized() -> None:
     assert recognize({**large, "model.33.anchors": torch.ones(4, 3, 2)}) is None
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused() -> None:
     architecture = zoo.architecture("yolov5n", classes=3)
     theirs = to_yolov5(filled(architecture), architecture)

@@ -30,6 +30,7 @@ def test_every_size_is_named_and_recognized(size: str) -> None:
     assert recognize(file_of(architecture)) == Architecture("yolox", size, 7, {})
 
 
+@pytest.mark.slow
 def test_keys_and_shapes() -> None:
     theirs = file_of(zoo.architecture("yolox-s"))
     shapes = {key: tuple(value.shape) for key, value in theirs.items()}

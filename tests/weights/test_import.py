@@ -128,6 +128,7 @@ def test_there_and_back(layout: str, tmp_path: Path) -> None:
     assert all(torch.equal(back[key], state[key].to(back[key].dtype)) for key in state)
 
 
+@pytest.mark.slow
 def test_a_pickled_network_in_halves(toolkit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = network("yolov8n")
     module = tree(toolkit, foreign_state(detector, "ultralytics")).half()

@@ -25,6 +25,7 @@ def test_the_same_network_takes_everything(saved, card) -> None:
         assert torch.equal(state[name], tensor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [("boat", "tree", "person", "car", "sheep"), ("car", "boat"), ("boat", "person", "car")]
 )

@@ -22,7 +22,7 @@ def build(name: str) -> zoo.Detector:
 
 # One network of each family, most of them in the slow suite.
 ONE_EACH = [next(iter(family.names())) for family in zoo.families()]
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n not in ("yolov8n", "yolox-nano") else n for n in ONE_EACH]
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n != "yolov8n" else n for n in ONE_EACH]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,6 +39,7 @@ def test_the_parts_add_up_to_the_whole(name: str) -> None:
     assert all(one.seconds is None for one in cost.stages)
 
 
+@pytest.mark.slow
 def test_output_of_a_stage_is_what_it_hands_on() -> None:
     stem = measure(build("yolov8n"), (64, 96)).stages[0]
     assert stem.output_mib == 16 * 32 * 48 * 4 / 2**20
@@ -57,6 +58,7 @@ def test_peers_way_of_counting() -> None:
         measure(build("yolov8n"), (64, 64), "fvcore")
 
 
+@pytest.mark.slow
 def test_times_are_taken_and_nothing_is_changed() -> None:
     detector = zoo.build(zoo.architecture("yolov8n", classes=2)).train()
     before = {name: value.clone() for name, value in detector.state_dict().items()}

@@ -105,6 +105,7 @@ def test_pools_are_smaller_than_the_hosts() -> None:
     assert on_meta("yolov5s-v5").backbone.stage5.pool.pool.kernel_size == 5
 
 
+@pytest.mark.slow
 def test_detection_teaches_the_stages_before_the_seeker_but_not_the_seeker(make_targets) -> None:
     detector, size = small().train(), (96, 160)
     raw = detector(torch.rand(2, 3, *size))

@@ -45,6 +45,7 @@ def test_a_word_is_no_choice(name: str) -> None:
         zoo.build(zoo.architecture(name, 2, p2="no"))
 
 
+@pytest.mark.slow
 def test_exchanged_parts_get_the_options_that_they_take() -> None:
     with torch.device("meta"):
         head = zoo.build(zoo.architecture("yolov5n", 2, head="anchor_based", anchors=ANCHORS)).head

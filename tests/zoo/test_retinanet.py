@@ -38,6 +38,7 @@ def test_gflops(name: str) -> None:
     assert gflops == pytest.approx(GOLDEN["gflops_800_91"][name], abs=0.05)
 
 
+@pytest.mark.slow
 def test_fusing_takes_every_batch_norm_away() -> None:
     detector = meta("retinanet-r50-v2")
     norms = [m for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -17,6 +17,7 @@ from finespot.training.tasks.detect import Detect
 OTHERS = ("yolov8n", "yolov5n", "yolox-nano", "yolo12n", "rtmdet-tiny", "rtdetr-r18", "retinanet-r50", "gpvit-l1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "added"),
     [("yolov5s", 541_090), ("yolox-s", 541_090), ("yolox-s-p2", 556_399), ("yolov5n", 141_722), ("yolox-m", 1_200_046)],

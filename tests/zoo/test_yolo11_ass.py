@@ -137,6 +137,7 @@ def test_without_flags_it_is_yolo11() -> None:
         assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "count"),
     [

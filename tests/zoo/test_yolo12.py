@@ -69,6 +69,7 @@ def test_forward_is_that_of_the_released_network() -> None:
         assert xywh[i].tolist() == pytest.approx(sample["xywh"], abs=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "residual"), [("yolo12n", False), ("yolo12m", False), ("yolo12l", True)])
 def test_large_sizes_scale_their_residuals(name: str, residual: bool) -> None:
     detector = on_meta(name)

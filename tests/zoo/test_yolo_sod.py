@@ -179,6 +179,7 @@ def test_places_of_attention(name: str, places: dict[str, type]) -> None:
     assert hidden == {"yolo-sod": [4, 8], "yolo-sod-published": [4, 4], "yolo-sod-paper": [4]}[name]
 
 
+@pytest.mark.slow
 def test_area_attention_is_finer_on_the_fine_map() -> None:
     (deep,) = (m for m in on_meta("yolo-sod").modules() if isinstance(m, AreaBlock))
     (fine,) = (m for m in on_meta("yolo-sod-paper").modules() if isinstance(m, AreaBlock))
@@ -264,6 +265,7 @@ def test_options_without_effect_or_sense_are_refused(name: str, options: dict[st
         zoo.build(zoo.architecture(name, 2, **options))
 
 
+@pytest.mark.slow
 def test_parts_can_be_exchanged() -> None:
     found = on_meta("yolo-sod", 2, backbone="resnet", head="decoupled")
     assert [lv.channels for lv in found.backbone.levels] == [256, 512, 1024, 2048]
@@ -306,6 +308,7 @@ def test_parts_are_frozen_by_their_names() -> None:
     assert still == {name for name, _ in detector.named_parameters() if name.startswith(tuple(frozen))} | {"head.bins"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.YOLO_SOD.names())
 def test_pictures_smaller_than_a_window(name: str) -> None:
     torch.manual_seed(0)

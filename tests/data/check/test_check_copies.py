@@ -108,6 +108,7 @@ def test_a_changed_copy_is_still_a_twin(change: str, tmp_path: Path) -> None:
     assert inside.tolist() == [number - 1 if number % 2 else -1 for number in range(40)]
 
 
+@pytest.mark.slow
 def test_other_pictures_are_no_twins(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{seed}.png") for seed in range(150)]
     for seed, path in enumerate(paths):

@@ -47,6 +47,7 @@ def same(one: Annotations, other: Annotations) -> None:
     np.testing.assert_array_equal(one.attributes.get("occlusion", []), other.attributes.get("occlusion", []))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     pictures=st.lists(ROWS, min_size=4, max_size=4),

@@ -328,6 +328,7 @@ def test_the_written_file(tmp_path: Path) -> None:
             written("cvat", [dataset_of(tmp_path, "train", [[]], (name,))], tmp_path / "bad")
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(splits(3, ("occluded",)))
 def test_round_trip(made: Any) -> None:

@@ -107,6 +107,7 @@ def test_values_are_looked_up_at_the_centers_of_pixels(scale: float) -> None:
     assert corner[0, 0] == 0.5  # before the first value's place: that value
 
 
+@pytest.mark.slow
 def test_prompts_in_smaller_groups_give_the_same(sam: Sam, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     together = sam(pixels, BOXES)
     asked: list[int] = []
@@ -219,6 +220,7 @@ def test_names_on_the_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None
     assert model_name(f"{folder}/") == "tiny-sam"
 
 
+@pytest.mark.slow
 def test_without_transformers_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     refused(folder, r"this needs the package 'transformers' .*; pip install 'finespot\[sam\]'")

@@ -96,6 +96,7 @@ def test_mixed_pictures_keep_the_shapes_of_both(dataset: Dataset, folder: Path) 
     assert True in others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, TileSettings(size=96)], ids=["whole", "tiles"])
 def test_all_else_is_the_same_with_and_without(dataset: Dataset, folder: Path, tile: TileSettings | None) -> None:
     without = list(loader(dataset, tile=tile).epoch(3, EVERYTHING))
@@ -104,6 +105,7 @@ def test_all_else_is_the_same_with_and_without(dataset: Dataset, folder: Path, t
     assert all(batch.shapes is None for batch in without)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"workers": 1}, {"cache": "ram"}, {"cache": "disk"}, {"batch": 1}], ids=str)
 def test_shapes_do_not_depend_on_how_they_are_loaded(
     dataset: Dataset, folder: Path, tmp_path: Path, options: dict[str, object]

@@ -136,6 +136,7 @@ def test_plots_of_odd_sets(case: object, count: int, tmp_path: Path) -> None:
     assert len(stats.draw(measured, tmp_path)) == count
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the large sample sets are not here")
 def test_known_counts_of_hit_uav() -> None:
     splits = [open_dataset(f"hit-uav:{SHARED / 'hit-uav'}", split) for split in ("train", "val")]

@@ -84,6 +84,7 @@ def test_a_shadow_is_the_outline_swept_along() -> None:
     assert sorted(map(tuple, shadow.tolist())) == [(-1, -1), (-1, 1), (4, -1), (4, 1)]
 
 
+@pytest.mark.slow
 def test_a_data_set_of_drawn_pictures(cache: Path) -> None:
     spec = "synthetic,size=96x128,seed=4:8"
     assert dataset_splits(spec) == ["train", "val"]

@@ -353,6 +353,7 @@ def test_a_module_within_itself(tmp_path: Path) -> None:
         flat_state(tree)
 
 
+@pytest.mark.slow
 def test_endless_steps(tmp_path: Path) -> None:
     refused(pickled(b"N0" * 1_100_000 + b".", tmp_path / "a.pt"), "more than 2,000,000 steps")
 

@@ -158,6 +158,7 @@ def test_text_of_python_2(tmp_path: Path) -> None:
     assert read_checkpoint(pickled(data, tmp_path / "a.pt")).tree == ("x", range(3))
 
 
+@pytest.mark.slow
 def test_a_large_pickle(form: str, tmp_path: Path) -> None:
     """Logs of a training may stand beside the weights."""
     value = {"log": "x" * 17_000_000, "values": np.arange(3_000_000)}
