@@ -12,6 +12,7 @@ import torch
 import finespot.cli
 from finespot import zoo
 from finespot.losses import ScaleAdaptive
+from finespot.studies import study_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "systems" / "sarl-sal.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^finespot train .*$", PAGE, re.MULTILINE)
@@ -49,6 +50,7 @@ def test_commands_are_understood(command: str, capsys: pytest.CaptureFixture[str
     assert re.search(r"relay: '?sarl|box_loss: '?sal", shown)
 
 
-def test_there_is_a_place_for_what_is_measured() -> None:
+def test_the_page_names_its_studies() -> None:
     assert len(COMMANDS) > 3
-    assert PAGE.splitlines().count("<!-- ablation -->") == 1
+    assert {"sarl-yolox", "sarl-yolov5"} <= set(study_names())
+    assert "`sarl-yolox` and `sarl-yolov5`" in PAGE
