@@ -202,7 +202,7 @@ def test_errors() -> None:
     with pytest.raises(FineSpotError, match="unknown epochs of the L1 term 'often'"):
         YOLOXLoss(l1_epochs="often")  # type: ignore[arg-type]
     for kind in (AnchorLoss, DenseLoss, RTMDetLoss):
-        with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .* give a gain too"):
+        with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .* give it a gain too"):
             kind(l1_epochs="all")
     with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .* leave it out"):
         RetinaLoss(l1_epochs="all")

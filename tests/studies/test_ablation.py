@@ -291,6 +291,24 @@ def test_a_device_that_is_not_there_is_refused_before_any_cell_fails_for_it(tmp_
 
 
 @pytest.mark.usefixtures("counted_once")
+def test_tables_of_another_study_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    study = load_study(tmp_path / "mine.yaml")
+    report = tmp_path / "runs" / "ablation.json"
+    report.parent.mkdir()
+    report.write_text(json.dumps({"study": "mine"}))
+    assert plan(study, out=report.parent).folder == report.parent
+    for text, message in (
+        (json.dumps({"study": "other"}), r"runs: the folder holds the study 'other', not 'mine'; give another one"),
+        ("[]", r"ablation.json: expected the table of a study but cannot read it"),
+        ("{", r"ablation.json: expected the table of a study but cannot read it"),
+    ):
+        report.write_text(text)
+        with pytest.raises(FineSpotError, match=message):
+            plan(study, out=report.parent)
+        assert report.read_text() == text
+
+
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     record = tmp_path / "out" / "cells" / "plain" / "seed-3" / "cell.json"
     record.parent.mkdir(parents=True)

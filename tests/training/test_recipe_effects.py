@@ -330,7 +330,7 @@ def test_losses_by_name() -> None:
     words = ["loss.l1=2", "l1_epochs=closing"]
     late = Detect(load_recipe("default", words), running.Classes(("a",)), print).model.head.criterion
     assert (late.gains["l1"], late.l1_epochs) == (2.0, "closing")
-    with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .*; give a gain too: loss.l1=1"):
+    with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .*; give it a gain too, loss.l1"):
         Detect(load_recipe("default", ["l1_epochs=all"]), running.Classes(("a",)), print)
     with pytest.raises(FineSpotError, match="l1_epochs"):
         load_recipe("default", ["l1_epochs=often"])

@@ -30,6 +30,7 @@ from finespot.writers import check_folder, make_folder, write_atomic
 
 PROJECT = Path("runs/ablate")
 ROUNDS = 30
+_REPORT = "ablation.json"
 
 Note = Callable[[str], None]
 
@@ -64,9 +65,11 @@ def plan(study: Study, *, rows: Sequence[str] | None = None, out: str | Path | N
     Raises
     ------
     FineSpotError
-        The data cannot be opened, a row cannot be built, or the folder holds finished cells of another study.
+        The data cannot be opened, a row cannot be built, or the folder is another study's, or holds finished cells
+        that were trained otherwise.
     """
     folder = PROJECT / study.name if out is None else Path(out)
+    _refuse_another(study, folder)
     chosen = choose_rows(study, rows)
     recipe = study.rows[0].recipe
     train = open_dataset(recipe.data, recipe.splits.train) if recipe.data else None
@@ -80,6 +83,21 @@ def plan(study: Study, *, rows: Sequence[str] | None = None, out: str | Path | N
     refuse_touched(cells_of(study, sized, folder))
     cells = cells_of(study, [row for row in sized if row.name in names], folder)
     return Plan(study, tuple(sized), costs, train, val, tuple(cells), folder)
+
+
+def _refuse_another(study: Study, folder: Path) -> None:
+    """Refuse a folder with the tables of another study, which would be written over."""
+    report = folder / _REPORT
+    if not report.is_file():
+        return
+    try:
+        name = json.loads(report.read_text(encoding="utf-8"))["study"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FineSpotError("expected the table of a study but cannot read it", where=report) from error
+    if name != study.name:
+        raise FineSpotError(
+            f"the folder holds the study '{name}', not '{study.name}'", where=folder, hint="give another one by --out"
+        )
 
 
 def ablate(
@@ -190,7 +208,7 @@ def _write(found: Results, folder: Path) -> list[Path]:
     text = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
     written = [
         write_atomic(folder / "ablation.csv", comma_separated(found)),
-        write_atomic(folder / "ablation.json", text),
+        write_atomic(folder / _REPORT, text),
         write_atomic(folder / "ablation.md", markdown(found)),
     ]
     drawn = draw(found, folder / "ablation.png")

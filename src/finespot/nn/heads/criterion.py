@@ -93,7 +93,7 @@ class Criterion(nn.Module):
         if chosen not in get_args(L1Epochs):
             raise unknown("epochs of the L1 term", chosen, get_args(L1Epochs))
         if not self.gains.get("l1"):
-            hint = "give a gain too: loss.l1=1" if "l1" in self.gains else "leave it out"
+            hint = "give it a gain too, loss.l1 (docs/losses.md)" if "l1" in self.gains else "leave it out"
             raise FineSpotError("this loss has no L1 term that could be told its epochs", where="l1_epochs", hint=hint)
         return chosen
 
