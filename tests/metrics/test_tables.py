@@ -31,7 +31,11 @@ def test_columns_of_annotations() -> None:
     np.testing.assert_array_equal(truth.boxes[0], [1, 2, 10, 20])
     assert truth.boxes.dtype == np.float64
     assert truth.area[0] == 77
-    # The class-free region is one crowd of each class; ids count from 1.
+    assert truth.image.tolist() == [0, 2]
+    assert (truth.regions.image.tolist(), truth.regions.boxes.tolist()) == ([2], [[5, 5, 4, 4]])
+    assert truth.sizes.tolist() == [list(SIZE)] * 3
+    # Where a protocol knows no regions, each is one crowd of every class; ids count from 1.
+    truth = truth.spread()
     assert truth.image.tolist() == [0, 2, 2, 2]
     assert truth.label.tolist() == [1, 0, 0, 1]
     assert truth.crowd.tolist() == [False, False, True, True]
@@ -42,6 +46,7 @@ def test_two_class_free_regions_each_get_all_classes() -> None:
     truth = Truth.from_annotations(
         [annotations([[0, 0, 4, 4], [5, 5, 9, 9]], [-1, -1], ignore=[True, True])], CLASSES, ["a"]
     )
+    truth = truth.spread()
     assert truth.label.tolist() == [0, 1, 0, 1]
     assert truth.boxes[:, 0].tolist() == [0, 0, 5, 5]
 
@@ -55,6 +60,14 @@ def test_class_free_region_spares_every_class() -> None:
         [[100, 0, 110, 10], [120, 0, 130, 10], [10, 10, 20, 20], [30, 30, 40, 40]], [0.5, 0.5, 0.9, 0.9], [0, 1, 0, 1]
     )
     assert evaluate(truth, Results.from_detections([found], truth)).values["AP"] == pytest.approx(1)
+
+
+def test_attributes_that_are_flags_become_marks() -> None:
+    hard = annotations([[0, 0, 4, 4], [5, 5, 9, 9]], [0, 1], attributes={"difficult": np.array([False, True])})
+    other = annotations([[0, 0, 4, 4]], [0], attributes={"occlusion": np.array([2])})
+    truth = Truth.from_annotations([other, hard], CLASSES, [1, 2])
+    assert {name: flags.tolist() for name, flags in truth.marks.items()} == {"difficult": [False, False, True]}
+    assert truth.select([2, 0]).marks["difficult"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +85,10 @@ def test_class_free_region_spares_every_class() -> None:
 def test_regions_are_counted_as_the_data_set_has_them(boxes, labels, regions) -> None:
     one = annotations(np.reshape(boxes, (-1, 4)), np.array(labels, np.int64), ignore=[True] * len(labels))
     truth = Truth.from_annotations([one, Annotations.empty(SIZE), one], CLASSES, [1, 2, 3])
-    assert truth.regions == 2 * regions
+    assert truth.count_regions() == 2 * regions
     assert (
-        evaluate(truth, Results.from_detections([Detections.empty(SIZE, CLASSES)] * 3, truth)).ignored == truth.regions
+        evaluate(truth, Results.from_detections([Detections.empty(SIZE, CLASSES)] * 3, truth)).ignored
+        == truth.count_regions()
     )
 
 

@@ -61,17 +61,8 @@ def arrange(truth: Truth, results: Results, max_det: int | None, *, pooled: bool
     if max_det is not None:
         order, rank = order[rank < max_det], rank[rank < max_det]
     return Arranged(
-        truth=Truth(
-            truth.image_ids,
-            truth.classes,
-            truth.image[truth_order],
-            truth.label[truth_order],
-            truth.boxes[truth_order],
-            truth.area[truth_order],
-            truth.crowd[truth_order],
-            truth.ids[truth_order],
-        ),
-        results=Results(results.image[order], results.label[order], results.boxes[order], results.scores[order]),
+        truth=truth.select(truth_order),
+        results=results.select(order),
         truth_group=truth_group[truth_order],
         group=group[order],
         rank=rank,
@@ -107,7 +98,8 @@ class Outcome:
 
     `place[d]` is the entry c of detection d in `right` and `wrong`, or -1 where it overlaps no truth. `right` and
     `wrong` (A, T, C): true and false positive (neither: ignored). `outside` (A, D): of a size that does not count, so
-    no false positive where it matched nothing. `ignored` (G, A): truths that do not count.
+    no false positive where it matched nothing. `ignored` (G, A): truths that do not count. `partner` (A, T, C): the row
+    of the truth that each entry took, or -1.
     """
 
     place: Rows
@@ -115,6 +107,7 @@ class Outcome:
     wrong: Flags
     outside: Flags
     ignored: Flags
+    partner: NDArray[np.int32]
 
     def lane(self, a: int, t: int) -> tuple[Flags, Flags]:
         """Right and wrong of all detections in range a at threshold t."""
@@ -138,13 +131,13 @@ def judge(data: Arranged, protocol: Protocol) -> Outcome:
     partner = np.ascontiguousarray(matches.partner.transpose(1, 2, 0))
     if not len(matches.rows):
         nothing = np.zeros(partner.shape, bool)
-        return Outcome(place, nothing, nothing, outside, ignored)
+        return Outcome(place, nothing, nothing, outside, ignored, partner)
     taken = partner >= 0
     spared = taken & np.stack([ignored[partner[a], a] for a in range(len(outside))])
     # The official tools test the id of the matched truth, so a match with id 0 is none.
     seen = taken & (truth.ids != 0)[partner]
     wrong = ~seen & ~spared & ~outside[:, None, matches.rows]
-    return Outcome(place, seen & ~spared, wrong, outside, ignored)
+    return Outcome(place, seen & ~spared, wrong, outside, ignored, partner)
 
 
 def _outside(area: Floats, bounds: AreaRange) -> Flags:

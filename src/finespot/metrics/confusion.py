@@ -7,9 +7,6 @@ chosen confidence. A detection left over on an ignore region of its class is not
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,14 +34,14 @@ def confusion_matrix(truth: Truth, results: Results, *, conf: float = 0.25, iou:
         raise FineSpotError(f"expected an overlap above 0 to 1 but got {iou}", where="iou")
     classes = len(truth.classes)
     counts = np.zeros((classes + 1, classes + 1), np.int64)
-    results = _rows(results, results.scores >= conf)
+    truth, results = truth.spread(), results.select(results.scores >= conf)
     own = _partners(arrange(truth, results, None), iou)
     found = own >= 0
     # A truth taken by its own class is gone for the others; crowds only spare detections.
     np.add.at(counts, (results.label[found], results.label[found]), ~truth.crowd[own[found]])
     free = ~truth.crowd
     free[own[found]] = False
-    left_truth, left_results = _rows(truth, free), _rows(results, ~found)
+    left_truth, left_results = truth.select(free), results.select(~found)
     other = _partners(arrange(left_truth, left_results, None, pooled=True), iou)
     hit = other >= 0
     np.add.at(counts, (left_truth.label[other[hit]], left_results.label[hit]), 1)
@@ -53,15 +50,6 @@ def confusion_matrix(truth: Truth, results: Results, *, conf: float = 0.25, iou:
     missed[other[hit]] = False
     np.add.at(counts, (left_truth.label[missed], np.full(missed.sum(), classes)), 1)
     return counts
-
-
-def _rows(table: Any, keep: NDArray[np.bool_]) -> Any:
-    """A truth or results table with the kept rows."""
-    columns = ("image", "label", "boxes", "scores") if isinstance(table, Results) else _TRUTH_COLUMNS
-    return replace(table, **{name: getattr(table, name)[keep] for name in columns})
-
-
-_TRUTH_COLUMNS = ("image", "label", "boxes", "area", "crowd", "ids")
 
 
 def _partners(data: Arranged, iou: float) -> Rows:

@@ -28,7 +28,7 @@ def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = 
         The protocol's name is unknown.
     """
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
-    data = arrange(truth, results, rules.max_dets[-1], pooled=rules.pooled)
+    data = arrange(truth.spread(), results, rules.max_dets[-1], pooled=rules.pooled)
     outcome = judge(data, rules)
     averages = accumulate(data, outcome, rules)
     names = (ALL_CLASSES,) if rules.pooled else truth.classes.names
@@ -44,7 +44,7 @@ def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = 
         objects={name: int(averages.objects[k, 0]) for k, name in enumerate(names)},
         images=len(truth.image_ids),
         truths=int((~truth.crowd).sum()),
-        ignored=truth.regions,
+        ignored=truth.count_regions(),
         detections=len(data.group),
         curves=_curves(data, outcome, averages, rules, names),
         averages=averages,

@@ -6,8 +6,8 @@ data came from a file or from memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,26 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Regions:
+    """Parts of pictures in which nothing of any class counts, one row each: position of the picture, (x, y, w, h)."""
+
+    image: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
+    boxes: Floats = field(default_factory=lambda: np.zeros((0, 4)))
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@dataclass(frozen=True)
 class Truth:
     """The objects of a set of pictures, one row each, in file order.
 
     `image` is a position in `image_ids`, `label` one in `classes`. `area` is what the file says (of a mask, maybe).
-    `crowd` rows are ignore regions: a detection in one is neither right nor wrong. `ids` matter in one case only:
-    the official tools take a detection matched to id 0 for unmatched. `notes` are findings worth a line in a report.
+    `crowd` rows are ignore regions of their class: a detection in one is neither right nor wrong. `ids` matter in one
+    case only: the official tools take a detection matched to id 0 for unmatched. `marks` are further flags of the rows
+    by the name that their format gives them (`ignore`, `uncertain`, `difficult`); which of them count is a protocol's
+    business. `regions` are ignore regions without a class; `sizes` (height, width) of the pictures, (P, 2), where
+    known. `notes` are findings worth a line in a report.
     """
 
     image_ids: tuple[ImageId, ...]
@@ -43,21 +57,47 @@ class Truth:
     crowd: Flags
     ids: Rows
     notes: tuple[str, ...] = ()
+    marks: Mapping[str, Flags] = field(default_factory=dict)
+    regions: Regions = field(default_factory=Regions)
+    sizes: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.image)
 
-    @property
-    def regions(self) -> int:
+    def select(self, keep: NDArray[Any]) -> Truth:
+        """The rows that `keep` (a mask or indices) names, with all regions."""
+        columns = {name: getattr(self, name)[keep] for name in ("image", "label", "boxes", "area", "crowd", "ids")}
+        return replace(self, **columns, marks={name: flags[keep] for name, flags in self.marks.items()})
+
+    def spread(self) -> Truth:
+        """The same with each region as one crowd of every class behind the other rows, as COCO files write them."""
+        if not len(self.regions):
+            return self
+        classes, count = len(self.classes), len(self.regions) * len(self.classes)
+        boxes = np.repeat(self.regions.boxes, classes, axis=0)
+        none = np.zeros(count, bool)
+        return replace(
+            self,
+            image=np.concatenate([self.image, np.repeat(self.regions.image, classes)]),
+            label=np.concatenate([self.label, np.tile(np.arange(classes), len(self.regions))]),
+            boxes=np.concatenate([self.boxes, boxes]),
+            area=np.concatenate([self.area, boxes[:, 2] * boxes[:, 3]]),
+            crowd=np.concatenate([self.crowd, ~none]),
+            ids=np.concatenate([self.ids, max(self.ids.max(initial=0), 0) + 1 + np.arange(count)]),
+            marks={name: np.concatenate([flags, none]) for name, flags in self.marks.items()},
+            regions=Regions(),
+        )
+
+    def count_regions(self) -> int:
         """Ignore regions: crowds, where those of one box for every class are one region without a class."""
         rows, classes = np.flatnonzero(self.crowd), len(self.classes)
         if not len(rows):
-            return 0
+            return len(self.regions)
         place = np.unique(np.column_stack([self.image[rows], self.boxes[rows]]), axis=0, return_inverse=True)[1]
         pairs, times = np.unique(place.reshape(-1) * classes + self.label[rows], return_counts=True)
         starts = np.flatnonzero(np.diff(pairs // classes, prepend=-1))
         free = np.where(np.bincount(pairs // classes) == classes, np.minimum.reduceat(times, starts), 0)
-        return int(len(rows) - (classes - 1) * free.sum())
+        return int(len(rows) - (classes - 1) * free.sum()) + len(self.regions)
 
     @classmethod
     def read(cls, path: str | Path, *, fix_id0: bool = False) -> Truth:
@@ -80,8 +120,8 @@ class Truth:
     ) -> Truth:
         """Columns of a data set's truth, one entry a picture.
 
-        Boxes flagged `ignore` become crowds; one without a class (label -1) becomes one crowd of each class, as
-        class-free ignore regions are written in COCO files. Ids are numbered from 1.
+        Boxes flagged `ignore` become crowds; one without a class (label -1) becomes a region. Attributes that hold
+        flags become marks. Ids are numbered from 1.
         """
         if len(annotations) != len(image_ids):
             raise FineSpotError(f"expected one image id a picture but got {len(image_ids)} for {len(annotations)}")
@@ -92,19 +132,27 @@ class Truth:
         label = _joined([one.labels for one in annotations], (0,), np.int64)
         if len(label) and label.max() >= len(classes):
             raise FineSpotError(f"expected labels below {len(classes)} but got {label.max()}")
-        # A class-free region is repeated for every class, beside the other rows of its picture.
-        times = np.where(label == ANY_CLASS, len(classes), 1)
-        row = np.repeat(np.arange(len(label)), times)
-        turn = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+        image = np.repeat(np.arange(len(annotations)), counts)
+        boxes = xyxy_to_xywh(boxes.astype(np.float64))
+        row, free = np.flatnonzero(label != ANY_CLASS), np.flatnonzero(label == ANY_CLASS)
+        names = sorted({name for one in annotations for name, value in one.attributes.items() if _is_flag(value)})
         return cls(
             image_ids=tuple(image_ids),
             classes=classes,
-            image=np.repeat(np.arange(len(annotations)), counts)[row],
-            label=np.where(label[row] == ANY_CLASS, turn, label[row]),
-            boxes=xyxy_to_xywh(boxes.astype(np.float64))[row],
+            image=image[row],
+            label=label[row],
+            boxes=boxes[row],
             area=_joined([one.area for one in annotations], (0,), np.float64)[row],
             crowd=_joined([one.ignore for one in annotations], (0,), np.bool_)[row],
             ids=np.arange(1, len(row) + 1),
+            marks={
+                name: _joined(
+                    [one.attributes.get(name, np.zeros(len(one), bool)) for one in annotations], (0,), np.bool_
+                )[row]
+                for name in names
+            },
+            regions=Regions(image[free], boxes[free]),
+            sizes=np.array([one.size for one in annotations], np.int64).reshape(-1, 2),
         )
 
 
@@ -120,6 +168,10 @@ class Results:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def select(self, keep: NDArray[Any]) -> Results:
+        """The rows that `keep` (a mask or indices) names."""
+        return replace(self, **{name: getattr(self, name)[keep] for name in ("image", "label", "boxes", "scores")})
 
     @property
     def area(self) -> Floats:
@@ -175,6 +227,10 @@ def _translate(one: Detections, classes: Classes) -> Rows:
         return one.labels
     position = {name: index for index, name in enumerate(classes.names)}
     return np.array([position.get(name, -1) for name in one.classes.names], np.int64)[one.labels]
+
+
+def _is_flag(value: NDArray[Any]) -> bool:
+    return np.asarray(value).dtype == np.bool_
 
 
 def _joined(parts: Sequence[NDArray[Any]], empty: tuple[int, ...], kind: Any) -> NDArray[Any]:
