@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
 from finespot.training import devices
@@ -195,3 +195,13 @@ def test_workers_auto() -> None:
     assert devices.choose_workers(3, "cpu", 1, notes.append) == 3
     assert len(notes) == 1
     assert 0 <= devices.choose_workers("auto", "cuda", 1, notes.append) <= 8
+
+
+def test_bf16_on_a_cpu_is_refused_where_torch_computes_wrongly() -> None:
+    wide = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4, dilation=2))
+    with pytest.raises(FineSpotError, match="'1' is one; try fp32"):
+        devices.check_kernels(wide, "bf16", "cpu")
+    devices.check_kernels(wide, "fp32", "cpu")
+    devices.check_kernels(wide, "bf16", "cuda")
+    devices.check_kernels(wide[:1], "bf16", "cpu")
+    devices.check_kernels(nn.Conv2d(4, 4, 3, dilation=2), "bf16", "cpu")

@@ -105,6 +105,7 @@ def train(
     first = _process_number() == 0 or not isinstance(fabric.strategy, ParallelStrategy)
     # All that a person can get wrong fails here, before there are other processes.
     start = _prepare(chosen, first, log)
+    devices.check_kernels(start.task.trainable, chosen.precision, fabric.device.type)
     if resume is not None:
         refuse_changes(stored_recipe(Path(resume)), start.recipe, Path(resume))
         folder: Path | None = Path(resume)
