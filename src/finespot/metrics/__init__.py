@@ -1,7 +1,8 @@
 """Evaluation: truth and results in, the official numbers of a protocol out.
 
-`evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which;
-`finespot.metrics.plots` draws both (it imports matplotlib, so it is imported by its own name).
+`evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which; `tide`
+says which kinds of errors cost most, and at which size. `finespot.metrics.plots` and `finespot.metrics.tide_plot` draw
+them (they import matplotlib, so they are imported by their own names).
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, protocol
 from finespot.metrics.report import Curve, Report
 from finespot.metrics.tables import Regions, Results, Truth
+from finespot.metrics.tide import ErrorAnalysis, SizeErrors, tide
 
 __all__ = [
     "PROTOCOLS",
     "AreaRange",
     "Curve",
+    "ErrorAnalysis",
     "Judged",
     "Protocol",
     "Regions",
     "Report",
     "Results",
     "Row",
+    "SizeErrors",
     "Truth",
     "confusion_matrix",
     "evaluate",
     "judged",
     "protocol",
     "score",
+    "tide",
 ]
