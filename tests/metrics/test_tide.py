@@ -16,6 +16,7 @@ from slow_tide import KINDS, tide_slowly
 
 from finespot.errors import FineSpotError
 from finespot.metrics import Regions, Results, Truth, tide
+from finespot.metrics.tide_plot import tide_bars
 from finespot.structures import Annotations, Classes, Detections
 
 DATA = Path(__file__).parent / "data/tide"
@@ -321,3 +322,15 @@ def test_a_large_set_takes_seconds() -> None:
     start = time.process_time()
     assert tide(truth, results, max_dets=count, sizes=(8, 16, 32)).detections == 50_000
     assert time.process_time() - start < 10
+
+
+def test_plot(tmp_path) -> None:
+    whole = tide_bars(tide(*official()), tmp_path / "whole.svg").read_text()
+    assert "AP50 is 20.3, 24 images" in whole
+    assert "errors by size" not in whole
+    by_size = tide_bars(tide(*official(), sizes=(8, 16, 32)), tmp_path / "sizes.svg").read_text()
+    for text in ("errors by size", "16-32 px", "55 objects", "Miss +26.1"):
+        assert text in by_size
+    assert "nothing to find" in tide_bars(tide(*scene([], []), sizes=(8,)), tmp_path / "empty.svg").read_text()
+    with pytest.raises(FineSpotError, match="cannot draw a picture of this kind"):
+        tide_bars(tide(*official()), tmp_path / "bars.doc")
