@@ -25,6 +25,8 @@ $PIP --no-deps torchvision==0.28.0
 $PIP ultralytics==8.4.190 pycocotools==2.0.11 transformers torch==2.13.0 torchvision==0.28.0
 # What the checkouts of YOLOX and RT-DETR and the matcher of transformers import.
 $PIP loguru==0.7.3 tabulate==0.10.0 scipy==1.17.1
+# TIDE's own program, for benchmarks/eval/tide_parity.py; the OpenCV that it imports came with ultralytics.
+$PIP tidecv==1.0.1
 $PIP --no-deps --editable .
 # FineSpot's requirements, with torch and torchvision named again so that pip leaves them alone.
 "$VENV/bin/python" - > "$HOME_DIR/requirements.txt" <<'PY'

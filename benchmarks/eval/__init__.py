@@ -1,0 +1,1 @@
+"""The evaluator against the official tools: equal numbers, speed and memory."""
