@@ -92,20 +92,23 @@ def test_official_numbers_over_thresholds() -> None:
 @st.composite
 def tables(draw) -> tuple[Truth, Results]:
     """Up to 3 pictures of 3 classes on a coarse grid, so that overlaps, scores and areas are often equal."""
-    box = st.tuples(*[st.sampled_from([0, 2, 4, 6, 20])] * 2, *[st.sampled_from([0, 2, 4, 5, 8])] * 2)
-    where = st.tuples(st.integers(0, 2), st.integers(0, 2), box)
-    objects = draw(st.lists(st.tuples(where, st.sampled_from([False] * 5 + [True])), max_size=9))
-    found = draw(st.lists(st.tuples(where, st.sampled_from([0.2, 0.5, 0.5, 0.7, 0.9])), max_size=16))
+    where = st.tuples(st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([0, 0, 1, 2]))
+    side = st.sampled_from([4, 4, 2, 8, 5, 0])
+    box = st.tuples(st.sampled_from([0, 2, 4, 20]), st.sampled_from([0, 0, 2, 20]), side, side)
+    object_count, found_count = draw(st.integers(0, 8)), draw(st.integers(0, 16))
+    flag, score = st.sampled_from([False] * 5 + [True]), st.sampled_from([0.5, 0.5, 0.2, 0.9])
+    objects = draw(st.lists(st.tuples(where, box, flag), min_size=object_count, max_size=object_count))
+    found = draw(st.lists(st.tuples(where, box, score), min_size=found_count, max_size=found_count))
     regions = draw(st.lists(st.tuples(st.integers(0, 2), box | st.just((0, 0, 24, 24))), max_size=2))
-    boxes = np.array([one[2] for one, _ in objects], float).reshape(-1, 4)
+    boxes = np.array([one for _, one, _ in objects], float).reshape(-1, 4)
     truth = Truth(
         image_ids=(9, 3, 5),
         classes=Classes(("a", "b", "c")),
-        image=np.array([one[0] for one, _ in objects], int),
-        label=np.array([one[1] for one, _ in objects], int),
+        image=np.array([one[0] for one, _, _ in objects], int),
+        label=np.array([one[1] for one, _, _ in objects], int),
         boxes=boxes,
         area=boxes[:, 2] * boxes[:, 3] * draw(st.sampled_from([1.0, 0.5])),
-        crowd=np.array([crowd for _, crowd in objects], bool),
+        crowd=np.array([crowd for _, _, crowd in objects], bool),
         ids=np.arange(len(objects)),
         regions=Regions(
             np.array([k for k, _ in regions], int), np.array([b for _, b in regions], float).reshape(-1, 4)
@@ -113,10 +116,10 @@ def tables(draw) -> tuple[Truth, Results]:
         sizes=draw(st.sampled_from([None, np.full((3, 2), 24)])),
     )
     results = Results(
-        image=np.array([one[0] for one, _ in found], int),
-        label=np.array([one[1] for one, _ in found], int),
-        boxes=np.array([one[2] for one, _ in found], float).reshape(-1, 4),
-        scores=np.array([score for _, score in found], float),
+        image=np.array([one[0] for one, _, _ in found], int),
+        label=np.array([one[1] for one, _, _ in found], int),
+        boxes=np.array([one for _, one, _ in found], float).reshape(-1, 4),
+        scores=np.array([score for _, _, score in found], float),
     )
     return truth, results
 
@@ -129,7 +132,7 @@ def same(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tables(), st.sampled_from([(0.5, 0.1), (0.4, 0.4), (0.75, 0.25)]), st.sampled_from([2, 100]))
 def test_equals_its_slow_twin(data, overlaps, limit) -> None:
     options = {"pos": overlaps[0], "bg": overlaps[1], "max_dets": limit, "sizes": (2, 4, 5)}
@@ -143,11 +146,10 @@ def test_equals_its_slow_twin(data, overlaps, limit) -> None:
         assert close(one.ap, slow["ap"])
         assert (one.objects, one.counts) == (slow["objects"], slow["counts"])
         assert same(one.dap, slow["main"])
-    for overlap in (0.5, 0.9):
-        assert close(result.ap_per_threshold[overlap], tide_slowly(*data, pos=overlap, max_dets=limit)[0]["ap"])
+    assert close(result.ap_per_threshold[0.9], tide_slowly(*data, pos=0.9, max_dets=limit)[0]["ap"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(tables())
 def test_bins_add_up_to_the_total(data) -> None:
     result = tide(*data, sizes=(2.5, 4, 5))
@@ -211,6 +213,42 @@ def test_every_kind_once() -> None:
     assert (small[0].label, small[1].label) == ("0-10 px", "10+ px")
     assert (small[0].objects, small[1].objects) == (0, 5)
     assert small[1].counts == counts
+
+
+def test_edges_of_the_overlap() -> None:
+    half = [0, 0, 10, 5]
+    found = [(box(0), 0, 0.9), (half, 0, 0.8)]
+    # An overlap of just `pos` finds a free object, and is badly placed on one that is found already.
+    assert tide(*scene([(box(0), 0, False)], [(half, 0, 0.8)])).ap == pytest.approx(100)
+    counts = tide(*scene([(box(0), 0, False)], found)).counts
+    assert (counts["Loc"], counts["Dupe"]) == (1, 0)
+    assert tide(*scene([(box(0), 0, False)], found), pos=0.49).counts["Dupe"] == 1
+    # Half of a detection in a region does not spare it.
+    outside = [([20, 0, 30, 10], 0, 0.9)]
+    assert tide(*scene([([20, 0, 30, 5], -1, True)], outside)).ap == 0
+    assert tide(*scene([([20, 0, 30, 5.5], -1, True)], outside)).ap is None
+    # `bg` itself is badly placed where the class is right and background where it is wrong.
+    tenth = [([0, 0, 10, 1], label, 0.9) for label in (0, 1)]
+    assert tide(*scene([(box(0), 0, False)], tenth)).counts == dict.fromkeys(KINDS, 0) | {"Loc": 1, "Bkg": 1}
+
+
+def test_of_one_score_what_was_wrong_comes_first_after_a_repair() -> None:
+    one = Annotations(np.array([box(0)], np.float32), np.array([0]), (100, 100))
+    none = Annotations(np.zeros((0, 4), np.float32), np.zeros(0, int), (100, 100))
+    truth = Truth.from_annotations([one, none], CLASSES, [1, 2])
+
+    def found(label: int) -> Results:
+        boxes = np.array([[0, 0, 10, 10], [50, 50, 10, 10]], float)
+        return Results(np.array([0, 1]), np.array([label, 0]), boxes, np.array([0.5, 0.5]))
+
+    # As it is the detections come by picture, so that the right one is first; a loss stays one where it is not clipped.
+    right = tide(truth, found(0))
+    assert right.ap == pytest.approx(100)
+    assert right.special["FalseNeg"] == pytest.approx(-50)
+    assert right.dap["Loc"] == 0
+    # What one step mends stands behind the false one in the next.
+    mended = tide(truth, found(1))
+    assert mended.progressive == pytest.approx(dict.fromkeys(KINDS, 0.0) | {"Cls": 100, "Bkg": 50})
 
 
 def test_an_error_belongs_to_the_size_of_its_object() -> None:
