@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from finespot.boxes import xyxy_to_xywh
 from finespot.errors import FineSpotError
-from finespot.metrics import reading
 from finespot.structures import ANY_CLASS, Annotations, Classes, Detections
 
 ImageId = int | str
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+# Flags of annotations that some protocol heeds, by the name that the format gives them.
+MARKS = ("ignore", "uncertain", "difficult", "logo")
+# The attribute of regions that are objects of a class that the data set does not evaluate.
+OTHERS = "others"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class Regions:
     def __len__(self) -> int:
         return len(self.image)
 
+    def joined(self, other: Regions) -> Regions:
+        """These and then those of another."""
+        return Regions(np.concatenate([self.image, other.image]), np.concatenate([self.boxes, other.boxes]))
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -44,8 +52,10 @@ class Truth:
     `crowd` rows are ignore regions of their class: a detection in one is neither right nor wrong. `ids` matter in one
     case only: the official tools take a detection matched to id 0 for unmatched. `marks` are further flags of the rows
     by the name that their format gives them (`ignore`, `uncertain`, `difficult`); which of them count is a protocol's
-    business. `regions` are ignore regions without a class; `sizes` (height, width) of the pictures, (P, 2), where
-    known. `notes` are findings worth a line in a report.
+    business. `regions` are ignore regions without a class. `others` are regions, too, that the data set's own protocol
+    takes no notice of: objects of a class that it does not evaluate (VisDrone's `others`). `sizes` are (height, width)
+    of the pictures, (P, 2), where known, `stems` the names of their files without extension, where these are not the
+    ids. `notes` are findings worth a line in a report.
     """
 
     image_ids: tuple[ImageId, ...]
@@ -59,7 +69,9 @@ class Truth:
     notes: tuple[str, ...] = ()
     marks: Mapping[str, Flags] = field(default_factory=dict)
     regions: Regions = field(default_factory=Regions)
+    others: Regions = field(default_factory=Regions)
     sizes: Rows | None = None
+    stems: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image)
@@ -70,49 +82,53 @@ class Truth:
         return replace(self, **columns, marks={name: flags[keep] for name, flags in self.marks.items()})
 
     def spread(self) -> Truth:
-        """The same with each region as one crowd of every class behind the other rows, as COCO files write them."""
-        if not len(self.regions):
+        """The same with each region, `others` included, as one crowd of every class, as COCO files write them.
+
+        These stand behind the other rows.
+        """
+        regions = self.regions.joined(self.others)
+        if not len(regions):
             return self
-        classes, count = len(self.classes), len(self.regions) * len(self.classes)
-        boxes = np.repeat(self.regions.boxes, classes, axis=0)
+        classes, count = len(self.classes), len(regions) * len(self.classes)
+        boxes = np.repeat(regions.boxes, classes, axis=0)
         none = np.zeros(count, bool)
         return replace(
             self,
-            image=np.concatenate([self.image, np.repeat(self.regions.image, classes)]),
-            label=np.concatenate([self.label, np.tile(np.arange(classes), len(self.regions))]),
+            image=np.concatenate([self.image, np.repeat(regions.image, classes)]),
+            label=np.concatenate([self.label, np.tile(np.arange(classes), len(regions))]),
             boxes=np.concatenate([self.boxes, boxes]),
             area=np.concatenate([self.area, boxes[:, 2] * boxes[:, 3]]),
             crowd=np.concatenate([self.crowd, ~none]),
             ids=np.concatenate([self.ids, max(self.ids.max(initial=0), 0) + 1 + np.arange(count)]),
             marks={name: np.concatenate([flags, none]) for name, flags in self.marks.items()},
             regions=Regions(),
+            others=Regions(),
         )
 
     def count_regions(self) -> int:
         """Ignore regions: crowds, where those of one box for every class are one region without a class."""
-        rows, classes = np.flatnonzero(self.crowd), len(self.classes)
+        rows, classes, free_ones = np.flatnonzero(self.crowd), len(self.classes), len(self.regions) + len(self.others)
         if not len(rows):
-            return len(self.regions)
+            return free_ones
         place = np.unique(np.column_stack([self.image[rows], self.boxes[rows]]), axis=0, return_inverse=True)[1]
         pairs, times = np.unique(place.reshape(-1) * classes + self.label[rows], return_counts=True)
         starts = np.flatnonzero(np.diff(pairs // classes, prepend=-1))
         free = np.where(np.bincount(pairs // classes) == classes, np.minimum.reduceat(times, starts), 0)
-        return int(len(rows) - (classes - 1) * free.sum()) + len(self.regions)
+        return int(len(rows) - (classes - 1) * free.sum()) + free_ones
 
     @classmethod
     def read(cls, path: str | Path, *, fix_id0: bool = False) -> Truth:
-        """Read a COCO file.
-
-        As in the official tool, pictures and classes are taken by rising id, `area` is taken from the file and a
-        flag `ignore` has no effect. An annotation of id 0 counts as never found (the tool's oddity), unless
-        `fix_id0` numbers the annotations anew from 1.
+        """Read a COCO file, or the files of another format: `finespot.metrics.reading.read_truth`.
 
         Raises
         ------
         FineSpotError
-            The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+            A file cannot be read or a record is wrong; names the file and the record or line.
         """
-        return cls(**reading.read_truth(Path(path), fix_id0=fix_id0))
+        # Only here, because the readers make what this module defines.
+        from finespot.metrics.reading import read_truth
+
+        return read_truth(path, fix_id0=fix_id0)
 
     @classmethod
     def from_annotations(
@@ -120,8 +136,9 @@ class Truth:
     ) -> Truth:
         """Columns of a data set's truth, one entry a picture.
 
-        Boxes flagged `ignore` become crowds; one without a class (label -1) becomes a region. Attributes that hold
-        flags become marks. Ids are numbered from 1.
+        Boxes flagged `ignore` become crowds; one without a class (label -1) becomes a region, or one of `others` where
+        the attribute `others` is set. Attributes that hold flags, or are called as in `MARKS`,
+        become marks. Ids are numbered from 1.
         """
         if len(annotations) != len(image_ids):
             raise FineSpotError(f"expected one image id a picture but got {len(image_ids)} for {len(annotations)}")
@@ -134,8 +151,9 @@ class Truth:
             raise FineSpotError(f"expected labels below {len(classes)} but got {label.max()}")
         image = np.repeat(np.arange(len(annotations)), counts)
         boxes = xyxy_to_xywh(boxes.astype(np.float64))
-        row, free = np.flatnonzero(label != ANY_CLASS), np.flatnonzero(label == ANY_CLASS)
-        names = sorted({name for one in annotations for name, value in one.attributes.items() if _is_flag(value)})
+        row, other = label != ANY_CLASS, _flags(OTHERS, annotations)
+        free, other = ~row & ~other, ~row & other
+        names = sorted({name for one in annotations for name, value in one.attributes.items() if _is_flag(name, value)})
         return cls(
             image_ids=tuple(image_ids),
             classes=classes,
@@ -144,21 +162,21 @@ class Truth:
             boxes=boxes[row],
             area=_joined([one.area for one in annotations], (0,), np.float64)[row],
             crowd=_joined([one.ignore for one in annotations], (0,), np.bool_)[row],
-            ids=np.arange(1, len(row) + 1),
-            marks={
-                name: _joined(
-                    [one.attributes.get(name, np.zeros(len(one), bool)) for one in annotations], (0,), np.bool_
-                )[row]
-                for name in names
-            },
+            ids=np.arange(1, int(row.sum()) + 1),
+            marks={name: _flags(name, annotations)[row] for name in names},
             regions=Regions(image[free], boxes[free]),
+            others=Regions(image[other], boxes[other]),
             sizes=np.array([one.size for one in annotations], np.int64).reshape(-1, 2),
         )
 
 
 @dataclass(frozen=True)
 class Results:
-    """The detections of a set of pictures, one row each, in file order; columns as in `Truth`."""
+    """The detections of a set of pictures, one row each, in file order; columns as in `Truth`.
+
+    A label of -1 is a class that the truth does not have, kept only because it takes a place under a limit that counts
+    detections of all classes.
+    """
 
     image: Rows
     label: Rows
@@ -180,17 +198,16 @@ class Results:
 
     @classmethod
     def read(cls, path: str | Path, truth: Truth) -> Results:
-        """Read COCO results: a list of records, or a COCO file whose annotations have scores.
-
-        Detections of a category that the truth does not know are dropped, as in the official tool, and counted in
-        `notes`. No detection at all is allowed (the official tool fails).
+        """Read COCO results, or the files of another format: `finespot.metrics.reading.read_results`.
 
         Raises
         ------
         FineSpotError
-            The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+            A file cannot be read or a record is wrong; names the file and the record or line.
         """
-        return cls(**reading.read_results(Path(path), truth.image_ids, truth.classes.original_ids))
+        from finespot.metrics.reading import read_results
+
+        return read_results(path, truth)
 
     @classmethod
     def from_detections(
@@ -217,8 +234,13 @@ class Results:
             label=label[keep],
             boxes=xyxy_to_xywh(boxes.astype(np.float64))[keep],
             scores=_joined([one.scores for one in detections], (0,), np.float64)[keep],
-            notes=reading.dropped_note(int(len(keep) - keep.sum())),
+            notes=dropped_note(int(len(keep) - keep.sum())),
         )
+
+
+def dropped_note(count: int) -> tuple[str, ...]:
+    """What to say of detections whose class the truth does not have."""
+    return (f"{count} detections of classes that the truth does not have were dropped",) if count else ()
 
 
 def _translate(one: Detections, classes: Classes) -> Rows:
@@ -229,8 +251,13 @@ def _translate(one: Detections, classes: Classes) -> Rows:
     return np.array([position.get(name, -1) for name in one.classes.names], np.int64)[one.labels]
 
 
-def _is_flag(value: NDArray[Any]) -> bool:
-    return np.asarray(value).dtype == np.bool_
+def _is_flag(name: str, value: NDArray[Any]) -> bool:
+    return name != OTHERS and (name in MARKS or np.asarray(value).dtype == np.bool_)
+
+
+def _flags(name: str, annotations: Sequence[Annotations]) -> Flags:
+    """A flag of all boxes, off where a picture's boxes do not have it."""
+    return _joined([one.attributes.get(name, np.zeros(len(one), bool)) for one in annotations], (0,), np.bool_)
 
 
 def _joined(parts: Sequence[NDArray[Any]], empty: tuple[int, ...], kind: Any) -> NDArray[Any]:

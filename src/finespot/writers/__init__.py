@@ -3,7 +3,7 @@
 from finespot.writers.atomic import GrowingFile, check_folder, make_folder, regular_file, write_atomic
 from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
-from finespot.writers.dota import write_dota
+from finespot.writers.dota import DOTA_CLASSES, dota_key, write_dota
 from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side, write_drawing
 from finespot.writers.heat import HeatWriter, heat_picture, overlay
 from finespot.writers.html import Figure, Link, Page, Styled
@@ -11,12 +11,15 @@ from finespot.writers.naming import Names
 from finespot.writers.run_folder import check_run, new_run
 from finespot.writers.sheets import sheet
 from finespot.writers.tinyperson import write_tinyperson
-from finespot.writers.uavdt import write_uavdt
+from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
 
 __all__ = [
+    "DOTA_CLASSES",
+    "UAVDT_CLASSES",
+    "UAVDT_TEST",
     "VISDRONE_CLASSES",
     "CocoWriter",
     "CropWriter",
@@ -33,6 +36,7 @@ __all__ = [
     "check_folder",
     "check_run",
     "coco_results",
+    "dota_key",
     "draw",
     "grid",
     "heat_picture",

@@ -14,7 +14,20 @@ from finespot.structures import Detections
 from finespot.writers.atomic import make_folder, write_atomic
 from finespot.writers.official import by_stem
 
+# In the order of the development kit, to which each version added.
+_CLASSES = (
+    *("plane", "baseball-diamond", "bridge", "ground-track-field", "small-vehicle", "large-vehicle", "ship"),
+    *("tennis-court", "basketball-court", "storage-tank", "soccer-ball-field", "roundabout", "harbor"),
+    *("swimming-pool", "helicopter", "container-crane", "airport", "helipad"),
+)
+DOTA_CLASSES = {"1.0": _CLASSES[:15], "1.5": _CLASSES[:16], "2.0": _CLASSES}
+
 _BETWEEN_WORDS = re.compile(r"[^A-Za-z0-9.-]+")
+
+
+def dota_key(name: str) -> str:
+    """A name as it is compared, and written: with `-` for `_` and blanks, in small letters."""
+    return re.sub(r"[\s_]+", "-", name.strip()).lower()
 
 
 def write_dota(folder: str | Path, detections: Sequence[Detections]) -> Path:

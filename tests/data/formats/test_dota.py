@@ -16,8 +16,8 @@ from round_trip import come_back, dataset_of, splits, written
 
 from finespot.data import Dataset, dataset_splits, open_dataset
 from finespot.data.findings import Findings
-from finespot.data.formats.dota import CLASSES
 from finespot.errors import FineSpotError
+from finespot.writers import DOTA_CLASSES
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "native-samples" / "dota-v1"
 SHIP = "10 20 30 20 30 40 10 40 ship 0\n"
@@ -59,8 +59,8 @@ def test_a_file_as_published(tmp_path: Path) -> None:
     assert truth.ignore.tolist() == [True, False]
     assert truth.attributes["difficult"].tolist() == [1, 0]
     assert dataset.notes == ["1 box reached over the edge and was clipped"]
-    assert dataset.classes.names == CLASSES["1.0"]
-    assert [len(CLASSES[version]) for version in ("1.0", "1.5", "2.0")] == [15, 16, 18]
+    assert dataset.classes.names == DOTA_CLASSES["1.0"]
+    assert [len(DOTA_CLASSES[version]) for version in ("1.0", "1.5", "2.0")] == [15, 16, 18]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_written_lines(tmp_path: Path) -> None:
 
 
 def test_official_classes_need_no_list(tmp_path: Path) -> None:
-    made = dataset_of(tmp_path / "from", "train", [[((1, 2, 3, 4), 15, False, {})]], CLASSES["1.5"])
+    made = dataset_of(tmp_path / "from", "train", [[((1, 2, 3, 4), 15, False, {})]], DOTA_CLASSES["1.5"])
     place = written("dota,version=1.5", [made], tmp_path / "to")
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["train"]
     assert (tmp_path / "to/train/labelTxt-v1.5/train0.txt").is_file()
@@ -210,7 +210,7 @@ def test_official_classes_need_no_list(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.data(), st.sampled_from((("ship", "storage tank", "Übergang:1"), CLASSES["1.0"])))
+@given(st.data(), st.sampled_from((("ship", "storage tank", "Übergang:1"), DOTA_CLASSES["1.0"])))
 def test_round_trip(data: st.DataObject, classes: tuple[str, ...]) -> None:
     made = data.draw(splits(len(classes)))
     for pictures in made.values():

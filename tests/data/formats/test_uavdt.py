@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from finespot.data import Dataset, dataset_splits, open_dataset
 from finespot.data.findings import Findings
-from finespot.data.formats.uavdt import SPLITS, TEST
+from finespot.data.formats.uavdt import SPLITS
 from finespot.errors import FineSpotError
+from finespot.writers import UAVDT_TEST
 
 PUBLISHED = ("UAV-benchmark-M/{name}", "UAV-benchmark-MOTD_v1.0/GT/{name}_gt_{kind}.txt")
 TRACKING = ("{name}/img1", "{name}/gt/gt_{kind}.txt")
@@ -84,7 +85,7 @@ def test_layouts(make_uavdt: MakeUavdt, layout: tuple[str, str], inside: str) ->
 def test_official_lists() -> None:
     assert [len(SPLITS["train"]), len(SPLITS["test"])] == [30, 20]
     assert not set(SPLITS["train"]) & set(SPLITS["test"])
-    assert sum(TEST.values()) == 16592
+    assert sum(UAVDT_TEST.values()) == 16592
 
 
 def test_splits_are_the_official_lists(make_uavdt: MakeUavdt) -> None:

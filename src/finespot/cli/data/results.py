@@ -99,27 +99,27 @@ def read_found(file: Path, dataset: Dataset) -> tuple[list[Detections], list[str
 
     from finespot.boxes import xywh_to_xyxy
     from finespot.data.convert.found import read_yolo_results, stems
-    from finespot.metrics.reading import read_results
+    from finespot.metrics.reading.coco import read_results
     from finespot.structures import Detections
 
     if file.is_dir():
         return read_yolo_results(file, dataset), []
     ids: Ids = [dataset.image_id(i) for i in range(len(dataset))]
-    own = set(ids)
-    also = {stem: index for stem, index in stems(dataset).items() if stem not in own}
-    columns = read_results(file, [*ids, *also], dataset.classes.original_ids)
-    picture = np.concatenate([np.arange(len(ids)), np.array(list(also.values()), np.int64)])[columns["image"]]
+    known: dict[int | str, int] = dict(stems(dataset))
+    known |= {key: index for index, key in enumerate(ids)}
+    columns = read_results(file, known, dataset.classes.original_ids)
+    picture = columns.image
     order = np.argsort(picture, kind="stable")
     edges = np.searchsorted(picture[order], np.arange(len(ids) + 1))
-    boxes = xywh_to_xyxy(columns["boxes"]).astype(np.float32)
+    boxes = xywh_to_xyxy(columns.boxes).astype(np.float32)
     detections = []
     for index in range(len(dataset)):
         rows = order[edges[index] : edges[index + 1]]
-        scores, labels = columns["scores"][rows], columns["label"][rows]
+        scores, labels = columns.scores[rows].astype(np.float32), columns.label[rows]
         detections.append(
             Detections(boxes[rows], scores, labels, dataset.size(index), dataset.classes, dataset.path(index))
         )
-    return detections, list(columns["notes"])
+    return detections, list(columns.notes)
 
 
 def whole_ids(dataset: Dataset, detections: Sequence[Detections]) -> Ids:

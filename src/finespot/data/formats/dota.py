@@ -31,15 +31,8 @@ from finespot.data.formats.text import lines, plain, real, whole
 from finespot.errors import FineSpotError, unknown
 from finespot.registry import register
 from finespot.structures import Classes
+from finespot.writers import DOTA_CLASSES, dota_key
 from finespot.writers.atomic import write_atomic
-
-# In the order of the development kit, to which each version added.
-_CLASSES = (
-    *("plane", "baseball-diamond", "bridge", "ground-track-field", "small-vehicle", "large-vehicle", "ship"),
-    *("tennis-court", "basketball-court", "storage-tank", "soccer-ball-field", "roundabout", "harbor"),
-    *("swimming-pool", "helicopter", "container-crane", "airport", "helipad"),
-)
-CLASSES = {"1.0": _CLASSES[:15], "1.5": _CLASSES[:16], "2.0": _CLASSES}
 
 # Folders of label files; what the downloads hold inside of them varies.
 _FOLDERS = {"1.0": ("labelTxt", "labelTxt-v1.0"), "1.5": ("labelTxt-v1.5",), "2.0": ("labelTxt-v2.0",)}
@@ -59,7 +52,7 @@ class Dota:
     keeps: ClassVar[Keeps] = Keeps(ignored=True)
 
     def __init__(self, version: str = "auto") -> None:
-        self._version = choice("version", version, ("auto", *CLASSES))
+        self._version = choice("version", version, ("auto", *DOTA_CLASSES))
 
     def splits(self, place: Path) -> list[str]:
         """The folders with pictures and labels, or `all` where the place itself has them."""
@@ -95,12 +88,12 @@ class Dota:
         """Write <split>/labelTxt/<stem>.txt for every picture, and classes.txt where the classes are not DOTA's."""
         version = "1.0" if self._version == "auto" else self._version
         names = parts[0].dataset.classes.names
-        keys = [_key(name) for name in names]
+        keys = [dota_key(name) for name in names]
         times = Counter(keys)
         doubled = [name for name, key in zip(names, keys) if times[key] > 1 or not key]
         if doubled:
             raise FineSpotError(f"the class names {', '.join(doubled)} cannot be told apart in label files", where=root)
-        if names != CLASSES[version]:
+        if names != DOTA_CLASSES[version]:
             write_atomic(root / _OWN, class_list_text(names, root / _OWN))
         for part in parts:
             folder = root / part.split / _FOLDERS[version][0]
@@ -120,26 +113,21 @@ class _Table:
     def of(cls, place: Path, version: str) -> _Table:
         own = place / _OWN
         if not own.is_file():
-            names = CLASSES[version]
+            names = DOTA_CLASSES[version]
             hint = f"these are the classes of v{version}; list others in {own}"
             return cls(names, {name: label for label, name in enumerate(names)}, hint)
         names = read_class_list(own)
-        labels = {_key(name): label for label, name in enumerate(names)}
+        labels = {dota_key(name): label for label, name in enumerate(names)}
         if len(labels) < len(names):
             raise FineSpotError("expected class names that differ in more than letter case, _ and blanks", where=own)
         return cls(names, labels, f"the classes stand in {own}")
 
     def label(self, name: str, where: str) -> int:
-        label = self.labels.get(_key(name))
+        label = self.labels.get(dota_key(name))
         if label is None:
             error = unknown("class", name[:60], self.names, where=where)
             raise FineSpotError(error.what, where=where, hint=f"{error.hint} {self.hint}")
         return label
-
-
-def _key(name: str) -> str:
-    """A name as it is compared, and written: with `-` for `_` and blanks, in small letters."""
-    return re.sub(r"[\s_]+", "-", name.strip()).lower()
 
 
 def _split_folders(place: Path) -> dict[str, Path]:

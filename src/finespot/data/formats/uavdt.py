@@ -27,8 +27,9 @@ from finespot.data.formats.text import left_top_width_height, whole
 from finespot.errors import FineSpotError
 from finespot.registry import register
 from finespot.structures import Classes
+from finespot.writers import UAVDT_CLASSES, UAVDT_TEST
 
-NAMES = ("car", "truck", "bus")
+NAMES = UAVDT_CLASSES
 VEHICLE = "vehicle"
 
 TRAIN = (
@@ -63,30 +64,7 @@ TRAIN = (
     "M1305",
     "M1306",
 )
-# With the number of frames that the official evaluation goes through.
-TEST = {
-    "M0203": 1007,
-    "M0205": 646,
-    "M0208": 265,
-    "M0209": 1576,
-    "M0403": 514,
-    "M0601": 372,
-    "M0602": 480,
-    "M0606": 1374,
-    "M0701": 1308,
-    "M0801": 298,
-    "M0802": 1101,
-    "M1001": 1859,
-    "M1004": 269,
-    "M1007": 659,
-    "M1009": 604,
-    "M1101": 864,
-    "M1301": 1182,
-    "M1302": 719,
-    "M1303": 445,
-    "M1401": 1050,
-}
-SPLITS = {"train": TRAIN, "test": tuple(TEST)}
+SPLITS = {"train": TRAIN, "test": tuple(UAVDT_TEST)}
 
 _SEQUENCE = re.compile(r"M\d{4}")
 _FRAME = re.compile(r"img(\d+)")
@@ -124,7 +102,7 @@ class Uavdt:
         name = sequence.name
         inner = sequence / "img1"
         frames = find_frames(inner if inner.is_dir() else sequence, _FRAME, builder)
-        official = TEST.get(name, len(frames))
+        official = UAVDT_TEST.get(name, len(frames))
         if official != len(frames):
             builder.notes.append(f"{name} has {len(frames)} frames, the official evaluation {official}")
         truth_file = _truth_file(sequence, "whole", shared)

@@ -1,6 +1,8 @@
 """COCO files, read into columns and checked record by record.
 
-`msgspec` reads the typed records at once; what it or the checks find wrong is reported with file and record number.
+As in the official tool, pictures and classes are taken by rising id, `area` is taken from the file, a flag `ignore`
+makes no crowd, and detections of a category that the truth does not know are dropped. `msgspec` reads the typed
+records at once; what it or the checks find wrong is reported with file and record number.
 """
 
 from __future__ import annotations
@@ -8,9 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -18,15 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
+from finespot.metrics.tables import MARKS, ImageId, Results, Truth, dropped_note
 from finespot.structures import Classes
 
 T = TypeVar("T")
-ImageId = int | str
 Box = tuple[float, float, float, float]
+Flag = int | float | bool | None
 
 
 class _Picture(msgspec.Struct, gc=False):
     id: ImageId
+    file_name: str | None = None
+    width: float | None = None
+    height: float | None = None
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -41,7 +47,10 @@ class _Object(msgspec.Struct, gc=False):
     bbox: Box
     area: float | None = None
     iscrowd: int | bool = 0
-    ignore: int | bool = 0
+    ignore: Flag = 0
+    uncertain: Flag = 0
+    difficult: Flag = 0
+    logo: Flag = 0
 
 
 class _Found(msgspec.Struct, gc=False):
@@ -61,10 +70,19 @@ class _ResultsFile(msgspec.Struct, gc=False):
     annotations: list[_Found]
 
 
-def read_truth(path: Path, *, fix_id0: bool) -> dict[str, Any]:
-    """The columns of `Truth` (its keyword arguments) from a COCO file."""
-    file = _decode(path, _TruthFile)
-    pictures = {one.id for one in file.images}
+def read_truth(path: Path, *, fix_id0: bool = False) -> Truth:
+    """The truth of a COCO file.
+
+    An annotation of id 0 counts as never found (an oddity of the official tool), unless `fix_id0` numbers the
+    annotations anew from 1.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+    """
+    file = decode(path, _TruthFile, "COCO truth: images, categories, annotations")
+    pictures = {one.id: one for one in file.images}
     try:
         image_ids = sorted(pictures)  # type: ignore[type-var]
     except TypeError as error:
@@ -81,53 +99,87 @@ def read_truth(path: Path, *, fix_id0: bool) -> dict[str, Any]:
     _check(path, np.isinf(area), lambda k: f"expected a finite area but got {area[k]}")
     missing = np.isnan(area)
     crowd = np.array([one.iscrowd for one in records], bool)
-    flagged = int((np.array([one.ignore for one in records], bool) & ~crowd).sum())
+    marks = {name: np.array([bool(getattr(one, name)) for one in records], bool) for name in MARKS}
+    flagged = int((marks["ignore"] & ~crowd).sum())
     notes = []
     if missing.any():
         notes.append(f"{missing.sum()} annotations have no area; that of their box is taken")
     if flagged:
-        notes.append(f"{flagged} annotations are flagged ignore but not iscrowd; they count as ordinary objects")
+        notes.append(
+            f"{flagged} annotations are flagged ignore but not iscrowd; coco and ai-tod take them for ordinary objects"
+        )
     if not fix_id0 and (ids == 0).any():
         notes.append("an annotation has id 0 and counts as never found, as in the official tool (fix_id0 mends it)")
-    return {
-        "image_ids": tuple(image_ids),
-        "classes": classes,
-        "image": image,
-        "label": label,
-        "boxes": boxes,
-        "area": np.where(missing, boxes[:, 2] * boxes[:, 3], area),
-        "crowd": crowd,
-        "ids": np.arange(1, len(ids) + 1) if fix_id0 else ids,
-        "notes": tuple(notes),
-    }
+    return Truth(
+        image_ids=tuple(image_ids),
+        classes=classes,
+        image=image,
+        label=label,
+        boxes=boxes,
+        area=np.where(missing, boxes[:, 2] * boxes[:, 3], area),
+        crowd=crowd,
+        ids=np.arange(1, len(ids) + 1) if fix_id0 else ids,
+        notes=tuple(notes),
+        marks={name: flags for name, flags in marks.items() if flags.any()},
+        sizes=_sizes([pictures[key] for key in image_ids], path),
+        stems=_stems([pictures[key] for key in image_ids]),
+    )
 
 
-def read_results(path: Path, image_ids: Sequence[ImageId], category_ids: Sequence[int]) -> dict[str, Any]:
-    """The columns of `Results` (its keyword arguments) from a list of records or a COCO file with scores."""
-    file = _decode(path, list[_Found] | _ResultsFile)
+def read_results(path: Path, known: Mapping[ImageId, int], category_ids: Sequence[int]) -> Results:
+    """The results of a list of records, or of a COCO file whose annotations have scores.
+
+    `known` holds the positions of the truth's pictures by id, and by whatever else may name them. Detections of a
+    category that is not among `category_ids` are dropped and counted in `notes`. No detection at all is allowed (the
+    official tool fails).
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read or a record is wrong; names the file and the record (counted from 0).
+    """
+    file = decode(path, list[_Found] | _ResultsFile, "COCO results: a list of records")
     records = file if isinstance(file, list) else file.annotations
-    image = _positions([one.image_id for one in records], image_ids, path, "image_id", "image")
+    image = _places([one.image_id for one in records], known, path, "image_id", "image")
     boxes = _boxes([one.bbox for one in records], path)
     scores = np.array([one.score for one in records], np.float64)
     _check(path, ~np.isfinite(scores), lambda k: f"expected a finite score but got {scores[k]}")
-    known = {key: index for index, key in enumerate(category_ids)}
-    label = np.array([known.get(one.category_id, -1) for one in records], np.int64)
+    position = {key: index for index, key in enumerate(category_ids)}
+    label = np.array([position.get(one.category_id, -1) for one in records], np.int64)
     keep = label >= 0
-    return {
-        "image": image[keep],
-        "label": label[keep],
-        "boxes": boxes[keep],
-        "scores": scores[keep],
-        "notes": dropped_note(int((~keep).sum())),
-    }
+    return Results(image[keep], label[keep], boxes[keep], scores[keep], dropped_note(int((~keep).sum())))
 
 
-def dropped_note(count: int) -> tuple[str, ...]:
-    """What to say of detections whose class the truth does not have."""
-    return (f"{count} detections of classes that the truth does not have were dropped",) if count else ()
+def _sizes(pictures: Sequence[_Picture], path: Path) -> NDArray[np.int64] | None:
+    """(height, width) of the pictures, where the file has all of them."""
+    if any(one.width is None or one.height is None for one in pictures):
+        return None
+    sizes = np.array([(one.height, one.width) for one in pictures], np.float64).reshape(-1, 2)
+    wrong = ~((sizes > 0) & (sizes < 2**31)).all(axis=1)
+    if wrong.any():
+        one = pictures[int(np.argmax(wrong))]
+        raise FineSpotError(
+            f"image {one.id}: expected a width and height above 0 but got {one.width:g} and {one.height:g}", where=path
+        )
+    return sizes.astype(np.int64)
 
 
-def _decode(path: Path, kind: Any) -> Any:
+def _stems(pictures: Sequence[_Picture]) -> tuple[str, ...]:
+    """The names of the picture files without folder and extension, where the file has all of them."""
+    names = [one.file_name for one in pictures]
+    return (
+        tuple(PurePosixPath(name.replace("\\", "/")).stem for name in names if name is not None) if all(names) else ()
+    )
+
+
+def decode(path: Path, kind: Any, wanted: str) -> Any:
+    """The records of a JSON file as msgspec reads them into `kind`; `wanted` says in messages what they should be.
+
+    Raises
+    ------
+    FineSpotError
+        The file cannot be read, or a record is wrong; names the record.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -135,12 +187,12 @@ def _decode(path: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise _wrong(error, path, kind) from error
+        raise _wrong(error, path, wanted) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _decode_loosely(path, data, kind, error)
+        return _decode_loosely(path, data, kind, wanted, error)
 
 
-def _decode_loosely(path: Path, data: bytes, kind: Any, reason: Exception) -> Any:
+def _decode_loosely(path: Path, data: bytes, kind: Any, wanted: str, reason: Exception) -> Any:
     """Read what Python's own reader accepts beyond JSON (NaN, Infinity), so that the record can be named."""
     try:
         loose = json.loads(data)
@@ -149,20 +201,19 @@ def _decode_loosely(path: Path, data: bytes, kind: Any, reason: Exception) -> An
     try:
         return msgspec.convert(loose, kind)
     except msgspec.ValidationError as error:
-        raise _wrong(error, path, kind) from error
+        raise _wrong(error, path, wanted) from error
     except UnicodeError as error:
         raise FineSpotError(f"expected JSON in UTF-8 but got something else ({error})", where=path) from error
 
 
-def _wrong(error: msgspec.ValidationError, path: Path, kind: Any) -> FineSpotError:
+def _wrong(error: msgspec.ValidationError, path: Path, wanted: str) -> FineSpotError:
     """msgspec's message with the record's number in words: 'record 3 of annotations, bbox: ...'."""
     message, _, place = str(error).partition(" - at `$")
     found = re.match(r"(?:\.(\w+))?\[(\d+)\](?:\.(\w+))?(.*)`", place)
     text = message[:1].lower() + message[1:]
     if not found:
-        wanted = "truth: images, categories, annotations" if kind is _TruthFile else "results: a list of records"
         part = place.strip(".`") or "the top level"
-        return FineSpotError(f"{text}, at {part}", where=path, hint=f"expected COCO {wanted}")
+        return FineSpotError(f"{text}, at {part}", where=path, hint=f"expected {wanted}")
     part, number, key, rest = found.groups()
     where = f"record {number}" + (f" of {part}" if part else "") + (f", {key}" if key else "") + rest
     return FineSpotError(f"{where}: {text}", where=path)
@@ -180,7 +231,10 @@ def _classes(categories: list[_Category], path: Path) -> Classes:
 
 
 def _positions(keys: list[T], known: Sequence[Any], path: Path, key: str, what: str) -> NDArray[np.int64]:
-    place = {value: index for index, value in enumerate(known)}
+    return _places(keys, {value: index for index, value in enumerate(known)}, path, key, what)
+
+
+def _places(keys: list[T], place: Mapping[Any, int], path: Path, key: str, what: str) -> NDArray[np.int64]:
     found = np.array([place.get(value, -1) for value in keys], np.int64)
     _check(path, found < 0, lambda k: f"{key} {keys[k]!r} is not the id of any {what} of the truth")
     return found
