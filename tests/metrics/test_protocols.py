@@ -66,7 +66,7 @@ def test_thresholds_come_from_linspace() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_dets": ()}, "limits of 1 or more"),
+        ({"areas": (), "rows": ()}, "a size range or more"),
         ({"max_dets": (0,)}, "limits of 1 or more"),
         ({"thresholds": (0.0,)}, "above 0"),
         ({"rows": (Row("AP", "AP", area="huge"),)}, "huge"),

@@ -29,7 +29,15 @@ def printed(one: Report, **options: Any) -> str:
 
 def test_json_is_plain() -> None:
     made = report().to_json("val")
-    assert list(made) == ["protocol", "split", "images", "values", "per_class", "settings"]
+    assert list(made) == [
+        *("protocol", "split", "images", "values", "per_class"),
+        *("unit", "counts", "rules", "notes", "settings"),
+    ]
+    assert made["unit"] == "fraction"
+    assert made["rules"] == PROTOCOLS["coco"].describe()
+    assert made["counts"]["objects"] == report().objects
+    assert sum(made["counts"]["detections"].values()) == report().detections
+    assert made["counts"]["kept_after_ignore_drop"] == {"truths": 222, "detections": 378}
     assert json.loads(json.dumps(made)) == made
     assert made["settings"] == {}
     assert made["split"] == "val"

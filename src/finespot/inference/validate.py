@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # At least so many detections a picture, whatever the protocol counts: its limits are per class.
 _MAX_DET = 300
+# As good as no limit, for protocols that have none.
+_NO_LIMIT = 10_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def validate(
     nms:
         Which suppression, as in `Model.predict`; greedy where left out, whatever the weight file says, as for `iou`.
     max_det:
-        Most detections in a picture; by default 300 or the protocol's largest limit, if that is more.
+        Most detections in a picture; by default 300 or the protocol's largest limit, if that is more (10 000 where it
+        has none).
     progress:
         Called with (pictures done, pictures in all) after each picture.
 
@@ -116,7 +119,7 @@ def validate(
         conf=conf,
         iou=iou,
         nms="greedy" if nms is None else nms,
-        max_det=max(_MAX_DET, *rules.max_dets) if max_det is None else max_det,
+        max_det=max(_MAX_DET, rules.largest or _NO_LIMIT) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
     )
@@ -178,12 +181,11 @@ def _told(settings: Settings) -> dict[str, Any]:
 
 def _limit_notes(settings: Settings, rules: metrics.Protocol) -> list[str]:
     """A note where fewer detections were kept than the protocol looks at."""
-    looked_at = rules.max_dets[-1]
-    if settings.max_det >= looked_at:
+    looked_at = rules.largest
+    if settings.max_det >= (looked_at or _NO_LIMIT):
         return []
-    return [
-        f"at most {settings.max_det} detections of a picture were kept; {rules.name} looks at {looked_at} of each class"
-    ]
+    limit = "all" if looked_at is None else f"{looked_at}{' of each class' if rules.scope == 'class' else ''}"
+    return [f"at most {settings.max_det} detections of a picture were kept; {rules.name} looks at {limit}"]
 
 
 def _entries(dataset: Dataset) -> Iterator[Entry]:

@@ -8,9 +8,9 @@ them (they import matplotlib, so they are imported by their own names).
 from __future__ import annotations
 
 from finespot.metrics.confusion import confusion_matrix
-from finespot.metrics.evaluation import evaluate, score
+from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.judged import Judged, judged
-from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, protocol
+from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
 from finespot.metrics.tables import Regions, Results, Truth
 from finespot.metrics.tide import ErrorAnalysis, SizeErrors, tide
@@ -28,10 +28,13 @@ __all__ = [
     "Row",
     "SizeErrors",
     "Truth",
+    "both",
     "confusion_matrix",
+    "dota_hbb",
     "evaluate",
     "judged",
     "protocol",
     "score",
     "tide",
+    "tinyperson",
 ]

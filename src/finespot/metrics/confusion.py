@@ -7,12 +7,14 @@ chosen confidence. A detection left over on an ignore region of its class is not
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
-from finespot.metrics.accumulation import Arranged, arrange
-from finespot.metrics.matching import match, overlapping_pairs
+from finespot.metrics.judged import judged
+from finespot.metrics.protocols import PROTOCOLS
 from finespot.metrics.tables import Results, Truth
 
 Rows = NDArray[np.int64]
@@ -34,15 +36,15 @@ def confusion_matrix(truth: Truth, results: Results, *, conf: float = 0.25, iou:
         raise FineSpotError(f"expected an overlap above 0 to 1 but got {iou}", where="iou")
     classes = len(truth.classes)
     counts = np.zeros((classes + 1, classes + 1), np.int64)
-    truth, results = truth.spread(), results.select(results.scores >= conf)
-    own = _partners(arrange(truth, results, None), iou)
+    truth, results = truth.spread(), results.select((results.scores >= conf) & (results.label >= 0))
+    own = _partners(truth, results, iou)
     found = own >= 0
     # A truth taken by its own class is gone for the others; crowds only spare detections.
     np.add.at(counts, (results.label[found], results.label[found]), ~truth.crowd[own[found]])
     free = ~truth.crowd
     free[own[found]] = False
     left_truth, left_results = truth.select(free), results.select(~found)
-    other = _partners(arrange(left_truth, left_results, None, pooled=True), iou)
+    other = _partners(left_truth, left_results, iou, pooled=True)
     hit = other >= 0
     np.add.at(counts, (left_truth.label[other[hit]], left_results.label[hit]), 1)
     np.add.at(counts, (np.full((~hit).sum(), classes), left_results.label[~hit]), 1)
@@ -52,14 +54,7 @@ def confusion_matrix(truth: Truth, results: Results, *, conf: float = 0.25, iou:
     return counts
 
 
-def _partners(data: Arranged, iou: float) -> Rows:
+def _partners(truth: Truth, results: Results, iou: float, *, pooled: bool = False) -> Rows:
     """For each row of the results, the row of the truth that it takes, or -1."""
-    truth = data.truth
-    partner = np.full(len(data.group), -1, np.int64)
-    pairs = overlapping_pairs(
-        (data.group, data.truth_group), (data.results.boxes, truth.boxes), truth.crowd, min(iou, 1 - 1e-10)
-    )
-    matches = match(pairs, data.group, truth.crowd, truth.crowd[:, None], (iou,))
-    taken = matches.partner[:, 0, 0]
-    partner[data.row[matches.rows]] = np.where(taken >= 0, data.truth_row[taken], -1)
-    return partner
+    rules = replace(PROTOCOLS["coco"], max_dets=(), rows=(), pooled=pooled)
+    return judged(truth, results, rules, iou=iou).partner

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from finespot.metrics.accumulation import Accumulated, Arranged, Outcome, accumulate, arrange, judge
+from finespot.metrics.accumulation import Accumulated, accumulate
+from finespot.metrics.arrangement import Arranged, arrange
+from finespot.metrics.miss_rate import log_mean
+from finespot.metrics.outcome import Outcome, judge
 from finespot.metrics.protocols import RECALL_POINTS, Protocol, Row, protocol
 from finespot.metrics.report import Curve, Report
 from finespot.metrics.tables import Results, Truth
 
 Floats = NDArray[np.float64]
-ALL_CLASSES = "all classes"
+
+_LRP = ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "oLRP_threshold")
 
 
 def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = "coco") -> Report:
@@ -25,31 +29,51 @@ def evaluate(truth: Truth, results: Results, protocol_or_name: Protocol | str = 
     Raises
     ------
     FineSpotError
-        The protocol's name is unknown.
+        The protocol's name is unknown, or it needs the sizes of the pictures and the truth has none.
     """
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
-    data = arrange(truth.spread(), results, rules.max_dets[-1], pooled=rules.pooled)
-    outcome = judge(data, rules)
-    averages = accumulate(data, outcome, rules)
-    names = (ALL_CLASSES,) if rules.pooled else truth.classes.names
-    tables = {rules.label(row): _slice(averages, rules, row) for row in rules.rows}
-    per_class = {
-        name: {label: _mean(table[k : k + 1]) for label, table in tables.items()} for k, name in enumerate(names)
-    }
+    data = arrange(truth, results, rules)
+    # The first rows of a file are no prefix by score, so a smaller limit of such rows changes who takes what.
+    steps = [(limit,) for limit in rules.limits] if rules.scope == "rows" else [rules.limits]
+    passes = [(limits, part, judge(part, rules)) for limits in steps for part in [data.within(limits[-1])]]
+    averages = accumulate(passes, rules)
+    names = data.names
+    tables = {rules.label(row): (row, _slice(averages, rules, row)) for row in rules.rows}
+    counted = np.bincount(data.truth_group[~data.ignored] // max(data.pictures, 1), minlength=len(names))
+    found = np.bincount(data.group // max(data.pictures, 1), minlength=len(names))
     return Report(
         protocol=rules,
         classes=names,
-        values={label: _mean(table) for label, table in tables.items()},
-        per_class=per_class,
-        objects={name: int(averages.objects[k, 0]) for k, name in enumerate(names)},
+        values={
+            label: _mean(table, row, averages, rules)
+            for label, (row, table) in tables.items()
+            if row.kind != "oLRP_threshold"
+        },
+        per_class={
+            name: {label: _of_class(table[k], row, rules) for label, (row, table) in tables.items()}
+            for k, name in enumerate(names)
+        },
+        objects={name: int(counted[k]) for k, name in enumerate(names)},
         images=len(truth.image_ids),
-        truths=int((~truth.crowd).sum()),
-        ignored=truth.count_regions(),
+        truths=int(counted.sum()),
+        ignored=_count_ignored(truth, data, rules),
         detections=len(data.group),
-        curves=_curves(data, outcome, averages, rules, names),
+        found={name: int(found[k]) for k, name in enumerate(names)},
+        kept={key: (int(objects), int(detections)) for key, (objects, detections) in zip(truth.image_ids, data.kept)},
+        curves=_curves(data, passes[-1][2], averages, rules),
         averages=averages,
         notes=(*truth.notes, *results.notes, *_notes(results, data, rules)),
     )
+
+
+def both(truth: Truth, results: Results, protocol_or_name: Protocol | str = "coco") -> tuple[Report, Report | None]:
+    """The report of a protocol as its tool has it, and that without the tool's oddities; None where there are none.
+
+    The two are for columns side by side, never for one table of several protocols: raises as `evaluate`.
+    """
+    official = evaluate(truth, results, protocol_or_name)
+    clean = official.protocol.clean()
+    return official, None if clean is official.protocol else evaluate(truth, results, clean)
 
 
 def score(
@@ -72,44 +96,76 @@ def score(
 
 def _slice(averages: Accumulated, rules: Protocol, row: Row) -> Floats:
     """What a row averages, by class: (K, ...), NaN where there is nothing; no column at all where it has no slice."""
-    limit = rules.limit(row)
-    if limit is None or not rules.covers(row):
+    if not rules.covers(row):
         return np.full((len(averages.objects), 0), np.nan)
-    source = averages.precision if row.kind == "AP" else averages.recall
-    chosen = np.ones(len(rules.thresholds), bool) if row.iou is None else np.array(rules.thresholds) == row.iou
-    return source[rules.position(row), limit][:, chosen]
+    key = rules.position(row), rules.limit(row)
+    if row.kind in _LRP:
+        return averages.lrp[key][:, [_LRP.index(row.kind)]]
+    source = {"AP": averages.average, "AR": averages.recall, "MR": averages.missed}[row.kind]
+    if row.iou is None:
+        return source[key][:, : len(rules.thresholds)]
+    return source[key][:, [rules.lanes.index(row.iou)]]
 
 
-def _mean(table: Floats) -> float | None:
+def _of_class(table: Floats, row: Row, rules: Protocol) -> float | None:
     values = table[~np.isnan(table)]
-    return float(values.mean()) if len(values) else None
+    if not len(values):
+        return None
+    if row.kind == "MR":
+        return log_mean(values)
+    return float(values.mean()) * _unit(row, rules)
+
+
+def _mean(table: Floats, row: Row, averages: Accumulated, rules: Protocol) -> float | None:
+    """The mean over classes."""
+    rule = row.class_mean or rules.class_mean
+    if rule == "present" or row.kind not in ("AP", "AR"):
+        return _of_class(table, row, rules)
+    present = averages.objects[:, rules.position(row)] > 0
+    if not present.any() or not table.shape[1]:
+        return None
+    values = np.where(present, np.nan_to_num(table).mean(axis=1), 0.0)
+    weights = averages.holding * present if rule == "pictures" else np.ones(len(values))
+    return float((values * weights).sum() / weights.sum()) * _unit(row, rules)
+
+
+def _unit(row: Row, rules: Protocol) -> float:
+    return 100.0 if rules.percent and row.kind in ("AP", "AR") else 1.0
+
+
+def _count_ignored(truth: Truth, data: Arranged, rules: Protocol) -> int:
+    """Ignored objects and regions as the data set has them: a region that became a crowd of each class is one."""
+    own = data.truth_row < len(truth)
+    crowds = int((data.ignored & own & ~data.truth.crowd).sum())
+    return crowds + (truth.count_regions() if "crowd" in rules.ignored else len(truth.regions))
 
 
 def _notes(results: Results, data: Arranged, rules: Protocol) -> list[str]:
     notes = []
     if not len(results):
         notes.append("no detection at all: the numbers of classes with objects are 0")
-    cut = len(results) - len(data.group)
-    if cut:
-        notes.append(f"{cut} detections beyond {rules.max_dets[-1]} in a picture and class were left out")
+    if rules.id_zero_lost and (data.truth.ids == 0).any():
+        notes.append("an annotation has id 0 and counts as never found, as in the official tool (fix_id0 mends it)")
+    if rules.regions in ("half covered", "inside") and len(results) > data.kept[:, 1].sum():
+        notes.append(f"{len(results) - data.kept[:, 1].sum()} detections in ignore regions were deleted")
+    if data.beyond:
+        place = "a picture and class" if rules.scope == "class" else "a picture"
+        notes.append(f"{data.beyond} detections beyond {rules.largest} in {place} were left out")
     for row in rules.rows:
-        if row.iou is not None and row.iou not in rules.thresholds:
+        if row.iou is not None and row.iou not in rules.lanes:
             notes.append(f"{rules.label(row)} has no value: {row.iou:g} is not among the IoU thresholds")
-        if rules.limit(row) is None:
+        if rules.limit(row) not in rules.limits:
             notes.append(f"{rules.label(row)} has no value: {row.exactly} is not among the limits of detections")
     return notes
 
 
-def _curves(
-    data: Arranged, outcome: Outcome, averages: Accumulated, rules: Protocol, names: tuple[str, ...]
-) -> dict[str, Curve]:
+def _curves(data: Arranged, outcome: Outcome, averages: Accumulated, rules: Protocol) -> dict[str, Curve]:
     """Curves at IoU 0.5 (or the lowest threshold), all sizes, of the classes that have objects."""
     t = rules.thresholds.index(0.5) if 0.5 in rules.thresholds else 0
-    limit = rules.max_dets[-1]
     label = data.group // max(data.pictures, 1)
     right, wrong = outcome.lane(0, t)
     curves = {}
-    for k, name in enumerate(names):
+    for k, name in enumerate(data.names):
         objects = int(averages.objects[k, 0])
         if not objects:
             continue
@@ -118,7 +174,7 @@ def _curves(
         curves[name] = Curve.trace(
             iou=rules.thresholds[t],
             recall=RECALL_POINTS,
-            precision=averages.precision[0, limit][k, t],
+            precision=averages.precision[0, rules.largest][k, t],
             scores=data.results.scores[rows],
             right=right[rows],
             wrong=wrong[rows],

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
-from finespot.metrics.accumulation import arrange, judge
+from finespot.metrics.arrangement import arrange
+from finespot.metrics.outcome import judge
 from finespot.metrics.protocols import AreaRange, Protocol
 from finespot.metrics.tables import Results, Truth
 
@@ -23,9 +24,9 @@ class Judged:
     """Detections and objects by the rules of a protocol, in the order of the tables that were given.
 
     For each row of the results (D,): `right` (true positive), `wrong` (false positive; neither of both: on an ignored
-    object, or of a size that does not count), `kept` (within the protocol's limit; else neither right nor wrong) and
-    `partner`, the row of the truth that it took, -1 for none. For each row of the truth (G,): `counts` (an object that
-    must be found) and `found`.
+    object, or of a size that does not count), `kept` (within the protocol's limit, not deleted and of a class that is
+    evaluated; else neither right nor wrong) and `partner`, the row of the truth that it took, -1 for none. For each row
+    of the truth (G,): `counts` (an object that must be found) and `found`.
     """
 
     right: Flags
@@ -37,17 +38,17 @@ class Judged:
 
 
 def judged(truth: Truth, results: Results, rules: Protocol, *, iou: float = 0.5, area: AreaRange = ANY_SIZE) -> Judged:
-    """Match detections with objects of one size range at one overlap.
+    """Match detections with objects of one size range at one overlap, within the protocol's largest limit.
 
     Raises
     ------
     FineSpotError
-        The overlap is not above 0 to 1.
+        The overlap is not above 0 to 1, or the protocol needs the sizes of the pictures and the truth has none.
     """
     if not 0 < iou <= 1:
         raise FineSpotError(f"expected an overlap above 0 to 1 but got {iou}", where="iou")
-    rules = replace(rules, thresholds=(iou,), areas=(area,), rows=())
-    data = arrange(truth.spread(), results, rules.max_dets[-1], pooled=rules.pooled)
+    rules = replace(rules, thresholds=(iou,), areas=(area,), rows=(), extra_thresholds=())
+    data = arrange(truth, results, rules)
     outcome = judge(data, rules)
     right, wrong, kept = (np.zeros(len(results), bool) for _ in range(3))
     right[data.row], wrong[data.row] = outcome.lane(0, 0)

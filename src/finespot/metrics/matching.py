@@ -2,7 +2,9 @@
 
 The rule is that of pycocotools: within one picture and class the detections come by falling score; each takes the
 free truth of the highest overlap that reaches the threshold (the last of equals), and an ignored truth only where no
-other fits. Crowds can be taken any number of times and their overlap is intersection over detection.
+other fits. Crowds can be taken any number of times and their overlap is intersection over detection; which ignored
+truths are treated like crowds is a protocol's business. `match_best` is the other rule in use (VOC, DOTA): a detection
+asks for its best truth only, and comes to nothing where that is taken.
 
 What differs is the order of the work. Only pairs whose overlap reaches the lowest threshold are kept; then the first
 detections with such a pair of all pictures and classes are settled together, then the second ones, and so on, each
@@ -45,7 +47,7 @@ class Matches:
     partner: NDArray[np.int32]
 
 
-def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], crowd: Flags, lowest: float) -> Pairs:
+def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], iod: Flags, lowest: float) -> Pairs:
     """All pairs of a detection and a truth in one group whose overlap is `lowest` or more (above 0).
 
     Parameters
@@ -54,7 +56,7 @@ def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], c
         Group numbers of detections (D,) and truths (G,): one per picture and class.
     boxes:
         (x, y, w, h) of detections (D, 4) and truths (G, 4).
-    crowd:
+    iod:
         (G,) truths whose overlap is intersection over detection, not over union.
     """
     (d_group, t_group), (d_box, t_box) = groups, boxes
@@ -64,7 +66,7 @@ def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], c
     # An IoU of t bounds the distance of centers by (1 - t) / (2 t) of the smaller side; any overlap by half the sum.
     reach = (t_box[:, 2] + d_box[:, 2].max()) / 2
     bound = t_box[:, 2] * ((1 - lowest) / (2 * lowest) + 1e-9)
-    reach = np.where(crowd, reach, np.minimum(reach, bound))
+    reach = np.where(iod, reach, np.minimum(reach, bound))
     low = min(d_center.min(), t_center.min())
     span = max(d_center.max(), t_center.max()) - low + 2.001 * reach.max() + 1
     key = d_group * span + (d_center - low)
@@ -77,7 +79,7 @@ def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], c
     parts = []
     for truth, position in range_pairs(start, end, _CHUNK):
         detection = order[position]
-        value = _overlap(d_box[detection], t_box[truth], crowd[truth])
+        value = overlap(d_box[detection], t_box[truth], iod[truth])
         enough = value >= lowest
         parts.append((detection[enough], truth[enough], value[enough]))
     if not parts:
@@ -86,8 +88,10 @@ def overlapping_pairs(groups: tuple[Rows, Rows], boxes: tuple[Floats, Floats], c
     return Pairs(detections, truths, values)
 
 
-def match(pairs: Pairs, group: Rows, crowd: Flags, ignored: Flags, thresholds: tuple[float, ...]) -> Matches:
-    """Settle all groups.
+def match(
+    pairs: Pairs, group: Rows, shared: Flags, ignored: Flags, thresholds: tuple[float, ...], *, strict: bool = False
+) -> Matches:
+    """Settle all groups: each detection takes the best truth that is free.
 
     Parameters
     ----------
@@ -95,32 +99,30 @@ def match(pairs: Pairs, group: Rows, crowd: Flags, ignored: Flags, thresholds: t
         Overlapping pairs; rows of detections ascend by group and, inside, by rank; rows of truths by file order.
     group:
         (D,) group number of each detection.
-    crowd:
-        (G,) truths that can be taken again and again.
+    shared:
+        (G,) ignored truths that can be taken again and again.
     ignored:
-        (G, A) truths that do not count in a size range (crowds in none).
+        (G, A) truths that do not count in a size range (shared ones in none).
     thresholds:
         T overlaps; a pair fits when its overlap is the threshold or more.
+    strict:
+        The overlap must exceed the threshold.
     """
-    listed = np.zeros(len(group), bool)
-    listed[pairs.detection] = True
-    rows = np.flatnonzero(listed)
-    areas, limits = ignored.shape[1], np.minimum(thresholds, 1 - 1e-10)
-    partner = np.full((len(rows), areas, len(limits)), -1, np.int32)
+    rows, place, partner = _blank(pairs, len(group), (ignored.shape[1], len(thresholds)))
     if not len(rows):
         return Matches(rows, partner)
-    place = (np.cumsum(listed) - 1)[pairs.detection]
+    areas, lanes = partner.shape[1:]
     step = rank_in_group(group[rows])
     # Inside a detection, pairs stand by rising overlap and then file order: the last that fits is the one to take.
     order = np.lexsort((pairs.truth, pairs.overlap, place, step[place]))
-    place, truth, overlap = place[order], pairs.truth[order].astype(np.int32), pairs.overlap[order]
+    place, truth = place[order], pairs.truth[order].astype(np.int32)
     steps = np.append(np.searchsorted(step[place], np.arange(step.max() + 1)), len(place))
-    fits = overlap[:, None] >= limits
+    fits = fitting(pairs.overlap[order], thresholds, strict=strict)
     # A truth that counts beats every ignored one: it gets all higher numbers.
     number = np.arange(len(truth), dtype=np.int32)[:, None] + np.where(ignored[truth], 0, len(truth)).astype(np.int32)
-    free = np.ones((len(crowd), areas, len(limits)), bool)
+    free = np.ones((len(shared), areas, lanes), bool)
     taken = free.reshape(-1)
-    lanes = np.arange(areas * len(limits)).reshape(areas, len(limits))
+    cell = np.arange(areas * lanes).reshape(areas, lanes)
     for begin, end in zip(steps[:-1].tolist(), steps[1:].tolist()):
         part = slice(begin, end)
         able = free[truth[part]] & fits[part, None, :]
@@ -131,13 +133,48 @@ def match(pairs: Pairs, group: Rows, crowd: Flags, ignored: Flags, thresholds: t
         found = truth[best % len(truth)]
         hit = best >= 0
         partner[owner[first]] = np.where(hit, found, -1)
-        hit &= ~crowd[found]
-        taken[(found.astype(np.int64) * lanes.size + lanes)[hit]] = False
+        hit &= ~shared[found]
+        taken[(found.astype(np.int64) * cell.size + cell)[hit]] = False
     return Matches(rows, partner)
 
 
-def _overlap(detection: Floats, truth: Floats, crowd: Flags) -> Floats:
-    """Intersection over union, or over the detection for crowds, in the order of operations of the official tool."""
+def match_best(
+    pairs: Pairs, group: Rows, ignored: Flags, thresholds: tuple[float, ...], *, strict: bool = False
+) -> Matches:
+    """Settle all groups: each detection asks for its best truth (the first of equals), and the first that asks has it.
+
+    An ignored truth serves all who ask. Parameters as in `match`.
+    """
+    rows, place, partner = _blank(pairs, len(group), (ignored.shape[1], len(thresholds)))
+    if not len(rows):
+        return Matches(rows, partner)
+    order = np.lexsort((-pairs.truth, pairs.overlap, place))
+    last = order[np.append(np.diff(place[order]) != 0, True)]
+    best, fits = pairs.truth[last], fitting(pairs.overlap[last], thresholds, strict=strict)
+    for t in range(len(thresholds)):
+        asking = np.flatnonzero(fits[:, t])
+        wanted, first = np.unique(best[asking], return_index=True)
+        partner[asking, :, t] = np.where(ignored[best[asking]], best[asking, None], -1)
+        partner[asking[first], :, t] = wanted[:, None]
+    return Matches(rows, partner)
+
+
+def fitting(overlap: Floats, thresholds: tuple[float, ...], *, strict: bool = False) -> Flags:
+    """(..., T) whether each overlap reaches (or exceeds) each threshold; what is within 1e-10 of 1 reaches 1."""
+    limits = np.minimum(thresholds, 1 - 1e-10)
+    return np.asarray(overlap[..., None] > limits if strict else overlap[..., None] >= limits)
+
+
+def _blank(pairs: Pairs, detections: int, lanes: tuple[int, int]) -> tuple[Rows, Rows, NDArray[np.int32]]:
+    """Rows of detections that have a pair, for each pair its place among them, and partners that none took yet."""
+    listed = np.zeros(detections, bool)
+    listed[pairs.detection] = True
+    rows = np.flatnonzero(listed)
+    return rows, (np.cumsum(listed) - 1)[pairs.detection], np.full((len(rows), *lanes), -1, np.int32)
+
+
+def overlap(detection: Floats, truth: Floats, iod: Flags) -> Floats:
+    """Intersection over union, or over the detection, in the order of operations of the official tool."""
     width = np.minimum(detection[:, 0] + detection[:, 2], truth[:, 0] + truth[:, 2]) - np.maximum(
         detection[:, 0], truth[:, 0]
     )
@@ -146,7 +183,7 @@ def _overlap(detection: Floats, truth: Floats, crowd: Flags) -> Floats:
     )
     inter = np.maximum(width, 0) * np.maximum(height, 0)
     area = detection[:, 2] * detection[:, 3]
-    union = np.where(crowd, area, area + truth[:, 2] * truth[:, 3] - inter)
+    union = np.where(iod, area, area + truth[:, 2] * truth[:, 3] - inter)
     share: Floats = np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
     return share
 

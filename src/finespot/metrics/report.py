@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from finespot.metrics.accumulation import Accumulated
 from finespot.metrics.protocols import Protocol
+from finespot.metrics.protocols.wording import brief
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+# More columns than this do not fit a screen; then only those of the first size range are columns.
+_COLUMNS = 9
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Report:
-    """Numbers by the protocol's labels, 0 to 1, None where there is nothing to average (no objects).
+    """Numbers by the protocol's labels, None where there is nothing to average (no objects).
 
-    `images`, `truths` (ordinary objects), `ignored` (crowds and ignore regions as the data set has them: one without a
-    class is one) and `detections` (within the limits) count what was compared; `objects` counts ordinary objects by
-    class. `settings` say how the detections were made, where that is known. `notes` are one-line findings.
+    They are 0 to 1, or in percent where the tool prints percent (`unit`). `images`, `truths` (ordinary objects),
+    `ignored` (crowds, other ignored objects and ignore regions as the data set has them: one without a class is one)
+    and `detections` (within the limits) count what was compared; `objects` and `found` count ordinary objects and
+    detections by class. `kept` are the objects and detections of each picture that are left where regions delete some.
+    `settings` say how the detections were made, where that is known. `notes` are one-line findings.
     """
 
     protocol: Protocol
@@ -83,8 +89,15 @@ class Report:
     detections: int
     curves: dict[str, Curve] = field(repr=False)
     averages: Accumulated = field(repr=False)
+    found: dict[str, int] = field(default_factory=dict)
+    kept: dict[int | str, tuple[int, int]] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """`fraction` or `percent`."""
+        return self.protocol.unit
 
     def to_json(self, split: str) -> dict[str, Any]:
         """A dictionary of plain values for a file or a weight card."""
@@ -94,6 +107,18 @@ class Report:
             "images": self.images,
             "values": dict(self.values),
             "per_class": {name: dict(values) for name, values in self.per_class.items()},
+            "unit": self.unit,
+            "counts": {
+                "objects": dict(self.objects),
+                "ignored": self.ignored,
+                "detections": dict(self.found),
+                "kept_after_ignore_drop": {
+                    "truths": sum(truths for truths, _ in self.kept.values()),
+                    "detections": sum(detections for _, detections in self.kept.values()),
+                },
+            },
+            "rules": self.protocol.describe(),
+            "notes": list(self.notes),
             "settings": dict(self.settings),
         }
 
@@ -104,40 +129,55 @@ class Report:
 
         from finespot.writers.table import ResultTable
 
-        shown = self._labels("AP")
+        shown, others = self._columns()
         table = ResultTable(("class",), ("objects", *shown), box=None, pad_edge=False)
         if len(self.classes) > 1:
             for name in self.classes:
                 table.row(name, *self._cells(self.objects[name], self.per_class[name], shown))
         table.row("all", *self._cells(self.truths, self.values, shown), style="bold")
-        return Group(table, *(Text(line) for line in self._lines()))
+        return Group(table, *(Text(line) for line in self._lines(shown, others)))
+
+    def _columns(self) -> tuple[list[str], list[list[str]]]:
+        """Labels that make columns, and the others in groups of one kind (and threshold, where there are many)."""
+        rules = self.protocol
+        rows = [row for row in rules.rows if rules.covers(row) and rules.label(row) in self.values]
+        # A mean over classes of another kind has no values of classes of its own.
+        columns = [row for row in rows if row.kind == rows[0].kind and row.class_mean is None]
+        split = False
+        if len(columns) > _COLUMNS:
+            columns = [row for row in columns if row.area == rules.areas[0].label]
+            split = True
+        groups: dict[tuple[str, float | None], list[str]] = {}
+        for row in rows:
+            if row not in columns:
+                kind = row.kind.split("_")[0]
+                groups.setdefault((kind, row.iou if split else None), []).append(rules.label(row))
+        return [rules.label(row) for row in columns], list(groups.values())
 
     def _cells(self, objects: int, values: dict[str, float | None], shown: list[str]) -> list[str]:
         if not objects:
             return ["no objects", *("" for _ in shown)]
-        return [str(objects), *(_number(values[label]) for label in shown)]
+        return [str(objects), *(self._number(values[label]) for label in shown)]
 
-    def _lines(self) -> list[str]:
-        recalls = "  ".join(f"{label} {_number(self.values[label])}" for label in self._labels("AR"))
-        lines = [recalls] if recalls else []
+    def _lines(self, shown: list[str], others: list[list[str]]) -> list[str]:
+        lines = ["  ".join(f"{label} {self._number(self.values[label])}" for label in group) for group in others]
+        name = f"{self.protocol.name} (percent)" if self.protocol.percent else self.protocol.name
         lines.append(
-            f"{self.protocol.name}: {self.images} images, {self.truths} objects, {self.ignored} ignore regions, "
+            f"{name}: {self.images} images, {self.truths} objects, {self.ignored} ignore regions, "
             f"{self.detections} detections"
         )
         if self.settings:
             lines.append("made with " + ", ".join(_setting(name, value) for name, value in self.settings.items()))
-        lines.append(
-            f"at most {self.protocol.max_dets[-1]} detections per image and class; "
-            "what lies on an ignore region of its class is neither right nor wrong"
-        )
+        lines.append(brief(self.protocol))
         present = [values for name, values in self.per_class.items() if self.objects[name]]
-        if any(values[label] is None for values in present for label in self._labels("AP")):
+        if any(values[label] is None for values in present for label in shown):
             lines.append("-: no objects of this size")
         return [*lines, *self.notes]
 
-    def _labels(self, kind: str) -> list[str]:
-        rows = [row for row in self.protocol.rows if row.kind == kind and self.protocol.covers(row)]
-        return [self.protocol.label(row) for row in rows]
+    def _number(self, value: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.2f}" if self.protocol.percent else f"{value:.3f}"
 
 
 def _setting(name: str, value: Any) -> str:
@@ -145,7 +185,3 @@ def _setting(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{name} ({', '.join(_setting(*item) for item in value.items())})"
     return f"{name} {'none' if value is None else value}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

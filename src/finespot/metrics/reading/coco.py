@@ -73,8 +73,8 @@ class _ResultsFile(msgspec.Struct, gc=False):
 def read_truth(path: Path, *, fix_id0: bool = False) -> Truth:
     """The truth of a COCO file.
 
-    An annotation of id 0 counts as never found (an oddity of the official tool), unless `fix_id0` numbers the
-    annotations anew from 1.
+    An annotation of id 0 counts as never found in most protocols (an oddity of the official tools), unless `fix_id0`
+    numbers the annotations anew from 1.
 
     Raises
     ------
@@ -108,8 +108,6 @@ def read_truth(path: Path, *, fix_id0: bool = False) -> Truth:
         notes.append(
             f"{flagged} annotations are flagged ignore but not iscrowd; coco and ai-tod take them for ordinary objects"
         )
-    if not fix_id0 and (ids == 0).any():
-        notes.append("an annotation has id 0 and counts as never found, as in the official tool (fix_id0 mends it)")
     return Truth(
         image_ids=tuple(image_ids),
         classes=classes,
