@@ -69,6 +69,8 @@ def describe(rules: Protocol) -> list[str]:
         lines.append("a match with annotation id 0 counts as none")
     if rules.wrap_index:
         lines.append("where even the first detection exceeds a number of false positives, the last recall is taken")
+    if rules.percent:
+        lines.append("precisions and recalls are in percent")
     return [*lines, *rules.notes]
 
 
@@ -99,7 +101,10 @@ def _ignoring(rules: Protocol) -> list[str]:
         lines = ["no object is ignored by a flag"]
     without = f" (not in the sequences {', '.join(rules.without_regions)})" if rules.without_regions else ""
     lines.append(_REGIONS[rules.regions] + without)
-    return lines + ([_LEFTOVERS[rules.leftovers]] if rules.leftovers != "none" else [])
+    if rules.leftovers != "none":
+        how = "measured" if rules.true_iod else "derived from the stored overlap"
+        lines.append(f"{_LEFTOVERS[rules.leftovers]} ({how})")
+    return lines
 
 
 def _bounds(low: float, high: float) -> str:
