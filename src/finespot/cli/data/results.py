@@ -105,8 +105,9 @@ def read_found(file: Path, dataset: Dataset) -> tuple[list[Detections], list[str
     if file.is_dir():
         return read_yolo_results(file, dataset), []
     ids: Ids = [dataset.image_id(i) for i in range(len(dataset))]
-    known: dict[int | str, int] = dict(stems(dataset))
-    known |= {key: index for index, key in enumerate(ids)}
+    known: dict[int | str, int] = {}
+    known.update(stems(dataset))
+    known.update((key, index) for index, key in enumerate(ids))
     columns = read_results(file, known, dataset.classes.original_ids)
     picture = columns.image
     order = np.argsort(picture, kind="stable")

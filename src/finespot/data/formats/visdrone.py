@@ -7,7 +7,7 @@ there count as false, or as found. The category 11, 'others', is no class of the
 
 | others= | becomes |
 | --- | --- |
-| ignore | an ignore region without a class, as the data set's description has it (the default) |
+| ignore | a region without a class, as the data set's description has it (the default); its attribute `others` is set |
 | drop | nothing: what is found there is false, as in the official evaluation program |
 | class | an object of an eleventh class, ignored where its score is 0 |
 | object | an object of an eleventh class, whatever its score |
@@ -220,12 +220,14 @@ def add_row(
             return
         ignore = ignore and others == "class"
     region = category == 0 or (category > len(NAMES) and others == "ignore")
+    # The official program takes no notice of others, where other protocols spare what is found on a region.
+    aside = {OTHERS: 1} if region and category else {}
     builder.box(
         corners,
         -1 if region else category - 1,
         where=where,
         ignore=region or ignore,
-        attributes={"truncation": truncation, "occlusion": occlusion, **(attributes or {})},
+        attributes={"truncation": truncation, "occlusion": occlusion, **aside, **(attributes or {})},
     )
 
 

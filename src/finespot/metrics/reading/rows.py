@@ -22,6 +22,8 @@ Flags = NDArray[np.bool_]
 
 # Beyond it, a double no longer tells whole numbers apart.
 _LARGEST = 2.0**53
+# No picture is that large; products of such coordinates are still exact enough.
+_FARTHEST_PX = 1e9
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Rows:
     def boxes(self, first: int) -> Floats:
         """Boxes (left, top, width, height) of four columns, of no negative size."""
         boxes = self.numbers(first, ("left", "top", "width", "height"))
+        self.refuse(
+            (np.abs(boxes) > _FARTHEST_PX).any(axis=1),
+            lambda k: f"expected coordinates of at most 1e9 pixels but got {boxes[k].tolist()}",
+        )
         self.refuse(
             (boxes[:, 2:] < 0).any(axis=1),
             lambda k: f"expected a width and height of 0 or more but got {boxes[k, 2]:.10g} and {boxes[k, 3]:.10g}",

@@ -22,6 +22,8 @@ from finespot.structures import Classes
 from finespot.writers import UAVDT_CLASSES, UAVDT_TEST
 
 WHOLE, IGNORE = "_gt_whole", "_gt_ignore"
+# Every frame up to the last is a picture, so a damaged number must not ask for millions of them.
+_MOST_FRAMES = 1_000_000
 _TRUTH_COLUMNS = "frame,target,left,top,width,height,out_of_view,occlusion,class"
 _COLUMNS = "frame,-1,left,top,width,height,score, ..."
 
@@ -110,7 +112,8 @@ def read_results(folder: Path, truth: Truth) -> Results:
 
 def _last(objects: Rows, areas: Rows | None) -> int:
     """The last frame that the truth of a sequence names."""
-    return max(int(rows.whole(0, "frame").max(initial=1)) for rows in (objects, areas) if rows is not None)
+    last = max(int(rows.whole(0, "frame").max(initial=1)) for rows in (objects, areas) if rows is not None)
+    return min(last, _MOST_FRAMES)
 
 
 def _starts(counts: Mapping[str, int]) -> dict[str, int]:
@@ -139,7 +142,9 @@ def _frames(parts: Mapping[str, Rows], starts: Mapping[str, int], counts: Mappin
     """The rows of all sequences within their frames, the picture of each, and how many are of later frames."""
     rows = Rows.join(list(parts.values()))
     frame = rows.whole(0, "frame")
-    rows.refuse(frame < 1, lambda k: f"expected a frame from 1 on but got {frame[k]}")
+    rows.refuse(
+        (frame < 1) | (frame > _MOST_FRAMES), lambda k: f"expected a frame from 1 to {_MOST_FRAMES} but got {frame[k]}"
+    )
     lengths = [len(part) for part in parts.values()]
     start = np.repeat(np.array([starts[name] for name in parts], np.int64), lengths)
     keep = frame <= np.repeat(np.array([counts[name] for name in parts], np.int64), lengths)

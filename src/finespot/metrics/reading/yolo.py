@@ -59,6 +59,11 @@ def read_truth(folder: Path, *, images: Path | None = None, names: Sequence[str]
     for file in (*labels, *ignored):
         stem = file.stem.removesuffix(IGNORE) if file in ignored else file.stem
         part = read_rows(file, None, range(5, _MOST_COLUMNS), _COLUMNS)
+        part.refuse(
+            np.array([len(row) == 6 for row in part.fields], bool),
+            lambda _: f"expected 5 columns ({_COLUMNS}) or a class and 3 or more points but got 6",
+            "a score as sixth column belongs to detections",
+        )
         parts.append(part)
         image.append(np.full(len(part), place_of(stem, position, file), np.int64))
     rows = Rows.join(parts)
