@@ -72,3 +72,16 @@ def test_val_writes_numbers_detections_and_plots(samples: Path, tmp_path: Path) 
     again = tmp_path / "s.json"
     assert call("score", "--gt", samples / "annotations" / "val.json", "--dt", detections, "--json", again) == 0
     assert json.loads(again.read_text())["values"] == pytest.approx(report["values"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_val_by_several_protocols(samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--no-plots", "--json", tmp_path / "v.json", "--project", tmp_path / "runs", "imgsz=320", "--sizes", "16"]
+    data = ["--data", f"hit-uav:{samples}", "--protocol", "ai-tod,coco", "--max-dets", "1,10,100"]
+    assert call("val", "hit-uav-n", *data, *words) == 0
+    made = json.loads((tmp_path / "v.json").read_text())["reports"]
+    names = [f"{name} maxDets 1/10/100 sizes 16" for name in ("ai-tod", "coco")]
+    names[1] = "coco sizes 16"
+    assert [one["protocol"] for one in made] == names
+    assert all("AP_16+" in one["values"] for one in made)
+    assert [line in capsys.readouterr().out for line in (f"{names[0]}, split val",)] == [True]

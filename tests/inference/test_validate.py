@@ -120,6 +120,10 @@ def test_the_report_says_how_it_was_made(session, dataset) -> None:
     }
     assert made.report.notes[-1] == "at most 50 detections of a picture were kept; coco looks at 100 of each class"
     assert made.notes[-2] == "tiles of 320 px are scaled to 150 px"
+    free = validate(session, dataset, conf=0.3, imgsz=96, protocol="uavdt").report
+    assert free.notes[-1] == "at most 300 detections of a picture were kept; uavdt looks at all of them"
+    few = validate(session, dataset, conf=0.3, imgsz=96, protocol="visdrone", max_det=9).report
+    assert few.notes[-1] == "at most 9 detections of a picture were kept; visdrone looks at 500"
     plain = validate(session, dataset, conf=0.3, imgsz=150).report
     assert (plain.settings["imgsz"], plain.settings["tiling"], plain.settings["max_det"]) == (160, None, 300)
     assert not [note for note in plain.notes if "were kept" in note]
@@ -140,6 +144,18 @@ def test_notes_on_suppression(session, dataset) -> None:
 
 def test_pictures_that_are_not_cut_are_counted(session, dataset) -> None:
     assert validate(session, dataset, conf=0.3, tiling=Tiling(640)).notes[-1].startswith("4 of 4 pictures were not cut")
+
+
+def test_several_protocols_score_one_pass(session, dataset) -> None:
+    made = validate(session, dataset, conf=0.3, protocol=["ai-tod", metrics.protocol("coco")])
+    assert [one.protocol.name for one in made.reports] == ["ai-tod", "coco"]
+    assert made.report is made.reports[0]
+    for one in made.reports:
+        alone = validate(session, dataset, conf=0.3, protocol=one.protocol, max_det=1500).report
+        assert one.values == pytest.approx(alone.values, nan_ok=True)
+        assert one.settings["max_det"] == 1500, "the largest limit of all"
+    with pytest.raises(FineSpotError, match="protocol: expected a protocol or more"):
+        validate(session, dataset, protocol=[])
 
 
 def test_max_det_follows_the_protocol(session, dataset, monkeypatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from finespot import metrics
     from finespot.structures import Tiling
 
 RUN, SPEED, SLICE, OUT = "What to run", "Speed", "Large pictures", "Output"
@@ -59,7 +60,29 @@ Labels = Annotated[
 Data = Annotated[
     str, typer.Option("--data", help="a YOLO .yaml, or FORMAT:DIR such as hit-uav:DIR or coco:DIR", rich_help_panel=RUN)
 ]
-Protocol = Annotated[str, typer.Option("--protocol", help="evaluation protocol: coco, ai-tod", rich_help_panel=RUN)]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="whose official numbers, several with commas: coco, visdrone, uavdt, uavdt-coco, ai-tod, ai-tod-mmdet, "
+        "tinyperson, tinyperson-mr, soda-d, dota-hbb, dota-hbb-1.5, uavvaste",
+        rich_help_panel=RUN,
+    ),
+]
+MaxDets = Annotated[
+    str | None,
+    typer.Option(
+        "--max-dets", help="limits of detections in place of the protocol's, such as 10,100,500", rich_help_panel=RUN
+    ),
+]
+Sizes = Annotated[
+    str | None,
+    typer.Option(
+        "--sizes",
+        help="size ranges of your own, bounds in pixels of a side: 8,16,32 gives 0-8, 8-16, 16-32 and 32+",
+        rich_help_panel=RUN,
+    ),
+]
 ImageSize = Annotated[
     int | None,
     typer.Option(
@@ -186,6 +209,45 @@ def architecture_options(words: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             found[key.removeprefix("options.")] = value
     return found
+
+
+def protocols(text: str, max_dets: str | None = None, sizes: str | None = None) -> list[metrics.Protocol]:
+    """The protocols that `--protocol`, `--max-dets` and `--sizes` ask for.
+
+    Raises
+    ------
+    FineSpotError
+        A name is unknown or stands there twice, or a number is none.
+    """
+    from finespot import metrics
+    from finespot.errors import FineSpotError
+
+    names = [name.strip() for name in text.split(",")]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise FineSpotError(f"expected different protocols but got {doubled} twice", where="protocol")
+    found = [metrics.protocol(name) for name in names]
+    if max_dets is not None:
+        limits = [int(limit) for limit in _numbers(max_dets, "max-dets", whole=True)]
+        found = [one.with_max_dets(limits) for one in found]
+    if sizes is not None:
+        sides = _numbers(sizes, "sizes", whole=False)
+        found = [one.with_sizes(sides) for one in found]
+    return found
+
+
+def _numbers(text: str, name: str, *, whole: bool) -> list[float]:
+    """Numbers above 0 that differ, out of `10,100,500`."""
+    from finespot.errors import FineSpotError
+
+    what = "whole numbers" if whole else "numbers"
+    try:
+        values = [float(int(part)) if whole else float(part) for part in text.split(",")]
+    except ValueError:
+        raise FineSpotError(f"expected {what} with commas between but got '{text}'", where=name) from None
+    if len(set(values)) < len(values) or not all(0 < value < 1e9 for value in values):
+        raise FineSpotError(f"expected different {what} above 0 but got '{text}'", where=name)
+    return values
 
 
 def class_names(text: str | None) -> list[str] | None:

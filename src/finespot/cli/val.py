@@ -20,6 +20,8 @@ def command(
     data: options.Data,
     split: Annotated[str, typer.Option("--split", help="split of the data set", rich_help_panel=options.RUN)] = "val",
     protocol: options.Protocol = "coco",
+    max_dets: options.MaxDets = None,
+    sizes: options.Sizes = None,
     conf: Annotated[
         float, typer.Option("--conf", min=0, max=1, help="least score", rich_help_panel=options.RUN)
     ] = 0.001,
@@ -64,7 +66,7 @@ def command(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Evaluate weights on a data set: AP and AR by size and class, with curves and pictures beside the truth."""
-    from finespot import metrics
+    from finespot.cli import reports
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
@@ -75,7 +77,7 @@ def command(
     from finespot.writers import new_run
 
     out = console()
-    rules = metrics.protocol(protocol)
+    rules = options.protocols(protocol, max_dets, sizes)
     session = Session(weights, own_parts=own_parts, threads=threads, device=device, precision=precision)
     dataset = open_dataset(data, split)
     truth = _truth(data, dataset)
@@ -98,14 +100,16 @@ def command(
         )
     for note in validation.notes:
         out.print(note)
-    out.print(validation.report.table())
+    scored = [reports.Scored(one) for one in validation.reports]
+    for one in scored:
+        one.show(out, split)
     recipe = recipe_beside(weights)
     if recipe is not None and recipe.claimed is not None:
         side = session.card.imgsz if imgsz is None else imgsz
-        ours = Scored(data, split, rules.name, recipe.model, side, recipe.epochs, f"weights {Path(weights).name}")
+        ours = Scored(data, split, rules[0].name, recipe.model, side, recipe.epochs, f"weights {Path(weights).name}")
         out.print(beside(recipe.claimed, ours, validation.report.values))
     out.print(validation.timing.summary())
-    report = validation.report.to_json(split)
+    report = reports.joined(scored, split)
     folder = new_run(project or PROJECT, name, overwrite)
     written = [options.write_report(folder / "report.json", report)]
     if json is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,25 +35,30 @@ class Validation:
 
     Attributes
     ----------
-    report:
-        The protocol's numbers.
+    reports:
+        The numbers of each protocol; `report` is the first.
     detections, image_ids:
         Per picture in the data set's order; labels are the data set's classes.
     truth, results:
-        The columns that were compared (for a confusion matrix and curves).
+        The columns that were compared for the first (for a confusion matrix and curves).
     timing:
         Where the time went; `speed` and `rate` are shortcuts.
     notes:
         What was decided or left out, one line each.
     """
 
-    report: metrics.Report
+    reports: tuple[metrics.Report, ...]
     detections: list[Detections]
     image_ids: list[int | str]
     truth: metrics.Truth
     results: metrics.Results
     timing: Timing
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def report(self) -> metrics.Report:
+        """The numbers of the first protocol."""
+        return self.reports[0]
 
     @property
     def speed(self) -> dict[str, float]:
@@ -74,7 +79,7 @@ def validate(
     session: Session,
     dataset: Dataset,
     *,
-    protocol: str | metrics.Protocol = "coco",
+    protocol: str | metrics.Protocol | Sequence[str | metrics.Protocol] = "coco",
     imgsz: int | None = None,
     batch: int = 8,
     conf: float = 0.001,
@@ -89,7 +94,7 @@ def validate(
     Parameters
     ----------
     protocol:
-        Name of an evaluation protocol, or one.
+        Name of an evaluation protocol, or one; or several, which score the same detections.
     imgsz, tiling:
         Input size and cutting; the weight file's own where left out (`Tiling(None)`: whole pictures).
     batch:
@@ -99,7 +104,7 @@ def validate(
     nms:
         Which suppression, as in `Model.predict`; greedy where left out, whatever the weight file says, as for `iou`.
     max_det:
-        Most detections in a picture; by default 300 or the protocol's largest limit, if that is more (10 000 where it
+        Most detections in a picture; by default 300 or the protocols' largest limit, if that is more (10 000 where one
         has none).
     progress:
         Called with (pictures done, pictures in all) after each picture.
@@ -109,7 +114,10 @@ def validate(
     FineSpotError
         A picture cannot be read, or no class of the weights is one of the data set's.
     """
-    rules = metrics.protocol(protocol) if isinstance(protocol, str) else protocol
+    asked = [protocol] if isinstance(protocol, str | metrics.Protocol) else list(protocol)
+    protocols = [metrics.protocol(one) if isinstance(one, str) else one for one in asked]
+    if not protocols:
+        raise FineSpotError("expected a protocol or more but got none", where="protocol")
     card = session.card
     rule, notes = scaling(
         card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
@@ -119,7 +127,7 @@ def validate(
         conf=conf,
         iou=iou,
         nms="greedy" if nms is None else nms,
-        max_det=max(_MAX_DET, rules.largest or _NO_LIMIT) if max_det is None else max_det,
+        max_det=max(_MAX_DET, *(one.largest or _NO_LIMIT for one in protocols)) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
     )
@@ -132,12 +140,20 @@ def validate(
         if progress is not None:
             progress(len(detections), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
-    truth = metrics.Truth.from_annotations([dataset.annotations(i) for i in range(len(dataset))], dataset.classes, ids)
-    results = metrics.Results.from_detections(detections, truth)
-    report = metrics.evaluate(truth, results, rules)
-    report = replace(report, settings=_told(settings), notes=(*report.notes, *_limit_notes(settings, rules)))
+    annotations = [dataset.annotations(i) for i in range(len(dataset))]
+    truths = [
+        metrics.Truth.from_annotations(annotations, dataset.classes, ids, heeded=one.ignored) for one in protocols
+    ]
+    # By falling score, as files of results are written: a limit may be one of rows as they stand.
+    by_score = [one.select(np.argsort(-one.scores, kind="stable")) for one in detections]
+    results = metrics.Results.from_detections(by_score, truths[0])
+    reports = []
+    for rules, truth in zip(protocols, truths):
+        report = metrics.evaluate(truth, results, rules)
+        notes_of_limit = _limit_notes(settings, rules)
+        reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
     notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
-    return Validation(report, detections, ids, truth, results, timing, [*dataset.notes, *notes])
+    return Validation(tuple(reports), detections, ids, truths[0], results, timing, [*dataset.notes, *notes])
 
 
 def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:

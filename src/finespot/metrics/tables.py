@@ -6,7 +6,7 @@ data came from a file or from memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,23 @@ class Truth:
 
     @classmethod
     def from_annotations(
-        cls, annotations: Sequence[Annotations], classes: Classes, image_ids: Sequence[ImageId]
+        cls,
+        annotations: Sequence[Annotations],
+        classes: Classes,
+        image_ids: Sequence[ImageId],
+        *,
+        heeded: Collection[str] = (),
     ) -> Truth:
         """Columns of a data set's truth, one entry a picture.
 
         Boxes flagged `ignore` become crowds; one without a class (label -1) becomes a region, or one of `others` where
         the attribute `others` is set. Attributes that hold flags, or are called as in `MARKS`,
         become marks. Ids are numbered from 1.
+
+        Data sets make one flag of all that their formats have, but some official programs treat a crowd and an object
+        with another flag in two ways. Where `heeded` names flags of `MARKS`, as a protocol does that looks at them
+        itself, only boxes with the attribute `crowd` are crowds, where a format has it; the others that are ignored
+        get the mark `ignore`, or have another one.
         """
         if len(annotations) != len(image_ids):
             raise FineSpotError(f"expected one image id a picture but got {len(image_ids)} for {len(annotations)}")
@@ -153,7 +163,12 @@ class Truth:
         boxes = xyxy_to_xywh(boxes.astype(np.float64))
         row, other = label != ANY_CLASS, _flags(OTHERS, annotations)
         free, other = ~row & ~other, ~row & other
-        names = sorted({name for one in annotations for name, value in one.attributes.items() if _is_flag(name, value)})
+        crowd = _joined([one.ignore for one in annotations], (0,), np.bool_)
+        marks = {name: _flags(name, annotations) for name in _mark_names(annotations)}
+        if set(heeded) & set(MARKS) and any("crowd" in one.attributes for one in annotations):
+            other_flags = [flags for name, flags in marks.items() if name in heeded]
+            marks["ignore"] = crowd & ~np.logical_or.reduce([_flags("crowd", annotations), *other_flags])
+            crowd = _flags("crowd", annotations)
         return cls(
             image_ids=tuple(image_ids),
             classes=classes,
@@ -161,9 +176,9 @@ class Truth:
             label=label[row],
             boxes=boxes[row],
             area=_joined([one.area for one in annotations], (0,), np.float64)[row],
-            crowd=_joined([one.ignore for one in annotations], (0,), np.bool_)[row],
+            crowd=crowd[row],
             ids=np.arange(1, int(row.sum()) + 1),
-            marks={name: _flags(name, annotations)[row] for name in names},
+            marks={name: flags[row] for name, flags in marks.items()},
             regions=Regions(image[free], boxes[free]),
             others=Regions(image[other], boxes[other]),
             sizes=np.array([one.size for one in annotations], np.int64).reshape(-1, 2),
@@ -251,8 +266,15 @@ def _translate(one: Detections, classes: Classes) -> Rows:
     return np.array([position.get(name, -1) for name in one.classes.names], np.int64)[one.labels]
 
 
-def _is_flag(name: str, value: NDArray[Any]) -> bool:
-    return name != OTHERS and (name in MARKS or np.asarray(value).dtype == np.bool_)
+def _mark_names(annotations: Sequence[Annotations]) -> list[str]:
+    """Attributes that hold flags."""
+    found = {
+        name
+        for one in annotations
+        for name, value in one.attributes.items()
+        if name in MARKS or np.asarray(value).dtype == np.bool_
+    }
+    return sorted(found - {OTHERS})
 
 
 def _flags(name: str, annotations: Sequence[Annotations]) -> Flags:

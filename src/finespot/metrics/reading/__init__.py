@@ -5,6 +5,6 @@ A format is a module with `read_truth` and `read_results`; `source` chooses amon
 
 from __future__ import annotations
 
-from finespot.metrics.reading.source import KINDS, find_kind, read_results, read_truth
+from finespot.metrics.reading.source import KINDS, find_kind, read_results, read_truth, split_kind
 
-__all__ = ["KINDS", "find_kind", "read_results", "read_truth"]
+__all__ = ["KINDS", "find_kind", "read_results", "read_truth", "split_kind"]

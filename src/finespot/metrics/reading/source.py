@@ -101,7 +101,7 @@ def read_results(
         A file cannot be read or a record is wrong (names the file and the record or line), names a picture that the
         truth does not have, or the format is not known.
     """
-    if kind is None and corners is not None and not _prefix(path)[0]:
+    if kind is None and corners is not None and not split_kind(path)[0]:
         kind = "tinyperson"
     kind, place = find_kind(path, kind, truth)
     if corners is not None and kind != "tinyperson":
@@ -134,7 +134,7 @@ def find_kind(path: str | Path, kind: str | None = None, truth: Truth | None = N
     FineSpotError
         There is no such file, or nothing tells the format.
     """
-    named, place = _prefix(path)
+    named, place = split_kind(path)
     if kind is not None and kind not in KINDS:
         raise unknown("format", kind, KINDS)
     if kind is not None and named and named != kind:
@@ -155,7 +155,7 @@ def find_kind(path: str | Path, kind: str | None = None, truth: Truth | None = N
     return found, place
 
 
-def _prefix(path: str | Path) -> tuple[str, Path]:
+def split_kind(path: str | Path) -> tuple[str, Path]:
     """The format in front of a path ("" for none), and the path."""
     named, colon, rest = str(path).partition(":")
     return (named, Path(rest)) if colon and named in KINDS and rest else ("", Path(path))
