@@ -78,6 +78,13 @@ def test_no_rule_is_left_untested() -> None:
     assert {field.name for field in fields(Protocol)} == named | elsewhere
 
 
+def test_limits_that_ap_does_not_use_are_told() -> None:
+    assert PROTOCOLS["soda-d"].describe()[0] == "at most 1000 detections per image and class (AP: 100 and 1000)"
+    mixed = PROTOCOLS["coco"].with_max_dets((10, 100, 500))
+    assert mixed.describe()[0] == "at most 500 detections per image and class (AP: 100 and 500)"
+    assert PROTOCOLS["coco"].describe()[0] == "at most 100 detections per image and class"
+
+
 def test_notes_are_told() -> None:
     assert PROTOCOLS["uavvaste"].describe()[-1].startswith("sizes are polygon areas")
     assert any("not merged into one" in line for line in PROTOCOLS["uavdt-coco"].describe())

@@ -77,7 +77,9 @@ def describe(rules: Protocol) -> list[str]:
 def _limit(rules: Protocol) -> str:
     if rules.largest is None:
         return "no limit of detections"
-    return "at most " + _SCOPES[rules.scope].removeprefix("the best ").format(rules.largest)
+    limits = sorted({rules.limit(row) or 0 for row in rules.rows if row.kind == "AP" and rules.covers(row)})
+    of_ap = "" if limits in ([], [rules.largest]) else f" (AP: {' and '.join(map(str, limits))})"
+    return f"at most {_SCOPES[rules.scope].removeprefix('the best ').format(rules.largest)}{of_ap}"
 
 
 def _mean(rules: Protocol) -> str:
@@ -108,4 +110,4 @@ def _ignoring(rules: Protocol) -> list[str]:
 
 
 def _bounds(low: float, high: float) -> str:
-    return f"{low:g}+" if high >= 1e10 else f"{low:g}-{high:g}"
+    return f"{max(low, 0):g}+" if high >= 1e10 else f"{max(low, 0):g}-{high:g}"
