@@ -64,8 +64,7 @@ Protocol = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="whose official numbers, several with commas: coco, visdrone, uavdt, uavdt-coco, ai-tod, ai-tod-mmdet, "
-        "tinyperson, tinyperson-mr, soda-d, dota-hbb, dota-hbb-1.5, uavvaste",
+        help="coco, visdrone, uavdt, ai-tod, tinyperson, soda-d, dota-hbb, uavvaste or variants; several with commas",
         rich_help_panel=RUN,
     ),
 ]

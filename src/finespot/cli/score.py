@@ -39,8 +39,7 @@ def command(
         Path | None,
         typer.Option(
             "--images",
-            help="for picture sizes: the folder of the pictures, or a JSON file of name to [width, height]; for DOTA: "
-            "the list of pictures that count",
+            help="for their sizes: a folder of pictures or a JSON file of name to width, height; DOTA: a list of names",
             rich_help_panel=options.RUN,
         ),
     ] = None,

@@ -59,7 +59,7 @@ class Rows:
         except (ValueError, OverflowError):
             values = np.fromiter(map(_number, texts), np.float64, count=len(texts))
         # Python reads 1_000 as a number; no other reader of these files does.
-        if any("_" in text for text in texts):
+        if "_" in "".join(texts):
             values[["_" in text for text in texts]] = np.nan
         table = values.reshape(-1, len(names))
         wrong = ~np.isfinite(table)
