@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.evaluation import both, evaluate, score
+from finespot.metrics.coverage import Coverage, coverage
+from finespot.metrics.evaluation import evaluate, score
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
@@ -18,6 +20,7 @@ from finespot.metrics.tide import ErrorAnalysis, SizeErrors, tide
 __all__ = [
     "PROTOCOLS",
     "AreaRange",
+    "Coverage",
     "Curve",
     "ErrorAnalysis",
     "Judged",
@@ -31,6 +34,7 @@ __all__ = [
     "both",
     "confusion_matrix",
     "dota_hbb",
+    "coverage",
     "evaluate",
     "judged",
     "protocol",
