@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from finespot.errors import FineSpotError
 from finespot.structures import Annotations, Classes, Detections
-from finespot.writers import DrawingWriter, draw, grid, palette, side_by_side
+from finespot.writers import DrawingWriter, Stroke, draw, grid, outline, palette, side_by_side
 from finespot.writers.drawings import auto_line_width
 
 CLASSES = Classes(("car", "person", "boat"))
@@ -132,3 +132,50 @@ def test_writer(tmp_path, extension) -> None:
     assert np.abs(drawn - expected).max() <= (0 if extension == "png" else 60)
     with pytest.raises(FineSpotError):
         DrawingWriter(extension="tif")
+
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+@pytest.mark.parametrize("pattern", ["solid", "dashed", "dotted", "corners"])
+@pytest.mark.parametrize("side", [4, 12, 40])
+@pytest.mark.parametrize("width", [1, 2])
+def test_outlines_leave_the_object_visible(pattern, side, width) -> None:
+    drawn = outline(GRAY, [([[60, 40, 60 + side, 40 + side]], Stroke(RED, pattern, width, gap=2))])
+    inside = drawn[40 : 40 + side, 60 : 60 + side]
+    np.testing.assert_array_equal(inside, GRAY[40 : 40 + side, 60 : 60 + side])
+    assert (drawn == RED).all(2).any()
+    edge = 3 + width
+    assert not changed(drawn)[: 40 - edge].any()
+    assert not changed(drawn)[40 + side + edge :].any()
+
+
+def test_patterns_differ_without_color() -> None:
+    box = [[60, 40, 100, 80]]
+    drawn = {
+        pattern: (outline(GRAY, [(box, Stroke(RED, pattern, 2))]) == RED).all(2)
+        for pattern in ("solid", "dashed", "dotted", "corners")
+    }
+    top = {pattern: shown[39, 58:102] for pattern, shown in drawn.items()}
+    assert top["solid"].all()
+    assert top["corners"][:14].all()
+    assert not top["corners"][14:30].any()
+    lengths = {pattern: np.diff(np.flatnonzero(np.diff(np.r_[0, top[pattern], 0]))) for pattern in top}
+    assert lengths["dashed"][0] == 8
+    assert set(lengths["dotted"][::2][:-1]) == {2}
+
+
+def test_later_outlines_lie_over_earlier_ones_and_gaps_part_them() -> None:
+    box = [[60, 40, 80, 60]]
+    both = outline(GRAY, [(box, Stroke(RED)), (box, Stroke(BLUE))])
+    assert not (both == RED).all(2).any()
+    apart = outline(GRAY, [(box, Stroke(RED)), (box, Stroke(BLUE, gap=3))])
+    assert (apart == RED).all(2).any()
+    assert (apart == BLUE).all(2).any()
+
+
+def test_outlines_beyond_the_picture() -> None:
+    outside = [[-50, -50, -20, -20], [200, 10, 220, 20], [10, 300, 20, 320]]
+    np.testing.assert_array_equal(outline(GRAY, [(outside, Stroke(RED))]), GRAY)
+    assert changed(outline(GRAY, [([[-10, -10, 20, 20]], Stroke(RED, "corners", 2))])).any()
+    np.testing.assert_array_equal(outline(GRAY, [(np.zeros((0, 4)), Stroke(RED))]), GRAY)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finespot.errors import FineSpotError
-from finespot.writers.figures import blank_figure, literal, save_figure
+from finespot.writers.figures import blank_figure, figure_png, literal, save_figure
 
 
 @pytest.mark.parametrize("name", ["$x$", "a$b", "_hidden", "$_{$", r"\$", "two words"])
@@ -29,3 +29,8 @@ def test_kinds_of_files(tmp_path: Path) -> None:
     assert save_figure(blank_figure(2, 2), tmp_path / "a").read_bytes().startswith(starts["png"])
     with pytest.raises(FineSpotError, match=r"a\.doc: cannot draw a picture of this kind"):
         save_figure(blank_figure(2, 2), tmp_path / "a.doc")
+
+
+def test_png_bytes_are_those_of_the_file(tmp_path: Path) -> None:
+    figure = blank_figure(2, 2)
+    assert figure_png(figure) == save_figure(figure, tmp_path / "a.png").read_bytes()

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from finespot.errors import FineSpotError
-from finespot.writers import Figure, Link, Page, Styled
+from finespot.writers import Figure, Link, Number, Page, Styled
 
 PIXELS = np.full((20, 30, 3), (200, 30, 30), np.uint8)
 
@@ -62,6 +62,21 @@ def test_a_page_with_everything(tmp_path: Path) -> None:
     assert ("p", {"class": "error"}) in read.tags
     assert "1,234" in read.words
     assert [attrs["alt"] for tag, attrs in read.tags if tag == "img"] == ["first", "second"]
+
+
+def test_numbers_stand_right_below_their_heads() -> None:
+    page = Page("x")
+    page.table(["a", "b", "c"], [["x", Number(0.12345), 1], ["y", Number(None), "z"], ["", Number(2, digits=1), 3]])
+    cells = [(tag, attrs) for tag, attrs in Reader(page.html()).tags if tag in ("th", "td")]
+    right = [attrs == {"class": "number"} for _, attrs in cells]
+    assert right == [False, True, False, *[False, True, True], *[False, True, False], *[False, True, True]]
+    assert {"0.123", "-", "2.0"} <= set(Reader(page.html()).words)
+
+
+def test_dark_on_the_screen_and_light_on_paper() -> None:
+    style = Page("x").html()
+    assert "@media screen and (prefers-color-scheme: dark)" in style
+    assert "@media print" in style
 
 
 def test_nothing_comes_from_outside_and_nothing_runs() -> None:

@@ -5,13 +5,17 @@ from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import DOTA_CLASSES, dota_key, write_dota
 from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side, write_drawing
+from finespot.writers.dota import write_dota
+from finespot.writers.drawings import DrawingWriter, Stroke, draw, grid, outline, palette, side_by_side, write_drawing
 from finespot.writers.heat import HeatWriter, heat_picture, overlay
-from finespot.writers.html import Figure, Link, Page, Styled
+from finespot.writers.html import Figure, Link, Number, Page, Styled
 from finespot.writers.naming import Names
 from finespot.writers.run_folder import check_run, new_run
 from finespot.writers.sheets import sheet
 from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
+from finespot.writers.uavdt import write_uavdt
+from finespot.writers.views import View, in_a_row, view, window_around
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
@@ -29,8 +33,11 @@ __all__ = [
     "HeatWriter",
     "Link",
     "Names",
+    "Number",
     "Page",
+    "Stroke",
     "Styled",
+    "View",
     "Writer",
     "YoloWriter",
     "check_folder",
@@ -40,13 +47,17 @@ __all__ = [
     "draw",
     "grid",
     "heat_picture",
+    "in_a_row",
     "make_folder",
     "new_run",
+    "outline",
     "overlay",
     "palette",
     "regular_file",
     "sheet",
     "side_by_side",
+    "view",
+    "window_around",
     "write_atomic",
     "write_coco",
     "write_dota",

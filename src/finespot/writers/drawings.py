@@ -12,10 +12,10 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
@@ -113,12 +113,41 @@ def draw(
     for row in order:
         x1, y1, x2, y2, width = frames[row]
         if ignore[row]:
-            _dashes(pen, frames[row], _IGNORED)
+            _dashes(pen, frames[row], _IGNORED, 4 * frames[row][4])
         else:
             pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colors[int(found.labels[row])], width=width)
     if labels:
         outer = np.array([frame[:4] for frame in frames], np.float64).reshape(-1, 4)
         _write_labels(pen, found, classes, colors, outer, order[::-1], size)
+    return np.asarray(picture)
+
+
+class Stroke(NamedTuple):
+    """How the frames of one kind run: kinds differ by pattern too, for those who see no color.
+
+    `width` is that of the line, `gap` what stays free between box and line, both in pixels.
+    """
+
+    color: Color
+    pattern: Literal["solid", "dashed", "dotted", "corners"] = "solid"
+    width: int = 1
+    gap: int = 0
+
+
+def outline(pixels: Pixels, layers: Sequence[tuple[ArrayLike, Stroke]]) -> Pixels:
+    """A copy of uint8 RGB `pixels` (H, W, 3) with frames around boxes (N, 4), xyxy, kind by kind.
+
+    A later kind is drawn over an earlier one. Boxes that lie outside the pixels are left out; frames of those that
+    reach beyond them end at the edge.
+    """
+    picture = Pillow.fromarray(np.ascontiguousarray(pixels))
+    pen = ImageDraw.Draw(picture)
+    size: Size = (pixels.shape[0], pixels.shape[1])
+    for boxes, stroke in layers:
+        for box in np.asarray(boxes, np.float32).reshape(-1, 4):
+            if box[2] >= 0 and box[3] >= 0 and box[0] <= size[1] and box[1] <= size[0]:
+                widened = box + np.array([-1, -1, 1, 1], np.float32) * stroke.gap
+                _stroke(pen, _frame(widened, size, stroke.width), stroke)
     return np.asarray(picture)
 
 
@@ -236,9 +265,39 @@ def _frame(box: Boxes, size: Size, line_width: int | None) -> Frame:
     return x1, y1, x2, y2, width
 
 
-def _dashes(pen: ImageDraw.ImageDraw, frame: Frame, color: Color) -> None:
+def _stroke(pen: ImageDraw.ImageDraw, frame: Frame, stroke: Stroke) -> None:
     x1, y1, x2, y2, width = frame
-    dash = 4 * width
+    if stroke.pattern == "corners":
+        _corners(pen, frame, stroke.color)
+        return
+    pen.rectangle((x1 - 1, y1 - 1, x2, y2), outline=_SEAM)
+    if stroke.pattern == "solid":
+        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=stroke.color, width=width)
+        return
+    # What shows between dashes is dark, so that they are seen on ground of any color.
+    pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=_SEAM, width=width)
+    _dashes(pen, frame, stroke.color, (4 if stroke.pattern == "dashed" else 1) * width)
+
+
+def _corners(pen: ImageDraw.ImageDraw, frame: Frame, color: Color) -> None:
+    """The corners of a frame only, a third of each side, with a seam around them."""
+    x1, y1, x2, y2, width = frame
+    wide, high = max(width, (x2 - x1) // 3), max(width, (y2 - y1) // 3)
+    lefts = ((x1, x1 + wide, x1, x1 + width), (x2 - wide, x2, x2 - width, x2))
+    tops = ((y1, y1 + width, y1, y1 + high), (y2 - width, y2, y2 - high, y2))
+    bars = [
+        bar
+        for across_from, across_to, down_from, down_to in lefts
+        for top, top_to, side, side_to in tops
+        for bar in ((across_from, top, across_to, top_to), (down_from, side, down_to, side_to))
+    ]
+    for grown, shown in ((1, _SEAM), (0, color)):
+        for left, top, right, bottom in bars:
+            pen.rectangle((left - grown, top - grown, right - 1 + grown, bottom - 1 + grown), fill=shown)
+
+
+def _dashes(pen: ImageDraw.ImageDraw, frame: Frame, color: Color, dash: int) -> None:
+    x1, y1, x2, y2, width = frame
     for x in range(x1, x2, 2 * dash):
         end = min(x + dash, x2) - 1
         pen.rectangle((x, y1, end, y1 + width - 1), fill=color)

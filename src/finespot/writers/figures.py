@@ -29,6 +29,13 @@ def literal(name: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
+def figure_png(figure: Any) -> bytes:
+    """A figure as the PNG file that `save_figure` would write."""
+    data = io.BytesIO()
+    figure.savefig(data, dpi=_DPI, format="png")
+    return data.getvalue()
+
+
 def save_figure(figure: Any, path: str | Path, sync: bool = True) -> Path:
     """Write a figure in one step, in the format of the path's suffix (png, svg, pdf); returns the path.
 

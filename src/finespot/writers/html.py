@@ -23,17 +23,26 @@ from finespot.writers.atomic import write_atomic
 Pixels = NDArray[np.uint8]
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2329; background: #fff; margin: 2rem auto; max-width: 76rem;
-  padding: 0 1rem }
+:root { --ink: #1d2329; --soft: #4a545e; --ground: #fff; --rule: #c5ccd3; --line: #e6eaee; --link: #0b5cad;
+  --error: #b3261e; --warning: #8a5a00; --note: #1f5f8b }
+@media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark; --ink: #e3e7eb; --soft: #a9b3bd;
+  --ground: #16191d; --rule: #4a525b; --line: #2b3138; --link: #7db8f0; --error: #ff8a80; --warning: #f0b95a;
+  --note: #8cc4ee } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--ground); margin: 2rem auto;
+  max-width: 76rem; padding: 0 1rem; overflow-wrap: anywhere }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin: 2rem 0 .3rem } p { margin: .3rem 0 }
-table { border-collapse: collapse; margin: .8rem 0 } th { text-align: left; border-bottom: 2px solid #c5ccd3 }
-th, td { padding: .2rem .9rem .2rem 0; vertical-align: top } td { border-bottom: 1px solid #e6eaee }
-td.number { text-align: right; font-variant-numeric: tabular-nums } a { color: #0b5cad }
+.table { overflow-x: auto; margin: .8rem 0 } table { border-collapse: collapse; overflow-wrap: normal }
+th { text-align: left; border-bottom: 2px solid var(--rule) }
+th, td { padding: .2rem .9rem .2rem 0; vertical-align: top } td { border-bottom: 1px solid var(--line) }
+.number { text-align: right; font-variant-numeric: tabular-nums } a { color: var(--link) }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0 }
-figure { margin: 0; max-width: 100% } figure img { display: block; max-width: 100%; border: 1px solid #c5ccd3 }
-figcaption { font-size: .85rem; color: #4a545e; max-width: 30rem; overflow-wrap: anywhere }
-.error { color: #b3261e; font-weight: 600 } .warning { color: #8a5a00; font-weight: 600 } .note { color: #1f5f8b }
-@media print { body { margin: 0; max-width: none } figure { break-inside: avoid } }
+figure { margin: 0; max-width: 100% }
+figure img { display: block; max-width: 100%; border: 1px solid var(--rule); background: #fff }
+figcaption { font-size: .85rem; color: var(--soft); max-width: 30rem }
+.error { color: var(--error); font-weight: 600 } .warning { color: var(--warning); font-weight: 600 }
+.note { color: var(--note) }
+@media print { body { margin: 0; max-width: none; font-size: 10pt } .table { overflow: visible }
+  th, td { padding-right: .5rem } figure, tr { break-inside: avoid } h2 { break-after: avoid } }
 """.strip()
 
 STYLES = ("error", "warning", "note")
@@ -53,6 +62,13 @@ class Styled(NamedTuple):
     style: str
 
 
+class Number(NamedTuple):
+    """A table cell with a measured value, a dash for none."""
+
+    value: float | None
+    digits: int = 3
+
+
 class Figure(NamedTuple):
     """A picture with the line below it: uint8 pixels (H, W, 3), or a finished JPEG or PNG file."""
 
@@ -60,7 +76,7 @@ class Figure(NamedTuple):
     caption: str
 
 
-Cell = str | int | float | Link | Styled
+Cell = str | int | float | Link | Number | Styled
 
 
 class Page:
@@ -92,13 +108,17 @@ class Page:
         self._parts.append(f"<p{_attribute('class', _checked(style))}>{_escape(text)}</p>")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-        """A table; numbers stand right."""
+        """A table; numbers stand right, as do the heads of columns that hold nothing else."""
         for row in rows:
             if len(row) != len(head):
                 raise ValueError(f"expected {len(head)} cells in a row but got {len(row)}")
-        titles = "".join(f"<th>{_escape(title)}</th>" for title in head)
+        numeric = [bool(rows) and all(_is_number(row[k]) for row in rows) for k in range(len(head))]
+        titles = "".join(
+            f"<th{_attribute('class', 'number' if right else '')}>{_escape(title)}</th>"
+            for title, right in zip(head, numeric)
+        )
         lines = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-        self._parts.append(f"<table>\n<tr>{titles}</tr>\n{lines}\n</table>")
+        self._parts.append(f'<div class="table"><table>\n<tr>{titles}</tr>\n{lines}\n</table></div>')
 
     def figures(self, figures: Sequence[Figure]) -> None:
         """Pictures side by side, as many in a line as fit."""
@@ -149,7 +169,14 @@ def _cell(cell: Cell) -> str:
         return f"<td{_attribute('class', _checked(cell.style))}>{_escape(cell.text)}</td>"
     if isinstance(cell, str):
         return f"<td>{_escape(cell)}</td>"
+    if isinstance(cell, Number):
+        shown = "-" if cell.value is None else f"{cell.value:,.{cell.digits}f}"
+        return f'<td class="number">{shown}</td>'
     return f'<td class="number">{cell:,}</td>'
+
+
+def _is_number(cell: Cell) -> bool:
+    return not isinstance(cell, str | Link | Styled)
 
 
 def _checked(style: str) -> str:

@@ -17,9 +17,9 @@ from finespot.data.check.report import Report, Row
 from finespot.data.check.survey import Split
 from finespot.data.findings import Corners, Finding
 from finespot.errors import FineSpotError
-from finespot.images import resample, to_rgb8
-from finespot.structures import Annotations, Size
-from finespot.writers import Figure, Link, Page, Styled, draw
+from finespot.images import to_rgb8
+from finespot.structures import Annotations, Boxes, Size, Window
+from finespot.writers import Figure, Link, Page, Styled, View, draw, in_a_row, view, window_around
 
 Pixels = NDArray[np.uint8]
 
@@ -27,7 +27,6 @@ Pixels = NDArray[np.uint8]
 _WHOLE_PX, _PART_PX = 360, 240
 _MOST_TIMES = 8
 _MARK = (255, 0, 220)
-_GAP_PX = 6
 
 
 def write_page(path: str | Path, report: Report, *, most: int = 12, accept: Collection[str] = ()) -> Path:
@@ -87,7 +86,7 @@ class _Pictures:
         parts = self._parts(finding.picture, finding.box)
         if row.kind.pair:
             parts += self._parts(finding.where, None)
-        return _side_by_side(parts) if parts else None
+        return in_a_row(parts) if parts else None
 
     def _parts(self, path: str, box: Corners | None) -> list[Pixels]:
         if path not in self._found:
@@ -99,79 +98,38 @@ class _Pictures:
         except FineSpotError:
             return []
         truth = split.dataset.annotations(index)
-        parts = [_whole(pixels, truth, split, box)]
+        parts = [_drawn(view(pixels, None, _WHOLE_PX), truth, split, box)]
         if box is not None:
-            parts.append(_around(pixels, truth, split, box))
+            around = view(pixels, _around(box, truth.size), _PART_PX, most=_PART_PX)
+            parts.append(_drawn(around, truth, split, box))
         return parts
 
 
-def _whole(pixels: Pixels, truth: Annotations, split: Split, box: Corners | None) -> Pixels:
-    height, width = truth.size
-    scale = min(1.0, _WHOLE_PX / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    shown = resample(pixels, size, (0.0, 0.0, float(width), float(height)))
-    return _drawn(shown, truth, split, (0.0, 0.0), (size[1] / width, size[0] / height), box)
-
-
-def _around(pixels: Pixels, truth: Annotations, split: Split, box: Corners) -> Pixels:
-    """The surroundings of a box: three times its longer side, magnified to about `_PART_PX`."""
-    height, width = truth.size
+def _around(box: Corners, size: Size) -> Window:
+    """The surroundings of a box: three times its longer side, or what fills a part magnified `_MOST_TIMES`."""
+    height, width = size
     x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height])
     side = int(max(3 * max(x2 - x1, y2 - y1), _PART_PX / _MOST_TIMES))
-    left, right = _span((x1 + x2) / 2, side, width)
-    top, bottom = _span((y1 + y2) / 2, side, height)
-    part = pixels[top:bottom, left:right]
-    times = _PART_PX / max(part.shape[:2])
-    if times >= 1:
-        times = int(times)
-        part = part.repeat(times, 0).repeat(times, 1)
-    else:
-        size = (max(1, round(part.shape[0] * times)), max(1, round(part.shape[1] * times)))
-        part = resample(part, size, (0.0, 0.0, float(part.shape[1]), float(part.shape[0])))
-    return _drawn(part, truth, split, (left, top), (times, times), box)
+    return window_around(((x1 + x2) / 2, (y1 + y2) / 2), side, size)
 
 
-def _span(center: float, side: int, end: int) -> tuple[int, int]:
-    """`side` pixels around a center, moved inside 0..end."""
-    start = min(max(0, int(center - side / 2)), max(0, end - side))
-    return start, min(end, start + side)
-
-
-def _drawn(
-    pixels: Pixels,
-    truth: Annotations,
-    split: Split,
-    origin: tuple[float, float],
-    scale: tuple[float, float],
-    box: Corners | None,
-) -> Pixels:
+def _drawn(shown: View, truth: Annotations, split: Split, box: Corners | None) -> Pixels:
     """A part of a picture with the boxes that reach into it, the box in question marked."""
-    size: Size = (pixels.shape[0], pixels.shape[1])
-    limit = np.array([size[1], size[0]] * 2, np.float32)
-    boxes = np.clip((truth.boxes - np.array(origin * 2)) * np.array(scale * 2), 0, limit).astype(np.float32)
+    size: Size = (shown.pixels.shape[0], shown.pixels.shape[1])
+    boxes = np.clip(shown.boxes(truth.boxes), 0, np.array([size[1], size[0]] * 2, np.float32))
     seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    shown = Annotations(boxes[seen], truth.labels[seen], size, ignore=truth.ignore[seen])
-    drawn: Pixels = draw(np.ascontiguousarray(pixels), shown, split.dataset.classes, labels=box is not None)
+    inside = Annotations(boxes[seen], truth.labels[seen], size, ignore=truth.ignore[seen])
+    drawn: Pixels = draw(shown.pixels, inside, split.dataset.classes, labels=box is not None)
     if box is not None:
         drawn = drawn.copy()
-        _mark(drawn, (np.array(box) - np.array(origin * 2)) * np.array(scale * 2))
+        _mark(drawn, shown.boxes(box)[0])
     return drawn
 
 
-def _mark(pixels: Pixels, box: NDArray[np.float64]) -> None:
+def _mark(pixels: Pixels, box: Boxes) -> None:
     """A frame two pixels outside a box, also where that has no area or lies at the edge."""
     high, wide = pixels.shape[:2]
     x1, y1 = (int(np.clip(np.floor(value) - 3, 0, end - 1)) for value, end in zip(box[:2], (wide, high)))
     x2, y2 = (int(np.clip(np.ceil(value) + 2, 0, end - 1)) for value, end in zip(box[2:], (wide, high)))
     pixels[[y1, y2], x1 : x2 + 1] = _MARK
     pixels[y1 : y2 + 1, [x1, x2]] = _MARK
-
-
-def _side_by_side(parts: list[Pixels]) -> Pixels:
-    high = max(part.shape[0] for part in parts)
-    page = np.full((high, sum(part.shape[1] + _GAP_PX for part in parts) - _GAP_PX, 3), 255, np.uint8)
-    left = 0
-    for part in parts:
-        page[: part.shape[0], left : left + part.shape[1]] = part
-        left += part.shape[1] + _GAP_PX
-    return page
