@@ -3,6 +3,9 @@
 `evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which; `tide`
 says which kinds of errors cost most, and at which size. `finespot.metrics.plots` and `finespot.metrics.tide_plot` draw
 them (they import matplotlib, so they are imported by their own names).
+`evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which;
+`finespot.metrics.plots` draws both (it imports matplotlib, so it is imported by its own name), and
+`finespot.metrics.page` makes an HTML page of everything.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota
 from finespot.metrics.report import Curve, Report
 from finespot.metrics.tables import Regions, Results, Truth
 from finespot.metrics.tide import ErrorAnalysis, SizeErrors, tide
+from finespot.metrics.worst import Worst, worst
 
 __all__ = [
     "PROTOCOLS",
@@ -32,6 +36,7 @@ __all__ = [
     "SizeErrors",
     "Truth",
     "both",
+    "Worst",
     "confusion_matrix",
     "dota_hbb",
     "coverage",
@@ -41,4 +46,5 @@ __all__ = [
     "score",
     "tide",
     "tinyperson",
+    "worst",
 ]
