@@ -162,7 +162,7 @@ def test_patterns_differ_without_color() -> None:
     assert not top["corners"][14:30].any()
     lengths = {pattern: np.diff(np.flatnonzero(np.diff(np.r_[0, top[pattern], 0]))) for pattern in top}
     assert lengths["dashed"][0] == 8
-    assert set(lengths["dotted"][::2][:-1]) == {2}
+    assert set(lengths["dotted"][::2][:-1]) == {4}
 
 
 def test_later_outlines_lie_over_earlier_ones_and_gaps_part_them() -> None:

@@ -121,6 +121,12 @@ def test_pixels_become_jpeg_in_full_color_resolution() -> None:
     assert len(low.html()) < len(high.html())
 
 
+def test_noise_becomes_jpeg() -> None:
+    page = Page("x", quality=90)
+    page.figures([Figure(np.random.default_rng(0).integers(0, 256, (560, 560, 3), dtype=np.uint8), "a")])
+    assert pictures(page.html())[0].size == (560, 560)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_finished_files_are_taken_as_they_are(kind: str) -> None:
     stream = io.BytesIO()
@@ -128,6 +134,13 @@ def test_finished_files_are_taken_as_they_are(kind: str) -> None:
     page = Page("x")
     page.figures([Figure(stream.getvalue(), "a")])
     assert f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}" in page.html()
+
+
+def test_several_pictures_with_one_line() -> None:
+    page = Page("x")
+    page.figures([Figure((PIXELS, PIXELS[:10]), "both")])
+    assert [picture.size for picture in pictures(page.html())] == [(30, 20), (30, 10)]
+    assert Reader(page.html()).words.count("both") == 1
 
 
 def test_wrong_use() -> None:

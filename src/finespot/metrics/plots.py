@@ -76,7 +76,7 @@ def confusion(
     figure.colorbar(picture, ax=axes, label="share of the row", shrink=0.8)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
-    title = f"detections of score {conf:g} or more, overlap (IoU) {iou:g} or more"
+    title = f"detections of score {conf:.3g} or more, overlap (IoU) {iou:g} or more"
     axes.set(xlabel="predicted", ylabel="true", title="\n".join(textwrap.wrap(title, 40)))
     if len(names) <= _WRITTEN:
         for (row, column), count in np.ndenumerate(matrix):

@@ -135,7 +135,7 @@ class Report:
             for name in self.classes:
                 table.row(name, *self._cells(self.objects[name], self.per_class[name], shown))
         table.row("all", *self._cells(self.truths, self.values, shown), style="bold")
-        return Group(table, *(Text(line) for line in self._lines(shown, others)))
+        return Group(table, *(Text(line) for line in (*self._others(others), *self.facts())))
 
     def _columns(self) -> tuple[list[str], list[list[str]]]:
         """Labels that make columns, and the others in groups of one kind (and threshold, where there are many)."""
@@ -159,16 +159,20 @@ class Report:
             return ["no objects", *("" for _ in shown)]
         return [str(objects), *(self._number(values[label]) for label in shown)]
 
-    def _lines(self, shown: list[str], others: list[list[str]]) -> list[str]:
-        lines = ["  ".join(f"{label} {self._number(self.values[label])}" for label in group) for group in others]
+    def _others(self, groups: list[list[str]]) -> list[str]:
+        return ["  ".join(f"{label} {self._number(self.values[label])}" for label in group) for group in groups]
+
+    def facts(self) -> list[str]:
+        """What a reader must know to compare the numbers: counts, settings, rules and notes, one line each."""
         name = f"{self.protocol.name} (percent)" if self.protocol.percent else self.protocol.name
-        lines.append(
+        lines = [
             f"{name}: {self.images} images, {self.truths} objects, {self.ignored} ignore regions, "
             f"{self.detections} detections"
-        )
+        ]
         if self.settings:
             lines.append("made with " + ", ".join(_setting(name, value) for name, value in self.settings.items()))
         lines.append(brief(self.protocol))
+        shown, _ = self._columns()
         present = [values for name, values in self.per_class.items() if self.objects[name]]
         if any(values[label] is None for values in present for label in shown):
             lines.append("-: no objects of this size")

@@ -15,7 +15,7 @@ from finespot.writers.sheets import sheet
 from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
 from finespot.writers.uavdt import write_uavdt
-from finespot.writers.views import View, in_a_row, view, window_around
+from finespot.writers.views import View, view, window_around
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
@@ -47,7 +47,6 @@ __all__ = [
     "draw",
     "grid",
     "heat_picture",
-    "in_a_row",
     "make_folder",
     "new_run",
     "outline",

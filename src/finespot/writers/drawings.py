@@ -276,7 +276,7 @@ def _stroke(pen: ImageDraw.ImageDraw, frame: Frame, stroke: Stroke) -> None:
         return
     # What shows between dashes is dark, so that they are seen on ground of any color.
     pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=_SEAM, width=width)
-    _dashes(pen, frame, stroke.color, (4 if stroke.pattern == "dashed" else 1) * width)
+    _dashes(pen, frame, stroke.color, (4 if stroke.pattern == "dashed" else 2) * width)
 
 
 def _corners(pen: ImageDraw.ImageDraw, frame: Frame, color: Color) -> None:

@@ -21,6 +21,7 @@ from finespot.errors import FineSpotError
 from finespot.writers.atomic import write_atomic
 
 Pixels = NDArray[np.uint8]
+Picture = Pixels | bytes
 
 _STYLE = """
 :root { --ink: #1d2329; --soft: #4a545e; --ground: #fff; --rule: #c5ccd3; --line: #e6eaee; --link: #0b5cad;
@@ -37,12 +38,14 @@ th, td { padding: .2rem .9rem .2rem 0; vertical-align: top } td { border-bottom:
 .number { text-align: right; font-variant-numeric: tabular-nums } a { color: var(--link) }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: .8rem 0 }
 figure { margin: 0; max-width: 100% }
-figure img { display: block; max-width: 100%; border: 1px solid var(--rule); background: #fff }
+figure div { display: flex; flex-wrap: wrap; gap: .4rem; align-items: flex-start }
+figure img { display: block; max-width: 100%; max-height: 36rem; border: 1px solid var(--rule); background: #fff }
 figcaption { font-size: .85rem; color: var(--soft); max-width: 30rem }
 .error { color: var(--error); font-weight: 600 } .warning { color: var(--warning); font-weight: 600 }
 .note { color: var(--note) }
-@media print { body { margin: 0; max-width: none; font-size: 10pt } .table { overflow: visible }
-  th, td { padding-right: .5rem } figure, tr { break-inside: avoid } h2 { break-after: avoid } }
+@media print { body { margin: 0; max-width: none; font-size: 10pt } .table { overflow: visible; font-size: 7.5pt }
+  th, td { padding-right: .4rem } figure img { max-height: 9cm } figure img + img { max-width: 8cm }
+  figure, tr { break-inside: avoid } h2 { break-after: avoid } }
 """.strip()
 
 STYLES = ("error", "warning", "note")
@@ -70,9 +73,12 @@ class Number(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A picture with the line below it: uint8 pixels (H, W, 3), or a finished JPEG or PNG file."""
+    """A picture, or several beside each other, with the line below.
 
-    picture: Pixels | bytes
+    A picture is uint8 pixels (H, W, 3), or a finished JPEG or PNG file.
+    """
+
+    picture: Picture | tuple[Picture, ...]
     caption: str
 
 
@@ -139,19 +145,23 @@ class Page:
         return write_atomic(path, self.html().encode("utf-8", "replace"))
 
     def _figure(self, figure: Figure) -> str:
-        data, kind = (
-            (figure.picture, _kind(figure.picture)) if isinstance(figure.picture, bytes) else self._jpeg(figure)
-        )
-        source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         caption = _escape(figure.caption)
-        return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+        parts = figure.picture if isinstance(figure.picture, tuple) else (figure.picture,)
+        shown = "".join(self._image(part, caption) for part in parts)
+        return f"<figure><div>{shown}</div><figcaption>{caption}</figcaption></figure>"
 
-    def _jpeg(self, figure: Figure) -> tuple[bytes, str]:
-        stream = io.BytesIO()
-        pixels = np.ascontiguousarray(figure.picture)
-        # Full color resolution: halved, the frames of boxes lose their color.
-        Pillow.fromarray(pixels).save(stream, "JPEG", quality=self.quality, subsampling=0, optimize=True)
-        return stream.getvalue(), "jpeg"
+    def _image(self, picture: Picture, alternative: str) -> str:
+        data = picture if isinstance(picture, bytes) else jpeg(picture, self.quality)
+        return f'<img src="data:image/{_kind(data)};base64,{base64.b64encode(data).decode()}" alt="{alternative}">'
+
+
+def jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Pixels as a JPEG file, in full color resolution: halved, the frames of boxes lose their color."""
+    stream = io.BytesIO()
+    picture = Pillow.fromarray(np.ascontiguousarray(pixels))
+    # Not `optimize`: Pillow then fails for noise, whose file does not fit into the buffer that it reserves.
+    picture.save(stream, "JPEG", quality=quality, subsampling=0)
+    return stream.getvalue()
 
 
 def _kind(data: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,6 @@ from finespot.images import resample
 from finespot.structures import Boxes, Size, Window
 
 Pixels = NDArray[np.uint8]
-
-_GAP_PX = 6
 
 
 @dataclass(frozen=True)
@@ -53,14 +50,3 @@ def window_around(center: tuple[float, float], side: int, size: Size) -> Window:
     height, width = size
     left, top = (min(max(0, int(at - side / 2)), max(0, end - side)) for at, end in zip(center, (width, height)))
     return left, top, min(width, left + side), min(height, top + side)
-
-
-def in_a_row(parts: Sequence[Pixels]) -> Pixels:
-    """Pictures (H, W, 3) beside each other, their tops level, with a white line between them."""
-    high = max(part.shape[0] for part in parts)
-    row = np.full((high, sum(part.shape[1] + _GAP_PX for part in parts) - _GAP_PX, 3), 255, np.uint8)
-    left = 0
-    for part in parts:
-        row[: part.shape[0], left : left + part.shape[1]] = part
-        left += part.shape[1] + _GAP_PX
-    return row

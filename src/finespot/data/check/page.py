@@ -19,7 +19,7 @@ from finespot.data.findings import Corners, Finding
 from finespot.errors import FineSpotError
 from finespot.images import to_rgb8
 from finespot.structures import Annotations, Boxes, Size, Window
-from finespot.writers import Figure, Link, Page, Styled, View, draw, in_a_row, view, window_around
+from finespot.writers import Figure, Link, Page, Styled, View, draw, view, window_around
 
 Pixels = NDArray[np.uint8]
 
@@ -81,12 +81,12 @@ class _Pictures:
             if split.dataset.path(index) in wanted:
                 self._found.setdefault(split.dataset.path(index), (split, index))
 
-    def drawn(self, row: Row, finding: Finding) -> Pixels | None:
+    def drawn(self, row: Row, finding: Finding) -> tuple[Pixels, ...] | None:
         """What a finding shows; None where it has no picture or this cannot be decoded."""
         parts = self._parts(finding.picture, finding.box)
         if row.kind.pair:
             parts += self._parts(finding.where, None)
-        return in_a_row(parts) if parts else None
+        return tuple(parts) or None
 
     def _parts(self, path: str, box: Corners | None) -> list[Pixels]:
         if path not in self._found:
