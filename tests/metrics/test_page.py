@@ -15,7 +15,7 @@ import pytest
 
 from finespot.errors import FineSpotError
 from finespot.images import open_image
-from finespot.metrics import Results, Truth, evaluate
+from finespot.metrics import Results, Row, Truth, evaluate, protocol
 from finespot.metrics.page import Diagram, report_page
 from finespot.structures import Annotations, Classes, Detections, Image
 from finespot.writers.figures import blank_figure
@@ -128,6 +128,19 @@ def test_numbers_are_those_of_the_report(page: Reader) -> None:
     ]
     car = dict(zip(page.tables[2][0], page.tables[2][1]))
     assert (car["class"], car["objects"], car["AP50"]) == ("car", "4", f"{report.per_class['car']['AP50']:.3f}")
+
+
+@pytest.mark.slow
+def test_sizes_at_several_limits_and_numbers_of_all_classes_only(tmp_path: Path) -> None:
+    rows = tuple(Row(f"AR_{area}@{{{k}}}", "AR", area=area, place=k) for k in (0, 2) for area in ("small", "large"))
+    truth, results = tables()
+    report = evaluate(truth, results, replace(protocol("coco"), rows=(*rows, Row("AP50", "AP", iou=0.5))))
+    report = replace(report, per_class={name: {"AP50": 0.25} for name in report.classes})
+    read = Reader(report_page(tmp_path / "page.html", [report], truth, results, n=0).read_text())
+    assert read.tables[0][0] == ["AP50"]
+    small = [f"{report.values[name]:.3f}" for name in ("AR_small@1", "AR_small@100")]
+    assert read.tables[1] == [["size", "AR@1", "AR@100"], ["small", *small], ["large", "-", "-"]]
+    assert read.tables[2] == [["class", "objects", "AP50"], ["car", "4", "0.250"], ["person", "2", "0.250"]]
 
 
 def test_diagrams(page: Reader) -> None:

@@ -99,15 +99,16 @@ def _numbers(page: Page, report: Report, split: str) -> None:
     page.heading(rules.name + (f", split {split}" if split else ""))
     for line in report.facts():
         page.text(line)
-    whole = rules.areas[0].label
-    general = [rules.label(row) for row in rules.rows if row.area == whole]
+    general = [rules.label(row) for row in rules.rows if row.area == rules.areas[0].label]
+    general = [label for label in general if label in report.values]
     if general:
         page.table(general, [[Number(report.values[label]) for label in general]])
     _sizes(page, report)
     if len(report.classes) > 1:
-        labels = [rules.label(row) for row in rules.rows]
+        # A number over all classes need not be one of single classes.
+        labels = [label for label in report.values if any(label in own for own in report.per_class.values())]
         rows: list[list[Cell]] = [
-            [name, report.objects[name], *(Number(report.per_class[name][label]) for label in labels)]
+            [name, report.objects[name], *(Number(report.per_class[name].get(label)) for label in labels)]
             for name in report.classes
         ]
         page.table(["class", "objects", *labels], rows)
@@ -116,13 +117,15 @@ def _numbers(page: Page, report: Report, split: str) -> None:
 def _sizes(page: Page, report: Report) -> None:
     """One line a size range, one column a kind of number."""
     rules = report.protocol
+    sized = [row for row in rules.rows if row.area != rules.areas[0].label]
+    several = len({rules.limit(row) for row in sized}) > 1
     values: dict[str, dict[str, float | None]] = {}
-    columns: dict[str, None] = {}
-    for row in rules.rows:
-        if row.area != rules.areas[0].label:
-            column = row.kind if row.iou is None else f"{row.kind}{100 * row.iou:g}"
-            columns[column] = None
-            values.setdefault(row.area, {})[column] = report.values[rules.label(row)]
+    for row in sized:
+        column = row.kind + ("" if row.iou is None else f"{100 * row.iou:g}")
+        if several:
+            column += f"@{rules.limit(row)}"
+        values.setdefault(row.area, {})[column] = report.values.get(rules.label(row))
+    columns = list(dict.fromkeys(column for own in values.values() for column in own))
     if values:
         rows: list[list[Cell]] = [
             [area, *(Number(own.get(column)) for column in columns)] for area, own in values.items()
