@@ -10,6 +10,7 @@ them (they import matplotlib, so they are imported by their own names).
 
 from __future__ import annotations
 
+from finespot.metrics.bootstrap import Bootstrap, Interval, bootstrap
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.coverage import Coverage, coverage
@@ -27,6 +28,9 @@ __all__ = [
     "Coverage",
     "Curve",
     "ErrorAnalysis",
+    "Bootstrap",
+    "Curve",
+    "Interval",
     "Judged",
     "Protocol",
     "Regions",
@@ -37,6 +41,7 @@ __all__ = [
     "Truth",
     "both",
     "Worst",
+    "bootstrap",
     "confusion_matrix",
     "dota_hbb",
     "coverage",
