@@ -81,7 +81,7 @@ def test_copies_of_a_picture_with_equal_scores_stand_in_another_order() -> None:
     # weights right, right, wrong, wrong.
     truth, results = random_tables(0, pictures=1, classes=1, truths=1, found=2)
     truth = replace(truth, ids=np.array([1]), crowd=np.array([False]))
-    boxes = np.array([truth.boxes[0], truth.boxes[0] + [500, 0, 0, 0]]) + [0, 0, 9, 9]
+    boxes = np.array([[0.0, 0, 9, 9], [500, 0, 9, 9]])
     truth = replace(truth, boxes=boxes[:1], area=np.array([100.0]))
     zero = np.zeros(2, int)
     results = Results(zero, zero, boxes, np.array([0.5, 0.5]))

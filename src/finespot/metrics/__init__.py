@@ -14,6 +14,7 @@ from finespot.metrics.bootstrap import Bootstrap, Interval, bootstrap
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.coverage import Coverage, coverage
+from finespot.metrics.curves import ConfidenceCurve, ConfidenceCurves, Threshold, confidence_curves
 from finespot.metrics.evaluation import evaluate, score
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
@@ -29,6 +30,8 @@ __all__ = [
     "Curve",
     "ErrorAnalysis",
     "Bootstrap",
+    "ConfidenceCurve",
+    "ConfidenceCurves",
     "Curve",
     "Interval",
     "Judged",
@@ -38,10 +41,12 @@ __all__ = [
     "Results",
     "Row",
     "SizeErrors",
+    "Threshold",
     "Truth",
     "both",
     "Worst",
     "bootstrap",
+    "confidence_curves",
     "confusion_matrix",
     "dota_hbb",
     "coverage",

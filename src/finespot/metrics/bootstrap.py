@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
 from finespot.metrics.accumulation import Arranged, Outcome, arrange, judge
-from finespot.metrics.evaluation import ALL_CLASSES, evaluate
+from finespot.metrics.evaluation import evaluate
 from finespot.metrics.protocols import RECALL_POINTS, Protocol, Row, protocol
 from finespot.metrics.tables import Results, Truth
 
@@ -142,7 +142,7 @@ def check_draws(truth: Truth, resamples: int, seed: int, level: float) -> None:
 
 
 def draws(pictures: int, resamples: int, seed: int, chunk: int) -> Iterator[Weights]:
-    """How many times each picture was drawn, (up to `chunk`, pictures) at a time; the chunks do not change the draws."""
+    """How many times each picture was drawn, (up to `chunk`, pictures) at a time; chunks do not change the draws."""
     random = np.random.default_rng(seed)
     share = np.full(pictures, 1 / pictures)
     for start in range(0, resamples, chunk):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.metrics.accumulation import Accumulated
+from finespot.metrics.curves import ConfidenceCurve
 from finespot.metrics.protocols import Protocol
 from finespot.metrics.protocols.wording import brief
 
@@ -49,22 +50,10 @@ class Curve:
         objects: int,
     ) -> Curve:
         """From detections by falling score, flagged as true or false positives (neither: ignored)."""
-        found, false = np.cumsum(right), np.cumsum(wrong)
-        # Detections of one score stand or fall together under a threshold.
-        ends = np.flatnonzero(np.append(np.diff(scores) != 0, True)) if len(scores) else np.zeros(0, np.int64)
-        f1 = 2 * found[ends] / np.maximum(found[ends] + false[ends] + objects, 1)
-        if not len(f1):
+        best = ConfidenceCurve.trace(scores, right, wrong, objects).best_threshold()
+        if best is None:
             return cls(iou, recall, precision, 0.0, 0.0, 0.0, 0.0)
-        best = int(ends[np.argmax(f1)])
-        return cls(
-            iou=iou,
-            recall=recall,
-            precision=precision,
-            confidence=float(scores[best]),
-            best_f1=float(f1.max()),
-            best_precision=float(found[best] / max(found[best] + false[best], 1)),
-            best_recall=float(found[best] / objects),
-        )
+        return cls(iou, recall, precision, best.confidence, best.f1, best.precision, best.recall)
 
 
 @dataclass(frozen=True)
