@@ -174,7 +174,7 @@ def test_errors() -> None:
     with pytest.raises(FineSpotError, match="level: expected a level above 0 and below 1 but got 95"):
         bootstrap(truth, results, level=95)
     none = replace(truth.select(np.zeros(0, int)), image_ids=())
-    with pytest.raises(FineSpotError, match="one picture or more"):
+    with pytest.raises(FineSpotError, match="two pictures or more to draw from but got 0"):
         bootstrap(none, results.select(np.zeros(0, int)))
 
 

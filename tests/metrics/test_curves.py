@@ -10,6 +10,7 @@ from test_evaluation import OWN, random_tables
 
 from finespot.errors import FineSpotError
 from finespot.metrics import PROTOCOLS, AreaRange, ConfidenceCurve, confidence_curves, evaluate, judged
+from finespot.metrics.curves import reaches_best_f1
 
 RIGHT = np.array([1, 1, 0, 1, 0, 0, 1, 0], bool)
 SCORES = np.array([0.9, 0.8, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
@@ -101,6 +102,17 @@ def test_sizes_and_pooled_classes() -> None:
     pooled = confidence_curves(truth, results, PROTOCOLS["coco"].class_agnostic())
     assert pooled.classes == {}
     assert pooled.together.found[-1] >= confidence_curves(truth, results).together.found[-1]
+
+
+def test_which_detections_reach_the_best_thresholds() -> None:
+    truth, results = random_tables(4)
+    least = {name: one.confidence for name, one in confidence_curves(truth, results).best_thresholds().items()}
+    names = [truth.classes.names[k] for k in results.label]
+    expected = [score >= least.get(name, 2) for name, score in zip(names, results.scores)]
+    assert reaches_best_f1(truth, results, PROTOCOLS["coco"]).tolist() == expected
+    pooled = PROTOCOLS["coco"].class_agnostic()
+    one = confidence_curves(truth, results, pooled).together.best_threshold()
+    assert reaches_best_f1(truth, results, pooled).sum() == (results.scores >= one.confidence).sum()
 
 
 def test_no_detections() -> None:

@@ -11,6 +11,8 @@ them (they import matplotlib, so they are imported by their own names).
 from __future__ import annotations
 
 from finespot.metrics.bootstrap import Bootstrap, Interval, bootstrap
+from finespot.metrics.calibration import Calibration, Reliability, calibration
+from finespot.metrics.comparison import Comparison, Difference, FoundObjects, PictureChange, compare
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.coverage import Coverage, coverage
@@ -19,6 +21,7 @@ from finespot.metrics.evaluation import evaluate, score
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
+from finespot.metrics.size_curve import SizeCurve, size_curve
 from finespot.metrics.tables import Regions, Results, Truth
 from finespot.metrics.tide import ErrorAnalysis, SizeErrors, tide
 from finespot.metrics.worst import Worst, worst
@@ -30,22 +33,31 @@ __all__ = [
     "Curve",
     "ErrorAnalysis",
     "Bootstrap",
+    "Calibration",
+    "Comparison",
     "ConfidenceCurve",
     "ConfidenceCurves",
     "Curve",
+    "Difference",
+    "FoundObjects",
     "Interval",
     "Judged",
+    "PictureChange",
     "Protocol",
     "Regions",
+    "Reliability",
     "Report",
     "Results",
     "Row",
     "SizeErrors",
+    "SizeCurve",
     "Threshold",
     "Truth",
     "both",
     "Worst",
     "bootstrap",
+    "calibration",
+    "compare",
     "confidence_curves",
     "confusion_matrix",
     "dota_hbb",
@@ -57,4 +69,5 @@ __all__ = [
     "tide",
     "tinyperson",
     "worst",
+    "size_curve",
 ]

@@ -21,6 +21,7 @@ from finespot.errors import FineSpotError
 from finespot.metrics.accumulation import Arranged, Outcome, arrange, judge
 from finespot.metrics.evaluation import evaluate
 from finespot.metrics.protocols import RECALL_POINTS, Protocol, Row, protocol
+from finespot.metrics.report import Report
 from finespot.metrics.tables import Results, Truth
 
 Rows = NDArray[np.int64]
@@ -100,14 +101,13 @@ def bootstrap(
     Raises
     ------
     FineSpotError
-        The number of resamples, the seed or the level is impossible, there is no picture, or the protocol averages in
-        a way that pictures cannot be drawn for.
+        The number of resamples, the seed or the level is impossible, there are no two pictures, or the protocol
+        averages in a way that pictures cannot be drawn for.
     """
     check_draws(truth, resamples, seed, level)
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
-    report, tally = evaluate(truth, results, rules), Tally(truth, results, rules)
+    report, tally = tallied(truth, results, rules)
     labels = [rules.label(row) for row in tally.rows]
-    _check_whole(tally, report.values)
     parts = [tally.weigh(weights) for weights in draws(len(truth.image_ids), resamples, seed, tally.chunk)]
     samples = np.concatenate(parts)
     overall = over_classes(samples)
@@ -137,8 +137,8 @@ def check_draws(truth: Truth, resamples: int, seed: int, level: float) -> None:
         raise FineSpotError(f"expected a seed of 0 or more but got {seed}", where="seed")
     if not 0 < level < 1:
         raise FineSpotError(f"expected a level above 0 and below 1 but got {level}", where="level")
-    if not truth.image_ids:
-        raise FineSpotError("expected one picture or more to draw from but got none")
+    if len(truth.image_ids) < 2:
+        raise FineSpotError(f"expected two pictures or more to draw from but got {len(truth.image_ids)}")
 
 
 def draws(pictures: int, resamples: int, seed: int, chunk: int) -> Iterator[Weights]:
@@ -158,14 +158,21 @@ def over_classes(samples: Floats) -> Floats:
     return mean
 
 
-def _check_whole(tally: Tally, values: dict[str, float | None]) -> None:
-    """Each picture drawn once must give the protocol's own numbers, or the intervals would be of something else."""
+def tallied(truth: Truth, results: Results, rules: Protocol) -> tuple[Report, Tally]:
+    """The report and what its AP and AR rows are counted from.
+
+    Raises
+    ------
+    FineSpotError
+        Each picture counted once gives other numbers: intervals would be of something else.
+    """
+    report, tally = evaluate(truth, results, rules), Tally(truth, results, rules)
     whole = over_classes(tally.weigh(np.ones((1, tally.pictures), np.int32)))[0]
     for row, number in zip(tally.rows, whole.tolist()):
-        label = tally.protocol.label(row)
-        value = values[label]
+        value = report.values[rules.label(row)]
         if np.isnan(number) != (value is None) or (value is not None and abs(number - value) > 1e-6):
-            raise FineSpotError(f"pictures cannot be drawn for {label} as '{tally.protocol.name}' averages it")
+            raise FineSpotError(f"pictures cannot be drawn for {rules.label(row)} as '{rules.name}' averages it")
+    return report, tally
 
 
 @dataclass(frozen=True)

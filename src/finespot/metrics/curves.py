@@ -146,6 +146,18 @@ def confidence_curves(
     )
 
 
+def reaches_best_f1(truth: Truth, results: Results, rules: Protocol, *, iou: float = 0.5) -> Flags:
+    """Which detections (D,) reach the threshold of the best F1 of their class, or of all classes taken for one."""
+    curves = confidence_curves(truth, results, rules, iou=iou)
+    least = np.full(len(truth.classes), np.inf)
+    for k, name in enumerate(truth.classes.names):
+        curve = curves.together if rules.pooled else curves.classes.get(name)
+        best = curve.best_threshold() if curve is not None else None
+        if best is not None:
+            least[k] = best.confidence
+    return np.asarray(results.scores >= least[results.label])
+
+
 def _curve(results: Results, fate: Judged, of_results: Flags, of_truth: Flags) -> ConfidenceCurve:
     rows = np.flatnonzero(of_results & (fate.right | fate.wrong))
     objects = int((fate.counts & of_truth).sum())
