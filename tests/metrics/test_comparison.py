@@ -109,6 +109,15 @@ def test_verdict_and_places(tables) -> None:
     assert "-" in printed(none)
 
 
+def test_a_small_difference_does_not_read_as_none(tables) -> None:
+    truth, a, b = tables
+    one = compare(truth, a, b, resamples=5)
+    tiny = replace(one, values={"AP": Difference(0.5, 0.501, 0.001, 0.0001, 0.0021, 0.99)})
+    assert tiny.verdict == "B is better by 0.100 AP (95 %: 0.010 to 0.210)"
+    wide = replace(one, values={"AP": Difference(0.5, 0.488, -0.012, -0.031, -0.006, 0.0)})
+    assert wide.verdict == "A is better by 1.2 AP (95 %: 0.6 to 3.1)"
+
+
 def test_found_objects_by_size(tables) -> None:
     truth, a, b = tables
     one = compare(truth, a, b, resamples=30, seed=2, iou=0.6)

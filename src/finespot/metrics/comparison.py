@@ -124,14 +124,16 @@ class Comparison:
         one, label = self.values[self.headline], self.headline
         if one.value is None or one.low is None or one.high is None:
             return f"no difference can be shown: {label} has no value"
-        winner = one.winner
+        winner, level = one.winner, f"{100 * self.level:g} %"
         if winner is None:
-            bounds = f"{100 * self.level:g} %: {_signed(one.low)} to {_signed(one.high)}"
             first, second = self.names
+            bounds = f"{level}: {_signed(one.low)} to {_signed(one.high)}"
             return f"no difference shown: {second} minus {first} is {_signed(one.value)} {label} ({bounds})"
-        low, high = sorted((abs(one.low), abs(one.high)))
-        bounds = f"{100 * self.level:g} %: {100 * low:.1f} to {100 * high:.1f}"
-        return f"{self.names[winner]} is better by {100 * abs(one.value):.1f} {label} ({bounds})"
+        low, high = sorted((100 * abs(one.low), 100 * abs(one.high)))
+        # A bound that is not 0 shall not read as 0.
+        digits = 1 if low >= 0.05 else 3
+        bounds = f"{level}: {low:.{digits}f} to {high:.{digits}f}"
+        return f"{self.names[winner]} is better by {100 * abs(one.value):.{digits}f} {label} ({bounds})"
 
     def where(self, winner: int) -> list[str]:
         """Rows, then classes (by the headline's number), that A (0) or B (1) is shown to be better in, with points."""
