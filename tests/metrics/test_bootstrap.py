@@ -15,7 +15,7 @@ from rich.console import Console
 from test_evaluation import OWN, large_tables, random_tables
 
 from finespot.errors import FineSpotError
-from finespot.metrics import PROTOCOLS, Results, Row, Truth, bootstrap, evaluate
+from finespot.metrics import PROTOCOLS, Regions, Results, Row, Truth, bootstrap, evaluate
 from finespot.metrics.bootstrap import Tally, draws, over_classes
 
 DATA = Path(__file__).parent / "data"
@@ -31,9 +31,12 @@ def drawn(truth: Truth, results: Results, counts) -> tuple[Truth, Results]:
     r_rows = [np.flatnonzero(results.image == k) for k in sources]
     new_truth, new_results = truth.select(np.concatenate(t_rows)), results.select(np.concatenate(r_rows))
     t_image = np.repeat(np.arange(len(sources)), [len(one) for one in t_rows])
+    g_rows = [np.flatnonzero(truth.regions.image == k) for k in sources]
+    g_image = np.repeat(np.arange(len(sources)), [len(one) for one in g_rows])
+    regions = Regions(g_image, truth.regions.boxes[np.concatenate(g_rows)])
     r_image = np.repeat(np.arange(len(sources)), [len(one) for one in r_rows])
     return (
-        replace(new_truth, image_ids=tuple(range(len(sources))), image=t_image),
+        replace(new_truth, image_ids=tuple(range(len(sources))), image=t_image, regions=regions),
         replace(new_results, image=r_image),
     )
 
@@ -64,6 +67,8 @@ def assert_equal_to_drawn_tables(truth, results, rules, counts) -> None:
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 4), min_size=4, max_size=4).filter(any))
 def test_weights_equal_drawn_tables(seed, counts) -> None:
     truth, results = random_tables(seed)
+    regions = np.random.default_rng(seed).uniform(0, 50, (3, 4))
+    truth = replace(truth, regions=Regions(np.array([0, 2, 2]), regions))
     for rules in (OWN, COCO.class_agnostic()):
         assert_equal_to_drawn_tables(truth, untied(results, seed), rules, counts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,6 +112,8 @@ def test_which_detections_reach_the_best_thresholds() -> None:
     names = [truth.classes.names[k] for k in results.label]
     expected = [score >= least.get(name, 2) for name, score in zip(names, results.scores)]
     assert reaches_best_f1(truth, results, PROTOCOLS["coco"]).tolist() == expected
+    strange = np.where(np.arange(len(results)) % 3 == 0, -1, results.label)
+    assert not reaches_best_f1(truth, replace(results, label=strange), PROTOCOLS["coco"])[strange < 0].any()
     pooled = PROTOCOLS["coco"].class_agnostic()
     one = confidence_curves(truth, results, pooled).together.best_threshold()
     assert reaches_best_f1(truth, results, pooled).sum() == (results.scores >= one.confidence).sum()

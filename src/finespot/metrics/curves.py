@@ -155,7 +155,8 @@ def reaches_best_f1(truth: Truth, results: Results, rules: Protocol, *, iou: flo
         best = curve.best_threshold() if curve is not None else None
         if best is not None:
             least[k] = best.confidence
-    return np.asarray(results.scores >= least[results.label])
+    # A detection of no class of the truth (-1) is never shown.
+    return np.asarray((results.label >= 0) & (results.scores >= least[results.label]))
 
 
 def _curve(results: Results, fate: Judged, of_results: Flags, of_truth: Flags) -> ConfidenceCurve:
