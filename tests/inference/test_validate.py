@@ -121,7 +121,9 @@ def test_the_report_says_how_it_was_made(session, dataset) -> None:
     assert made.report.notes[-1] == "at most 50 detections of a picture were kept; coco looks at 100 of each class"
     assert made.notes[-2] == "tiles of 320 px are scaled to 150 px"
     free = validate(session, dataset, conf=0.3, imgsz=96, protocol="uavdt").report
-    assert free.notes[-1] == "at most 300 detections of a picture were kept; uavdt looks at all of them"
+    assert free.settings["max_det"] == 10_000
+    free = validate(session, dataset, conf=0.3, imgsz=96, protocol="uavdt", max_det=300).report
+    assert free.notes[-1] == "at most 300 detections of a picture were kept; uavdt looks at all"
     few = validate(session, dataset, conf=0.3, imgsz=96, protocol="visdrone", max_det=9).report
     assert few.notes[-1] == "at most 9 detections of a picture were kept; visdrone looks at 500"
     plain = validate(session, dataset, conf=0.3, imgsz=150).report

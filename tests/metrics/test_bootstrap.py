@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_tables import marked_tables
 from rich.console import Console
 from test_evaluation import OWN, large_tables, random_tables
 
@@ -71,6 +72,27 @@ def test_weights_equal_drawn_tables(seed, counts) -> None:
     truth = replace(truth, regions=Regions(np.array([0, 2, 2]), regions))
     for rules in (OWN, COCO.class_agnostic()):
         assert_equal_to_drawn_tables(truth, untied(results, seed), rules, counts)
+
+
+# What weighs classes by pictures, takes rows of a file, or counts classes that no picture has.
+UNDRAWN = ("visdrone", "dota-hbb", "dota-hbb-1.5")
+
+
+@pytest.mark.parametrize("name", [*PROTOCOLS, *(f"{name} (clean)" for name in PROTOCOLS)])
+def test_protocols_have_intervals_or_say_so(name) -> None:
+    truth, results = marked_tables(4, pictures=8)
+    rules = PROTOCOLS[name.removesuffix(" (clean)")]
+    rules = rules.clean() if name.endswith("(clean)") else rules
+    if name in UNDRAWN:
+        with pytest.raises(FineSpotError, match="pictures cannot be drawn for"):
+            bootstrap(truth, untied(results), rules, resamples=20)
+        return
+    made = bootstrap(truth, untied(results), rules, resamples=20)
+    rows = [row for row in rules.rows if row.kind in ("AP", "AR") and rules.covers(row)]
+    assert made.values.keys() == {rules.label(row) for row in rows}
+    for label, one in made.values.items():
+        if one.value is not None:
+            assert one.low <= one.high <= (100 if rules.percent else 1), label
 
 
 @pytest.mark.parametrize(("folder", "name"), [("coco", "coco"), ("aitod", "ai-tod"), ("coco_id0", "coco")])

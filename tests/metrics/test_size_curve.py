@@ -31,7 +31,7 @@ def test_each_bin_is_an_evaluation_of_its_size_range(tables) -> None:
         rules = replace(COCO, areas=(AreaRange("bin", low**2, high**2),), rows=(Row("AP", "AP", area="bin"),))
         report = evaluate(truth, results, rules)
         assert curve.ap[b].value == report.values["AP"]
-        assert curve.objects[b] == sum(report.objects.values())
+        assert curve.objects[b] == report.averages.objects[:, 0].sum()
 
 
 def test_one_overlap(tables) -> None:

@@ -14,10 +14,9 @@ from finespot.metrics.bootstrap import Bootstrap, Interval, bootstrap
 from finespot.metrics.calibration import Calibration, Reliability, calibration
 from finespot.metrics.comparison import Comparison, Difference, FoundObjects, PictureChange, compare
 from finespot.metrics.confusion import confusion_matrix
-from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.coverage import Coverage, coverage
 from finespot.metrics.curves import ConfidenceCurve, ConfidenceCurves, Threshold, confidence_curves
-from finespot.metrics.evaluation import evaluate, score
+from finespot.metrics.evaluation import both, evaluate, score
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
@@ -29,16 +28,15 @@ from finespot.metrics.worst import Worst, worst
 __all__ = [
     "PROTOCOLS",
     "AreaRange",
-    "Coverage",
-    "Curve",
-    "ErrorAnalysis",
     "Bootstrap",
     "Calibration",
     "Comparison",
     "ConfidenceCurve",
     "ConfidenceCurves",
+    "Coverage",
     "Curve",
     "Difference",
+    "ErrorAnalysis",
     "FoundObjects",
     "Interval",
     "Judged",
@@ -49,25 +47,25 @@ __all__ = [
     "Report",
     "Results",
     "Row",
-    "SizeErrors",
     "SizeCurve",
+    "SizeErrors",
     "Threshold",
     "Truth",
-    "both",
     "Worst",
     "bootstrap",
+    "both",
     "calibration",
     "compare",
     "confidence_curves",
     "confusion_matrix",
-    "dota_hbb",
     "coverage",
+    "dota_hbb",
     "evaluate",
     "judged",
     "protocol",
     "score",
+    "size_curve",
     "tide",
     "tinyperson",
     "worst",
-    "size_curve",
 ]

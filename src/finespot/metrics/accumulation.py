@@ -18,14 +18,13 @@ from finespot.metrics.lrp import optimal_lrp
 from finespot.metrics.matching import overlap
 from finespot.metrics.miss_rate import FPPI, miss_rates
 from finespot.metrics.outcome import Outcome
-from finespot.metrics.protocols import RECALL_POINTS, Protocol
+from finespot.metrics.protocols import RECALL_POINTS, VOC_POINTS, Protocol
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Slice = tuple[int, int | None]
 
 _EPS = float(np.spacing(1.0))
-_VOC_POINTS = np.arange(0, 1.1, 0.1)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _accumulate_class(
             if rules.integral == "101 points":
                 average = line.mean()
             elif rules.integral == "11 points":
-                points = _needed(objects, _VOC_POINTS)
+                points = _needed(objects, VOC_POINTS)
                 average = _read_curve(found[t], envelope[t], sorted_scores[overlapping], points)[0].mean()
             else:
                 # Recall rises by one object at each true positive, and precision is 0 beyond the last.

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
-from finespot.metrics.accumulation import Arranged, Outcome, arrange, judge
+from finespot.metrics.accumulation import Slice
+from finespot.metrics.arrangement import Arranged, arrange
 from finespot.metrics.evaluation import evaluate
-from finespot.metrics.protocols import RECALL_POINTS, Protocol, Row, protocol
+from finespot.metrics.outcome import Outcome, judge
+from finespot.metrics.protocols import RECALL_POINTS, VOC_POINTS, Protocol, Row, protocol
 from finespot.metrics.report import Report
 from finespot.metrics.tables import Results, Truth
 
@@ -30,6 +32,7 @@ Floats = NDArray[np.float64]
 Weights = NDArray[np.int32]
 
 _EPS = float(np.spacing(1.0))
+_POINTS = {"101 points": RECALL_POINTS, "11 points": VOC_POINTS}
 # Numbers of one array while resamples are worked on together.
 _CHUNK = 1_000_000
 
@@ -205,13 +208,13 @@ class Tally:
     """
 
     def __init__(self, truth: Truth, results: Results, rules: Protocol) -> None:
-        data = arrange(truth.spread(), results, rules.max_dets[-1], pooled=rules.pooled)
+        data = arrange(truth, results, rules)
         outcome = judge(data, rules)
         self.protocol = rules
         self.pictures, self.classes = data.pictures, data.classes
         self.rows = tuple(row for row in rules.rows if row.kind in ("AP", "AR") and rules.covers(row))
         self._objects = _count_objects(data, outcome)
-        self._cells: dict[tuple[int, int], list[_Cell]] = {}
+        self._cells: dict[Slice, list[_Cell]] = {}
         self._hits: dict[int, Floats] = {}
         for r, row in enumerate(self.rows):
             if row.kind == "AR":
@@ -226,7 +229,7 @@ class Tally:
         values = np.full((len(weights), self.classes, len(self.rows)), np.nan)
         objects = np.einsum("bp,akp->bka", weights, self._objects)
         curves = {
-            key: [_averages(cell, weights, objects[:, k, key[0]]) for k, cell in enumerate(cells)]
+            key: [_averages(cell, weights, objects[:, k, key[0]], self.protocol) for k, cell in enumerate(cells)]
             for key, cells in self._cells.items()
         }
         for r, row in enumerate(self.rows):
@@ -235,23 +238,27 @@ class Tally:
             if row.kind == "AR":
                 share = np.divide(weights @ self._hits[r].T, objects[:, :, a], where=seen, out=np.zeros(seen.shape))
             else:
-                key = (a, self.protocol.limit(row) or 0)
+                key = (a, self.protocol.limit(row))
                 chosen = _thresholds(self.protocol, row)
                 share = np.stack([np.mean([one[t] for t in chosen], axis=0) for one in curves[key]], axis=1)
             values[:, :, r] = np.where(seen, share, np.nan)
-        return values
+        return 100 * values if self.protocol.percent else values
 
-    def _wanted(self) -> dict[tuple[int, int], list[int]]:
+    def _wanted(self) -> dict[Slice, list[int]]:
         """The thresholds that AP rows need by size range and limit."""
-        wanted: dict[tuple[int, int], set[int]] = {}
+        wanted: dict[Slice, set[int]] = {}
         for row in self.rows:
-            if row.kind == "AP" and (limit := self.protocol.limit(row)) is not None:
-                wanted.setdefault((self.protocol.position(row), limit), set()).update(_thresholds(self.protocol, row))
+            if row.kind == "AP":
+                key = (self.protocol.position(row), self.protocol.limit(row))
+                wanted.setdefault(key, set()).update(_thresholds(self.protocol, row))
         return {key: sorted(chosen) for key, chosen in wanted.items()}
 
 
 def _thresholds(rules: Protocol, row: Row) -> list[int]:
-    return [t for t, value in enumerate(rules.thresholds) if row.iou is None or value == row.iou]
+    """The lanes that a row averages over: without an overlap of its own, those that enter means."""
+    if row.iou is None:
+        return list(range(len(rules.thresholds)))
+    return [t for t, value in enumerate(rules.lanes) if value == row.iou]
 
 
 def _count_objects(data: Arranged, outcome: Outcome) -> Weights:
@@ -264,7 +271,8 @@ def _count_objects(data: Arranged, outcome: Outcome) -> Weights:
 
 def _count_hits(data: Arranged, outcome: Outcome, rules: Protocol, row: Row) -> Floats:
     """True positives of a row by class and picture, (K, P), on average over its thresholds."""
-    listed = np.flatnonzero((outcome.place >= 0) & (data.rank < (rules.limit(row) or 0)))
+    limit = rules.limit(row)
+    listed = np.flatnonzero((outcome.place >= 0) & (True if limit is None else data.rank < limit))
     entries = outcome.place[listed]
     hits = outcome.right[rules.position(row)][_thresholds(rules, row)][:, entries].mean(axis=0)
     place = data.group[listed] // data.pictures * data.pictures + data.results.image[listed]
@@ -272,7 +280,7 @@ def _count_hits(data: Arranged, outcome: Outcome, rules: Protocol, row: Row) -> 
     return table.reshape(data.classes, data.pictures).astype(np.float64)
 
 
-def _cells(data: Arranged, outcome: Outcome, key: tuple[int, int], thresholds: list[int]) -> list[_Cell]:
+def _cells(data: Arranged, outcome: Outcome, key: Slice, thresholds: list[int]) -> list[_Cell]:
     """The cells of all classes for one size range and limit."""
     a, limit = key
     starts = np.searchsorted(data.group, np.arange(data.classes + 1) * data.pictures)
@@ -280,7 +288,7 @@ def _cells(data: Arranged, outcome: Outcome, key: tuple[int, int], thresholds: l
     for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist()):
         rows = np.arange(begin, end)
         rows = rows[np.argsort(-data.results.scores[rows], kind="stable")]
-        rows = rows[data.rank[rows] < limit]
+        rows = rows if limit is None else rows[data.rank[rows] < limit]
         inside = ~outcome.outside[a, rows]
         count = np.cumsum(inside)
         listed = np.flatnonzero(outcome.place[rows] >= 0)
@@ -295,25 +303,26 @@ def _cells(data: Arranged, outcome: Outcome, key: tuple[int, int], thresholds: l
     return cells
 
 
-def _averages(cell: _Cell, weights: Weights, objects: Weights) -> dict[int, Floats]:
+def _averages(cell: _Cell, weights: Weights, objects: Weights, rules: Protocol) -> dict[int, Floats]:
     """AP by threshold, (B,) each; without meaning where there are no objects."""
-    passed, needed = _running(weights, cell.inside), _needed(objects)
-    return {t: _average(lane, passed, weights, needed) for t, lane in cell.lanes.items()}
+    passed, total = _running(weights, cell.inside), np.maximum(objects, 1)
+    needed = None if rules.integral == "area" else _needed(total, _POINTS[rules.integral])
+    return {t: _average(lane, passed, weights, total, needed) for t, lane in cell.lanes.items()}
 
 
-def _needed(objects: Weights) -> Rows:
-    """The least count of true positives, 1 or more, whose recall reaches each recall point, (B, 101)."""
-    total = np.maximum(objects, 1)[:, None]
-    count = np.ceil(RECALL_POINTS * total).astype(np.int64)
+def _needed(total: Weights, points: Floats) -> Rows:
+    """The least count of true positives, 1 or more, whose recall of `total` reaches each recall point, (B, R)."""
+    count = np.ceil(points * total[:, None]).astype(np.int64)
     # The product may round past the quotient that the protocol compares.
-    count -= (count - 1) / total >= RECALL_POINTS
-    count += count / total < RECALL_POINTS
+    count -= (count - 1) / total[:, None] >= points
+    count += count / total[:, None] < points
     return np.maximum(count, 1)
 
 
-def _average(lane: _Lane, passed: Weights, weights: Weights, needed: Rows) -> Floats:
+def _average(lane: _Lane, passed: Weights, weights: Weights, total: Weights, needed: Rows | None) -> Floats:
     """Mean of the precision's running maximum from the right, read where the counts first reach `needed`.
 
+    Without `needed`, the area below it: each true positive of a picture raises the recall by its weight of `total`.
     Only true positives can hold the maximum. Those of a picture that was drawn n times raise the recall n times; the
     last of them has the highest precision, so all of them read the same.
     """
@@ -323,6 +332,9 @@ def _average(lane: _Lane, passed: Weights, weights: Weights, needed: Rows) -> Fl
     false = passed.take(lane.at, axis=1) - _running(weights, lane.spared).take(lane.before, axis=1)
     precision = found / (false + found + _EPS)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    if needed is None:
+        area: Floats = (envelope * np.diff(found, axis=1, prepend=0)).sum(axis=1) / total
+        return area
     # One search for all resamples: each has its own stretch of numbers.
     stretch = np.arange(len(weights))[:, None] * (max(found[:, -1].max(), needed.max()) + 1)
     index = np.searchsorted((found + stretch).reshape(-1), needed + stretch)

@@ -57,8 +57,9 @@ def closeup(
             where=image.path,
         )
     pixels = to_rgb8(image.read(None), image.bit_depth)
+    regions = truth.regions.joined(truth.others)
     layers = {
-        "ignored": _corners(truth.boxes[failure.ignored], truth.regions.boxes[truth.regions.image == failure.image]),
+        "ignored": _corners(truth.boxes[failure.ignored], regions.boxes[regions.image == failure.image]),
         "found": _corners(truth.boxes[failure.found]),
         "missed": _corners(truth.boxes[failure.missed]),
         "false": _corners(results.boxes[failure.false]),

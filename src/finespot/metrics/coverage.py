@@ -216,7 +216,7 @@ def coverage(
         share=share,
         images=len(seen),
         windows=int(counts.sum()),
-        ignored=int(truth.crowd.sum()) + len(truth.regions),
+        ignored=int(truth.crowd.sum()) + len(truth.regions) + len(truth.others),
         all=_bin(0.0, np.inf, held, centered),
         sizes=tuple(
             _bin(low, high, held[bin_of == k], centered[bin_of == k])

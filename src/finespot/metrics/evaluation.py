@@ -137,7 +137,8 @@ def _count_ignored(truth: Truth, data: Arranged, rules: Protocol) -> int:
     """Ignored objects and regions as the data set has them: a region that became a crowd of each class is one."""
     own = data.truth_row < len(truth)
     crowds = int((data.ignored & own & ~data.truth.crowd).sum())
-    return crowds + (truth.count_regions() if "crowd" in rules.ignored else len(truth.regions))
+    regions = truth.count_regions() if "crowd" in rules.ignored else len(truth.regions) + len(truth.others)
+    return crowds + regions - (0 if rules.regions == "crowds" else len(truth.others))
 
 
 def _notes(results: Results, data: Arranged, rules: Protocol) -> list[str]:

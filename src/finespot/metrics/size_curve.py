@@ -93,6 +93,7 @@ def size_curve(
         rules,
         thresholds=rules.thresholds if iou is None else (iou,),
         areas=ranges,
+        measure="area",
         rows=tuple(Row(area.label, "AP", area=area.label) for area in ranges),
     )
     drawn = bootstrap(truth, results, by_size, resamples=resamples, seed=seed, level=level)

@@ -97,9 +97,10 @@ def visit(truth: Truth, results: Results, max_dets: int, lowest: float) -> Scene
 def _shared(truth: Truth, results: Results, lowest: float) -> Floats:
     """The largest share of each detection in an ignore region that concerns it."""
     crowds, any_class = truth.select(truth.crowd), len(truth.classes)
-    image = np.concatenate([crowds.image, truth.regions.image])
-    label = np.concatenate([crowds.label, np.full(len(truth.regions), any_class)])
-    boxes = np.concatenate([crowds.boxes, truth.regions.boxes])
+    regions = truth.regions.joined(truth.others)
+    image = np.concatenate([crowds.image, regions.image])
+    label = np.concatenate([crowds.label, np.full(len(regions), any_class)])
+    boxes = np.concatenate([crowds.boxes, regions.boxes])
     pairs = overlapping_pairs((results.image, image), (results.boxes, boxes), np.ones(len(image), bool), lowest)
     concerns = (label[pairs.truth] == results.label[pairs.detection]) | (label[pairs.truth] == any_class)
     shared = np.zeros(len(results))

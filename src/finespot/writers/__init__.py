@@ -4,8 +4,6 @@ from finespot.writers.atomic import GrowingFile, check_folder, make_folder, regu
 from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import DOTA_CLASSES, dota_key, write_dota
-from finespot.writers.drawings import DrawingWriter, draw, grid, palette, side_by_side, write_drawing
-from finespot.writers.dota import write_dota
 from finespot.writers.drawings import DrawingWriter, Stroke, draw, grid, outline, palette, side_by_side, write_drawing
 from finespot.writers.heat import HeatWriter, heat_picture, overlay
 from finespot.writers.html import Figure, Link, Number, Page, Styled
@@ -14,7 +12,6 @@ from finespot.writers.run_folder import check_run, new_run
 from finespot.writers.sheets import sheet
 from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
-from finespot.writers.uavdt import write_uavdt
 from finespot.writers.views import View, view, window_around
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
 from finespot.writers.writer import Writer

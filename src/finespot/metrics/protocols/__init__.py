@@ -11,7 +11,7 @@ from finespot.metrics.protocols.ai_tod import AI_TOD, AI_TOD_MMDET
 from finespot.metrics.protocols.coco import COCO, UAVDT_COCO, UAVVASTE
 from finespot.metrics.protocols.dota import dota_hbb
 from finespot.metrics.protocols.drones import UAVDT, VISDRONE
-from finespot.metrics.protocols.rules import IOU_50_TO_95, RECALL_POINTS, AreaRange, Protocol, Row
+from finespot.metrics.protocols.rules import IOU_50_TO_95, RECALL_POINTS, VOC_POINTS, AreaRange, Protocol, Row
 from finespot.metrics.protocols.soda_d import SODA_D
 from finespot.metrics.protocols.tinyperson import TINYPERSON, TINYPERSON_MR, tinyperson
 from finespot.registry import build, register
@@ -20,6 +20,7 @@ __all__ = [
     "IOU_50_TO_95",
     "PROTOCOLS",
     "RECALL_POINTS",
+    "VOC_POINTS",
     "AreaRange",
     "Protocol",
     "Row",

@@ -17,6 +17,7 @@ from finespot.errors import FineSpotError
 
 IOU_50_TO_95 = tuple(np.linspace(0.5, 0.95, 10).tolist())
 RECALL_POINTS = np.linspace(0.0, 1.0, 101)
+VOC_POINTS = np.arange(0, 1.1, 0.1)
 
 Kind = Literal["AP", "AR", "MR", "oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN", "oLRP_threshold"]
 ClassMean = Literal["present", "pictures", "names"]
