@@ -31,7 +31,7 @@ _EPS = float(np.spacing(1.0))
 class Accumulated:
     """Averages by class k, size range a (position in the protocol) and limit m of detections.
 
-    `average[a, m]` (K, T) is the average precision, `precision[a, m]` and `scores[a, m]` (K, T, 101) the curve,
+    `average[a, m]` (K, T) is the average precision, `precision[a, m]` and `scores[a, m]` (K, T, R) the curve,
     `recall[a, m]` (K, T), `missed[a, m]` (K, T, 9) miss rates, where T are all thresholds that are matched. `lrp[a, m]`
     (K, 5) holds the LRP error at the first threshold, its localization, false and missed parts, and the best score.
     `objects` (K, A) are the truths that recall is a share of, `holding` (K,) the pictures that hold truths of a class.
@@ -49,24 +49,31 @@ class Accumulated:
     holding: Rows
 
 
-def accumulate(passes: Iterable[tuple[tuple[int | None, ...], Arranged, Outcome]], rules: Protocol) -> Accumulated:
-    """Average outcomes by class; each pass is (limits, detections, outcome), all of the same truth."""
+def accumulate(
+    passes: Iterable[tuple[tuple[int | None, ...], Arranged, Outcome]],
+    rules: Protocol,
+    points: Floats = RECALL_POINTS,
+) -> Accumulated:
+    """Average outcomes by class, with curves at these recalls (rising).
+
+    Each pass is (limits, detections, outcome), all of the same truth.
+    """
     result: Accumulated | None = None
     for limits, data, outcome in passes:
         if result is None:
-            result = _empty(data, outcome, rules)
+            result = _empty(data, outcome, rules, len(points))
         starts = np.searchsorted(data.group, np.arange(data.classes + 1) * data.pictures)
         for k in range(data.classes):
             rows = np.arange(starts[k], starts[k + 1])
             rows = rows[np.argsort(-data.results.scores[rows], kind="stable")]
             for limit in limits:
                 part = rows if limit is None or limit == limits[-1] else rows[data.rank[rows] < limit]
-                _accumulate_class(result, data, outcome, k, part, limit, rules)
+                _accumulate_class(result, data, outcome, k, part, limit, rules, points)
     assert result is not None
     return result
 
 
-def _empty(data: Arranged, outcome: Outcome, rules: Protocol) -> Accumulated:
+def _empty(data: Arranged, outcome: Outcome, rules: Protocol, points: int) -> Accumulated:
     def wanted(*kinds: str) -> set[Slice]:
         rows = [row for row in rules.rows if row.kind in kinds and rules.covers(row)]
         return {(rules.position(row), rules.limit(row)) for row in rows}
@@ -75,7 +82,7 @@ def _empty(data: Arranged, outcome: Outcome, rules: Protocol) -> Accumulated:
         return {key: np.full((data.classes, *shape), np.nan) for key in slices}
 
     curves = {(0, rules.largest)} | wanted("AP")
-    lanes, points = len(rules.lanes), len(RECALL_POINTS)
+    lanes = len(rules.lanes)
     return Accumulated(
         average=blank(curves, lanes),
         precision=blank(curves, lanes, points),
@@ -104,45 +111,43 @@ def _accumulate_class(
     rows: Rows,
     limit: int | None,
     rules: Protocol,
+    points: Floats,
 ) -> None:
     """Fill in class k at one limit; `rows` are its detections within the limit, by falling score."""
     place = outcome.place[rows]
     overlapping = np.flatnonzero(place >= 0)
-    columns = place[overlapping]
     for a in range(len(outcome.outside)):
         objects = int(result.objects[k, a])
         if not objects:
             continue
-        right = outcome.right[a][:, columns]
-        result.recall[a, limit][k] = right.sum(axis=1) / objects
+        # Those that are ignored at all thresholds are no part of a curve.
+        entries = overlapping[outcome.counted[a, place[overlapping]]]
+        right = outcome.right[a][:, place[entries]]
+        result.recall[a, limit][k] = np.count_nonzero(right, axis=1) / objects
         if (a, limit) in result.missed:
             result.missed[a, limit][k] = _missed(data, outcome, a, rows, objects, rules)
         if (a, limit) in result.lrp:
             result.lrp[a, limit][k] = _lrp(data, outcome, a, rows, objects, rules)
         if (a, limit) not in result.precision:
             continue
-        found = np.cumsum(right, axis=1, dtype=np.int32)
-        elsewhere = np.cumsum(~outcome.outside[a, rows] & (place < 0))[overlapping]
-        false = np.cumsum(outcome.wrong[a][:, columns], axis=1, dtype=np.int32) + elsewhere
-        precision = found / (false + found + _EPS)
-        # Only true positives can hold the maximum. The first detection stands for recall 0, whatever it is.
-        precision = np.where(right, precision, 0.0)
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        needed = _needed(objects, RECALL_POINTS)
-        sorted_scores = data.results.scores[rows]
-        for t in range(len(found)):
-            line, at = _read_curve(found[t], envelope[t], sorted_scores[overlapping], needed)
+        elsewhere = np.cumsum(~outcome.outside[a, rows] & (place < 0))[entries]
+        false = np.cumsum(outcome.wrong[a][:, place[entries]], axis=1, dtype=np.int32) + elsewhere
+        needed, sorted_scores = _needed(objects, points), data.results.scores[rows]
+        for t in range(len(right)):
+            hits = np.flatnonzero(right[t])
+            envelope = _envelope(false[t, hits])
+            line, at = _read(envelope, needed), _read(sorted_scores[entries[hits]], needed)
             if len(rows):
+                # The first detection stands for recall 0, whatever it is.
                 at[needed == 0] = sorted_scores[0]
             result.precision[a, limit][k, t], result.scores[a, limit][k, t] = line, at
             if rules.integral == "101 points":
                 average = line.mean()
             elif rules.integral == "11 points":
-                points = _needed(objects, VOC_POINTS)
-                average = _read_curve(found[t], envelope[t], sorted_scores[overlapping], points)[0].mean()
+                average = _read(envelope, _needed(objects, VOC_POINTS)).mean()
             else:
                 # Recall rises by one object at each true positive, and precision is 0 beyond the last.
-                average = envelope[t][right[t]].sum() / objects
+                average = envelope.sum() / objects
             result.average[a, limit][k, t] = average
 
 
@@ -151,14 +156,21 @@ def _needed(objects: int, points: Floats) -> Rows:
     return np.searchsorted(np.arange(objects + 1) / objects, points, side="left").astype(np.int64)
 
 
-def _read_curve(found: Rows, envelope: Floats, scores: Floats, needed: Rows) -> tuple[Floats, Floats]:
-    """Precision and score where the count of true positives first reaches each of `needed` (0 where it never does)."""
-    needed = np.maximum(needed, 1)
-    reached = needed <= (found[-1] if len(found) else 0)
-    index = np.searchsorted(found, needed[reached], side="left")
-    line, at = np.zeros(len(needed)), np.zeros(len(needed))
-    line[reached], at[reached] = envelope[index], scores[index]
-    return line, at
+def _envelope(false: Rows) -> Floats:
+    """The running maximum, from the right, of the precision at each true positive; `false` positives come before it.
+
+    Only true positives can hold the maximum.
+    """
+    found = np.arange(1, len(false) + 1)
+    return np.maximum.accumulate((found / (false + found + _EPS))[::-1])[::-1]
+
+
+def _read(values: Floats, needed: Rows) -> Floats:
+    """What stands at the true positive that makes `needed` of them, 0 where there are never so many."""
+    line, reached = np.zeros(len(needed)), needed <= len(values)
+    if len(values):
+        line[reached] = values[np.maximum(needed[reached], 1) - 1]
+    return line
 
 
 def _missed(data: Arranged, outcome: Outcome, a: int, rows: Rows, objects: int, rules: Protocol) -> Floats:

@@ -108,34 +108,71 @@ def match(
     strict:
         The overlap must exceed the threshold.
     """
-    rows, place, partner = _blank(pairs, len(group), (ignored.shape[1], len(thresholds)))
+    rows, first = _settle(pairs, group, shared, ignored[:, 0], thresholds, strict=strict)
+    partner = np.repeat(first[None], ignored.shape[1], axis=0)
+    order = np.argsort(pairs.detection, kind="stable")
+    pairs = Pairs(pairs.detection[order], pairs.truth[order], pairs.overlap[order])
+    for a in range(1, ignored.shape[1]):
+        again = _changed(pairs, ignored[:, 0], ignored[:, a], len(group))
+        if again.any():
+            part = Pairs(pairs.detection[again], pairs.truth[again], pairs.overlap[again])
+            some, settled = _settle(part, group, shared, ignored[:, a], thresholds, strict=strict)
+            partner[a][:, np.searchsorted(rows, some)] = settled
+    return Matches(rows, partner.transpose(2, 0, 1))
+
+
+def _changed(pairs: Pairs, before: Flags, after: Flags, detections: int) -> Flags:
+    """Which pairs (by detection) may come out otherwise where `after` are ignored instead of `before`."""
+    start = np.diff(pairs.detection, prepend=-1) != 0
+    # Truths of which all or none are ignored are chosen by their overlap alone, so only a mixture can make a choice.
+    several = np.flatnonzero(~start | ~np.append(start[1:], True))
+    if not len(several):
+        return np.zeros(len(start), bool)
+    own, truth = pairs.detection[several], pairs.truth[several]
+    old, new, first = before[truth], after[truth], np.flatnonzero(start[several])
+    mixed = np.zeros(len(first), bool)
+    for flags in (old, new):
+        mixed |= np.logical_or.reduceat(flags, first) & ~np.logical_and.reduceat(flags, first)
+    mixed &= np.logical_or.reduceat(old != new, first)
+    found, count = np.zeros(detections, bool), -1
+    met = np.zeros(len(before), bool)
+    found[own[first[mixed]]] = True
+    # What a detection leaves to the others is spread along the pairs.
+    while (reached := int(np.count_nonzero(found))) > max(count, 0):
+        count = reached
+        met[pairs.truth[found[pairs.detection]]] = True
+        found[pairs.detection[met[pairs.truth]]] = True
+    return found[pairs.detection]
+
+
+def _settle(
+    pairs: Pairs, group: Rows, shared: Flags, ignored: Flags, thresholds: tuple[float, ...], *, strict: bool
+) -> tuple[Rows, NDArray[np.int32]]:
+    """Rows of detections with a pair, and their partners (T, C) where the truths `ignored` (G,) do not count."""
+    rows, place, partner = _blank(pairs, len(group), (len(thresholds),))
     if not len(rows):
-        return Matches(rows, partner)
-    areas, lanes = partner.shape[1:]
+        return rows, partner.T
     step = rank_in_group(group[rows])
-    # Inside a detection, pairs stand by rising overlap and then file order: the last that fits is the one to take.
-    order = np.lexsort((pairs.truth, pairs.overlap, place, step[place]))
+    # Inside a detection, pairs stand by rising overlap and then file order, those that are ignored before the others:
+    # the last that fits is the one to take.
+    order = np.lexsort((pairs.truth, pairs.overlap, ~ignored[pairs.truth], place, step[place]))
     place, truth = place[order], pairs.truth[order].astype(np.int32)
     steps = np.append(np.searchsorted(step[place], np.arange(step.max() + 1)), len(place))
     fits = fitting(pairs.overlap[order], thresholds, strict=strict)
-    # A truth that counts beats every ignored one: it gets all higher numbers.
-    number = np.arange(len(truth), dtype=np.int32)[:, None] + np.where(ignored[truth], 0, len(truth)).astype(np.int32)
-    free = np.ones((len(shared), areas, lanes), bool)
-    taken = free.reshape(-1)
-    cell = np.arange(areas * lanes).reshape(areas, lanes)
+    number = np.arange(len(truth), dtype=np.int32)[:, None]
+    free = np.ones((len(shared), len(thresholds)), bool)
+    taken, lanes = free.reshape(-1), np.arange(len(thresholds))
     for begin, end in zip(steps[:-1].tolist(), steps[1:].tolist()):
         part = slice(begin, end)
-        able = free[truth[part]] & fits[part, None, :]
-        value = np.where(able, number[part, :, None], np.int32(-1))
+        value = np.where(free[truth[part]] & fits[part], number[part], np.int32(-1))
         owner = place[part]
         first = np.flatnonzero(np.diff(owner, prepend=-1))
-        best = np.maximum.reduceat(value, first, axis=0)
-        found = truth[best % len(truth)]
-        hit = best >= 0
+        best = np.maximum.reduceat(value, first, axis=0) if len(first) < len(owner) else value
+        found, hit = truth[best], best >= 0
         partner[owner[first]] = np.where(hit, found, -1)
         hit &= ~shared[found]
-        taken[(found.astype(np.int64) * cell.size + cell)[hit]] = False
-    return Matches(rows, partner)
+        taken[(found.astype(np.int64) * len(thresholds) + lanes)[hit]] = False
+    return rows, np.ascontiguousarray(partner.T)
 
 
 def match_best(
@@ -165,7 +202,7 @@ def fitting(overlap: Floats, thresholds: tuple[float, ...], *, strict: bool = Fa
     return np.asarray(overlap[..., None] > limits if strict else overlap[..., None] >= limits)
 
 
-def _blank(pairs: Pairs, detections: int, lanes: tuple[int, int]) -> tuple[Rows, Rows, NDArray[np.int32]]:
+def _blank(pairs: Pairs, detections: int, lanes: tuple[int, ...]) -> tuple[Rows, Rows, NDArray[np.int32]]:
     """Rows of detections that have a pair, for each pair its place among them, and partners that none took yet."""
     listed = np.zeros(detections, bool)
     listed[pairs.detection] = True

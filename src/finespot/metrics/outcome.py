@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,11 @@ class Outcome:
     outside: Flags
     ignored: Flags
     partner: Partners
+
+    @cached_property
+    def counted(self) -> Flags:
+        """(A, C) entries that are right or wrong at some threshold."""
+        return np.asarray((self.right | self.wrong).any(axis=1))
 
     def lane(self, a: int, t: int) -> tuple[Flags, Flags]:
         """Right and wrong of all detections in range a at threshold t."""
@@ -141,6 +147,7 @@ def _settle(data: Arranged, matches: Matches, ignored: Flags, outside: Flags, ru
     seen = taken
     if rules.id_zero_lost:
         # The tools test the id of the matched truth, so a match with id 0 is none.
-        seen = taken & (data.truth.ids != 0)[partner]
+        lost = data.truth.ids == 0
+        seen = taken & ~lost[partner] if lost.any() else taken
     wrong = ~seen & ~spared & ~outside[:, None, matches.rows]
     return Outcome(place, seen & ~spared, wrong, outside, ignored, partner)
