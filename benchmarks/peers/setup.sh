@@ -27,6 +27,8 @@ $PIP ultralytics==8.4.190 pycocotools==2.0.11 transformers torch==2.13.0 torchvi
 $PIP loguru==0.7.3 tabulate==0.10.0 scipy==1.17.1
 # TIDE's own program, for benchmarks/eval/tide_parity.py; the OpenCV that it imports came with ultralytics.
 $PIP tidecv==1.0.1
+# The other evaluators of COCO files; numpy is all that they need for boxes.
+$PIP --no-deps faster-coco-eval==1.8.0 hotcoco==1.3.0
 $PIP --no-deps --editable .
 # FineSpot's requirements, with torch and torchvision named again so that pip leaves them alone.
 "$VENV/bin/python" - > "$HOME_DIR/requirements.txt" <<'PY'
