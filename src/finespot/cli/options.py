@@ -235,6 +235,11 @@ def protocols(text: str, max_dets: str | None = None, sizes: str | None = None) 
     return found
 
 
+def bounds(text: str) -> list[float]:
+    """The rising sides that `--sizes` names."""
+    return sorted(_numbers(text, "sizes", whole=False))
+
+
 def _numbers(text: str, name: str, *, whole: bool) -> list[float]:
     """Numbers above 0 that differ, out of `10,100,500`."""
     from finespot.errors import FineSpotError

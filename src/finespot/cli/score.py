@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finespot.cli import options
+from finespot.cli import analysis, options
 
 if TYPE_CHECKING:
     from finespot.metrics import Results, Truth
+    from finespot.metrics.page import PictureOf
+    from finespot.structures import Image
 
 FORMATS = "coco:, visdrone:, uavdt:, dota:, yolo: or tinyperson: in front says what it is"
 
@@ -59,6 +61,22 @@ def command(
             rich_help_panel=options.RUN,
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help="other detections of the same truth: is --dt better than these, and where",
+            rich_help_panel=analysis.PANEL,
+        ),
+    ] = None,
+    errors: analysis.Errors = False,
+    thresholds: analysis.Thresholds = False,
+    bootstrap: analysis.Intervals = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="draw curves and errors into this folder", rich_help_panel=analysis.PANEL),
+    ] = None,
+    html: analysis.Page = None,
     fix_id0: Annotated[
         bool,
         typer.Option(
@@ -73,17 +91,18 @@ def command(
 ) -> None:
     """Evaluate detections in files: AP and AR by size and class, as the official tools compute them."""
     from finespot.cli import reports
+    from finespot.cli.analysis import Analysis, Wanted, plot_files, sizes_of
     from finespot.cli.terminal import console
     from finespot.metrics.reading import split_kind
 
-    paths = [split_kind(gt)[1], split_kind(dt)[1]]
-    options.check_outputs(
-        json, overwrite=overwrite, inputs=[*paths, *(file for file in (images, names, corners) if file is not None)]
-    )
+    paths = [split_kind(one)[1] for one in (gt, dt, against) if one is not None]
+    inputs = [*paths, *(file for file in (images, names, corners) if file is not None)]
+    options.check_outputs(json, html, *plot_files(plots), overwrite=overwrite, inputs=inputs)
     rules = options.protocols(protocol, max_dets, sizes)
-    read = _read(gt, dt, images, names, corners, fix_id0)
+    read = _read(gt, dt, images, names, corners, fix_id0, show=html is not None)
+    other = None if against is None else _found(against, read.truth, images, corners)[0]
     if classes is not None:
-        read = read.of_classes(options.class_names(classes) or [])
+        read, other = read.of_classes(options.class_names(classes) or [], other)
     scored = [reports.Scored.of(read.truth, read.results, one) for one in rules]
     if fix_id0:
         scored = [one.made_with({"fix_id0": True}) for one in scored]
@@ -92,8 +111,20 @@ def command(
     out.print(f"truth: {read.kinds['gt']}; detections: {read.kinds['dt']}", highlight=False, markup=False)
     for one in scored:
         one.show(out, split)
+    analysed = Analysis(
+        read.truth,
+        read.results,
+        [*(one.official for one in scored), *(one.clean for one in scored if one.clean is not None)],
+        split,
+        against=other,
+        names=_names(against, dt),
+        picture=_pictures(images, read.truth) if html is not None else None,
+    )
+    found, written = analysed.tell(Wanted(errors, thresholds, bootstrap, sizes_of(sizes), plots, html), out)
+    for path in written:
+        out.print(f"wrote {path}")
     if json is not None:
-        options.write_report(json, {**reports.joined(scored, split), "read": read.kinds})
+        options.write_report(json, {**reports.joined(scored, split), **found, "read": read.kinds})
         out.print(f"wrote {json}")
 
 
@@ -105,17 +136,28 @@ class _Files:
     results: Results
     kinds: dict[str, str]
 
-    def of_classes(self, names: list[str]) -> _Files:
+    def of_classes(self, names: list[str], other: Results | None) -> tuple[_Files, Results | None]:
+        """These and other results of the same truth, with some of the classes."""
         from finespot.metrics.subset import of_classes
 
         truth, results = of_classes(self.truth, self.results, names)
-        return replace(self, truth=truth, results=results)
+        also = None if other is None else of_classes(self.truth, other, names)[1]
+        return replace(self, truth=truth, results=results), also
 
 
-def _read(gt: str, dt: str, images: Path | None, names: Path | None, corners: Path | None, fix_id0: bool) -> _Files:
-    """Read both; an option that neither format knows is refused."""
+def _read(
+    gt: str,
+    dt: str,
+    images: Path | None,
+    names: Path | None,
+    corners: Path | None,
+    fix_id0: bool,
+    *,
+    show: bool,
+) -> _Files:
+    """Read both; an option that neither format knows is refused. `show`: pictures are wanted for themselves."""
     from finespot.errors import FineSpotError
-    from finespot.metrics.reading import find_kind, read_results, read_truth
+    from finespot.metrics.reading import find_kind, read_truth
     from finespot.metrics.reading.yolo import read_names
 
     kind, place = find_kind(gt)
@@ -127,8 +169,42 @@ def _read(gt: str, dt: str, images: Path | None, names: Path | None, corners: Pa
         names=None if names is None else read_names(names),
         fix_id0=fix_id0,
     )
-    found_kind, found = find_kind(dt, "tinyperson" if corners is not None else None, truth)
-    if images is not None and not knows_images and found_kind != "yolo":
+    results, found_kind = _found(dt, truth, images, corners)
+    if images is not None and not (knows_images or show or found_kind == "yolo"):
         raise FineSpotError(f"has no effect on {kind} truth and {found_kind} detections", where="images")
-    results = read_results(found, truth, found_kind, images=images, corners=corners)
     return _Files(truth, results, {"gt": kind, "dt": found_kind})
+
+
+def _found(dt: str, truth: Truth, images: Path | None, corners: Path | None) -> tuple[Results, str]:
+    """Detections and the format that they were read as."""
+    from finespot.metrics.reading import find_kind, read_results
+
+    kind, place = find_kind(dt, "tinyperson" if corners is not None else None, truth)
+    return read_results(place, truth, kind, images=images if kind == "yolo" else None, corners=corners), kind
+
+
+def _names(against: str | None, dt: str) -> tuple[str, str]:
+    """What two files of detections are called: by their names, or by their paths where these are the same."""
+    if against is None:
+        return "A", "B"
+    first, second = Path(against), Path(dt)
+    return (str(first), str(second)) if first.stem == second.stem else (first.stem, second.stem)
+
+
+def _pictures(images: Path | None, truth: Truth) -> PictureOf | None:
+    """The picture at each position of the truth, where a folder with pictures is known."""
+    if images is None or not images.is_dir():
+        return None
+    from finespot.errors import FineSpotError
+    from finespot.images import open_image
+    from finespot.metrics.reading.pictures import picture_files
+
+    files = picture_files(images)
+    stems = truth.stems or [str(key) for key in truth.image_ids]
+
+    def picture(index: int) -> Image:
+        if stems[index] not in files:
+            raise FineSpotError(f"there is no picture '{stems[index]}'", where=images)
+        return open_image(files[stems[index]])
+
+    return picture

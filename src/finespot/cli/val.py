@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finespot.cli import options
+from finespot.cli import analysis, options
 
 if TYPE_CHECKING:
     from finespot.data import Dataset
@@ -57,6 +57,10 @@ def command(
         bool,
         typer.Option("--plots/--no-plots", help="curves, confusion matrix, pictures", rich_help_panel=options.OUT),
     ] = True,
+    errors: analysis.Errors = False,
+    thresholds: analysis.Thresholds = False,
+    bootstrap: analysis.Intervals = None,
+    html: analysis.Page = None,
     json: options.Json = None,
     save_json: Annotated[
         Path | None, typer.Option("--save-json", help="write COCO results to this file", rich_help_panel=options.OUT)
@@ -67,10 +71,11 @@ def command(
 ) -> None:
     """Evaluate weights on a data set: AP and AR by size and class, with curves and pictures beside the truth."""
     from finespot.cli import reports
+    from finespot.cli.analysis import Analysis, Wanted, sizes_of
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
-    from finespot.inference import draw_predictions, draw_report, validate
+    from finespot.inference import draw_predictions, validate
     from finespot.runtimes import Session
     from finespot.training.choice import recipe_beside
     from finespot.training.claim import Scored, beside
@@ -82,7 +87,7 @@ def command(
     dataset = open_dataset(data, split)
     truth = _truth(data, dataset)
     options.check_run(project or PROJECT, name, overwrite, truth)
-    options.check_outputs(json, save_json, overwrite=overwrite, inputs=[weights, *truth])
+    options.check_outputs(json, save_json, html, overwrite=overwrite, inputs=[weights, *truth])
     out.print(session.reason)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
@@ -109,15 +114,17 @@ def command(
         ours = Scored(data, split, rules[0].name, recipe.model, side, recipe.epochs, f"weights {Path(weights).name}")
         out.print(beside(recipe.claimed, ours, validation.report.values))
     out.print(validation.timing.summary())
-    report = reports.joined(scored, split)
     folder = new_run(project or PROJECT, name, overwrite)
-    written = [options.write_report(folder / "report.json", report)]
+    analysed = Analysis(validation.truth, validation.results, validation.reports, split, picture=dataset.image)
+    wanted = Wanted(errors, thresholds, bootstrap, sizes_of(sizes), folder if plots else None, html)
+    found, drawn = analysed.tell(wanted, out)
+    report = {**reports.joined(scored, split), **found}
+    written = [options.write_report(folder / "report.json", report), *drawn]
     if json is not None:
         written.append(options.write_report(json, report))
     if save_json is not None:
         written.append(validation.to_coco(save_json))
     if plots:
-        written += draw_report(validation, dataset.classes, folder, session.card.conf)
         draw_predictions(dataset, validation.detections, folder / "predictions", session.card.conf)
         written.append(folder / "predictions")
     for path in written:

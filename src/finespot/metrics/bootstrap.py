@@ -71,6 +71,22 @@ class Bootstrap:
     seed: int
     level: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: [value, low, high] by row, over all classes and per class."""
+
+        def plain(values: dict[str, Interval]) -> dict[str, list[float | None]]:
+            return {label: [one.value, one.low, one.high] for label, one in values.items()}
+
+        return {
+            "protocol": self.protocol.name,
+            "unit": self.protocol.unit,
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "values": plain(self.values),
+            "per_class": {name: plain(values) for name, values in self.per_class.items()},
+        }
+
     def table(self) -> Any:
         """A `rich` table of each row's value and interval, with what was drawn below it."""
         from rich.console import Group

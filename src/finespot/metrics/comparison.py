@@ -8,7 +8,7 @@ the interval over pictures is the one to trust.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,23 @@ class Comparison:
         """The pictures in which B makes the most errors more, worst first."""
         return tuple(one for one in reversed(self.pictures) if one.gain < 0)[:count]
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; differences are shares, B minus A."""
+        return {
+            "protocol": self.protocol.name,
+            "names": list(self.names),
+            "verdict": self.verdict,
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "values": {label: asdict(one) for label, one in self.values.items()},
+            "per_class": {
+                name: {label: asdict(one) for label, one in rows.items()} for name, rows in self.per_class.items()
+            },
+            "found": {label: {**asdict(one), "p": one.p} for label, one in self.found.items()},
+            "pictures": [{**asdict(one), "gain": one.gain} for one in self.pictures],
+        }
+
     def table(self) -> Any:
         """For the terminal: the verdict in words, then differences by row and class, found objects, and pictures."""
         from rich.console import Group
@@ -241,6 +258,8 @@ def compare(
     if names[0] == names[1]:
         raise FineSpotError(f"expected two different names but got '{names[0]}' twice", where="names")
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
+    # Shares here, whatever unit the protocol prints: differences and curves are of one kind.
+    rules = replace(rules, percent=False)
     reports, tallies = zip(*(tallied(truth, results, rules) for results in (a, b)))
     labels = [rules.label(row) for row in tallies[0].rows]
     if not labels:

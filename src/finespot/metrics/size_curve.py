@@ -80,6 +80,8 @@ def size_curve(
     """
     check_draws(truth, resamples, seed, level)
     rules = protocol(protocol_or_name) if isinstance(protocol_or_name, str) else protocol_or_name
+    # Shares here, whatever unit the protocol prints: differences and curves are of one kind.
+    rules = replace(rules, percent=False)
     recall_iou = 0.5 if iou is None else iou
     shown = results.select(reaches_best_f1(truth, results, rules, iou=recall_iou))
     fate = judged(truth, shown, rules, iou=recall_iou)
