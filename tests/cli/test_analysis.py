@@ -134,3 +134,26 @@ def test_impossible_numbers(run: Run, files: tuple[str, ...]) -> None:
     code, out, error = run("score", *files, "--bootstrap", "0")
     assert (code, out) == (2, "")
     assert "bootstrap" in error
+
+
+@pytest.mark.slow
+def test_val_tells_the_same(tiny: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
+    words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path / "val", "--overwrite"]
+    asked = ["--errors", "--thresholds", "--bootstrap", "20", "--coverage", "--html", tmp_path / "page.html"]
+    code, out, error = run(*words, *asked, "--slice", "32")
+    assert (code, error) == (0, "")
+    made = json.loads((tmp_path / "val" / "run" / "report.json").read_text())
+    assert made.keys() >= {"errors", "thresholds", "intervals", "coverage"}
+    assert made["coverage"]["windows"] == 2 * 2 * 3
+    assert "BPR center" in out
+    assert "<img" in (tmp_path / "page.html").read_text()
+    code, _, error = run(*words)
+    assert (code, error) == (0, "")
+    assert not json.loads((tmp_path / "val" / "run" / "report.json").read_text()).keys() & {"errors", "coverage"}
+    refused(run(*words[:-1], "--name", "other", "--html", tmp_path / "page.html"), "page.html")
+
+
+@pytest.mark.slow
+def test_val_draws_into_its_run(tiny: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
+    assert run("val", tiny, "--data", f"coco:{dataset}", "--project", tmp_path / "val")[0] == 0
+    assert {path.stem for path in (tmp_path / "val" / "run").glob("*.png")} == PLOTS

@@ -11,6 +11,8 @@ from finespot.cli import analysis, options
 
 if TYPE_CHECKING:
     from finespot.data import Dataset
+    from finespot.metrics import Coverage, Truth
+    from finespot.structures import Tiling
 
 PROJECT = Path("runs/val")
 
@@ -60,6 +62,14 @@ def command(
     errors: analysis.Errors = False,
     thresholds: analysis.Thresholds = False,
     bootstrap: analysis.Intervals = None,
+    coverage: Annotated[
+        bool,
+        typer.Option(
+            "--coverage",
+            help="what the tiles show of the objects and how much they cost",
+            rich_help_panel=analysis.PANEL,
+        ),
+    ] = False,
     html: analysis.Page = None,
     json: options.Json = None,
     save_json: Annotated[
@@ -89,6 +99,7 @@ def command(
     options.check_run(project or PROJECT, name, overwrite, truth)
     options.check_outputs(json, save_json, html, overwrite=overwrite, inputs=[weights, *truth])
     out.print(session.reason)
+    tiling = options.tiling(slice_size, overlap, session.card.tiling)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
             session,
@@ -100,7 +111,7 @@ def command(
             iou=iou,
             nms=nms,
             max_det=max_det,
-            tiling=options.tiling(slice_size, overlap, session.card.tiling),
+            tiling=tiling,
             progress=lambda done, total: advance(),
         )
     for note in validation.notes:
@@ -118,6 +129,11 @@ def command(
     analysed = Analysis(validation.truth, validation.results, validation.reports, split, picture=dataset.image)
     wanted = Wanted(errors, thresholds, bootstrap, sizes_of(sizes), folder if plots else None, html)
     found, drawn = analysed.tell(wanted, out)
+    if coverage:
+        covered = _coverage(validation.truth, dataset, tiling)
+        out.print("\ncoverage", style="bold", highlight=False, markup=False)
+        out.print(covered.table())
+        found["coverage"] = covered.to_json()
     report = {**reports.joined(scored, split), **found}
     written = [options.write_report(folder / "report.json", report), *drawn]
     if json is not None:
@@ -129,6 +145,18 @@ def command(
         written.append(folder / "predictions")
     for path in written:
         out.print(f"wrote {path}")
+
+
+def _coverage(truth: Truth, dataset: Dataset, tiling: Tiling | None) -> Coverage:
+    """What the windows of a tiling show of the objects."""
+    import numpy as np
+
+    from finespot import metrics
+    from finespot.tiling import windows
+
+    sizes = [dataset.size(i) for i in range(len(dataset))]
+    shown = [np.array([tile.window for tile in windows(size, tiling)], np.float64) for size in sizes]
+    return metrics.coverage(truth, shown, sizes=np.array(sizes))
 
 
 def _truth(data: str, dataset: Dataset) -> list[str | Path]:
