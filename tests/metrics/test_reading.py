@@ -133,8 +133,8 @@ def test_area_and_ignore_are_reported(tmp_path) -> None:
 def test_text_ids_and_pictures_listed_twice(tmp_path) -> None:
     path = truth_file(tmp_path, {**BOX, "image_id": "b"}, images=[{"id": "b"}, {"id": "a"}, {"id": "b"}])
     truth = Truth.read(path)
-    assert truth.image_ids == ("a", "b")
-    assert truth.image.tolist() == [1]
+    assert truth.image_ids == ("b", "a")
+    assert truth.image.tolist() == [0]
 
 
 def test_id0(tmp_path) -> None:

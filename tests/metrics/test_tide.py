@@ -80,6 +80,13 @@ def test_official_numbers(key) -> None:
     assert result.not_found == lost
 
 
+def test_files_keep_the_order_that_settles_ties() -> None:
+    truth = Truth.read(DATA / "gt.json")
+    found = Results.read(DATA / "dt.json", truth)
+    assert list(truth.image_ids) != sorted(truth.image_ids)
+    assert tide(truth, found).ap == pytest.approx(EXPECTED["no_ignore_regions"]["ap"], abs=1e-9)
+
+
 def test_official_numbers_over_thresholds() -> None:
     result = tide(*official())
     values = {f"{100 * overlap:.0f}": value for overlap, value in result.ap_per_threshold.items()}
