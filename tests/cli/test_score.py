@@ -182,3 +182,19 @@ def test_every_protocol_is_told_of() -> None:
     assert [name for name in PROTOCOLS if f"`{name}`" not in page] == []
     named = Protocol.__metadata__[0].help.split(" or ")[0].split(", ")
     assert [name for name in PROTOCOLS if not name.startswith(tuple(named))] == []
+
+
+def test_unknown_classes_are_refused_or_dropped(run: Run, files: Paths, tmp_path: Path) -> None:
+    found = json.loads(files[1].read_text())
+    path = tmp_path / "strange.json"
+    path.write_text(json.dumps([*found, {**found[0], "category_id": 77}]))
+    words = ("--gt", files[0], "--dt", path)
+    refused(run("score", *words), f"strange.json: record {len(found)}: category_id 77", "drop-unknown")
+    made, _ = report(run, tmp_path, *words, "--drop-unknown")
+    assert made["values"] == report(run, tmp_path, "--gt", files[0], "--dt", files[1])[0]["values"]
+    assert any("1 detections of classes" in note for note in made["notes"])
+
+
+def test_dropping_has_no_effect_on_other_formats(run: Run, visdrone: Paths, tmp_path: Path) -> None:
+    words = ("--gt", visdrone[0], "--dt", visdrone[1], "--images", tmp_path / "sizes.json", "--drop-unknown")
+    refused(run("score", *words), "drop-unknown: has no effect on visdrone detections")

@@ -8,6 +8,7 @@ import pytest
 
 from finespot.errors import FineSpotError
 from finespot.metrics import Results, Truth, evaluate
+from finespot.metrics.reading import read_results
 
 BOX = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "area": 90, "iscrowd": 0}
 FOUND = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.5}
@@ -113,9 +114,12 @@ def test_list_and_full_file_read_alike(tmp_path) -> None:
     assert plain.boxes.tolist() == whole.boxes.tolist() == [[0, 0, 10, 10]]
 
 
-def test_unknown_categories_are_dropped_and_counted(tmp_path) -> None:
+def test_unknown_categories_are_refused_or_dropped_and_counted(tmp_path) -> None:
     truth = Truth.read(truth_file(tmp_path, BOX))
-    results = Results.read(results_file(tmp_path, [FOUND, {**FOUND, "category_id": 5}]), truth)
+    path = results_file(tmp_path, [FOUND, {**FOUND, "category_id": 5}])
+    with pytest.raises(FineSpotError, match=r"record 1: category_id 5 is not the id of any category.*drop-unknown"):
+        Results.read(path, truth)
+    results = read_results(path, truth, drop_unknown=True)
     assert len(results) == 1
     report = evaluate(truth, results)
     assert "1 detections of classes that the truth does not have were dropped" in report.notes

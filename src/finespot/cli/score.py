@@ -85,6 +85,14 @@ def command(
             rich_help_panel=options.RUN,
         ),
     ] = False,
+    drop_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unknown",
+            help="leave out COCO detections of classes that the truth does not have, instead of refusing them",
+            rich_help_panel=options.RUN,
+        ),
+    ] = False,
     split: Annotated[str, typer.Option("--split", help="split name for the report", rich_help_panel=options.OUT)] = "",
     json: options.Json = None,
     overwrite: options.OverwriteFiles = False,
@@ -99,8 +107,8 @@ def command(
     inputs = [*paths, *(file for file in (images, names, corners) if file is not None)]
     options.check_outputs(json, html, *plot_files(plots), overwrite=overwrite, inputs=inputs)
     rules = options.protocols(protocol, max_dets, sizes)
-    read = _read(gt, dt, images, names, corners, fix_id0, show=html is not None)
-    other = None if against is None else _found(against, read.truth, images, corners)[0]
+    read = _read(gt, dt, images, names, corners, fix_id0, drop_unknown, show=html is not None)
+    other = None if against is None else _found(against, read.truth, images, corners, drop_unknown)[0]
     if classes is not None:
         read, other = read.of_classes(options.class_names(classes) or [], other)
     scored = [reports.Scored.of(read.truth, read.results, one) for one in rules]
@@ -152,6 +160,7 @@ def _read(
     names: Path | None,
     corners: Path | None,
     fix_id0: bool,
+    drop_unknown: bool,
     *,
     show: bool,
 ) -> _Files:
@@ -169,18 +178,19 @@ def _read(
         names=None if names is None else read_names(names),
         fix_id0=fix_id0,
     )
-    results, found_kind = _found(dt, truth, images, corners)
+    results, found_kind = _found(dt, truth, images, corners, drop_unknown)
     if images is not None and not (knows_images or show or found_kind == "yolo"):
         raise FineSpotError(f"has no effect on {kind} truth and {found_kind} detections", where="images")
     return _Files(truth, results, {"gt": kind, "dt": found_kind})
 
 
-def _found(dt: str, truth: Truth, images: Path | None, corners: Path | None) -> tuple[Results, str]:
+def _found(dt: str, truth: Truth, images: Path | None, corners: Path | None, drop_unknown: bool) -> tuple[Results, str]:
     """Detections and the format that they were read as."""
     from finespot.metrics.reading import find_kind, read_results
 
     kind, place = find_kind(dt, "tinyperson" if corners is not None else None, truth)
-    return read_results(place, truth, kind, images=images if kind == "yolo" else None, corners=corners), kind
+    sizes = images if kind == "yolo" else None
+    return read_results(place, truth, kind, images=sizes, corners=corners, drop_unknown=drop_unknown), kind
 
 
 def _names(against: str | None, dt: str) -> tuple[str, str]:

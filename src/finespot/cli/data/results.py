@@ -108,7 +108,7 @@ def read_found(file: Path, dataset: Dataset) -> tuple[list[Detections], list[str
     known: dict[int | str, int] = {}
     known.update(stems(dataset))
     known.update((key, index) for index, key in enumerate(ids))
-    columns = read_results(file, known, dataset.classes.original_ids)
+    columns = read_results(file, known, dataset.classes.original_ids, drop_unknown=True)
     picture = columns.image
     order = np.argsort(picture, kind="stable")
     edges = np.searchsorted(picture[order], np.arange(len(ids) + 1))

@@ -1,9 +1,9 @@
 """COCO files, read into columns and checked record by record.
 
-As in the official tool, classes are taken by rising id, `area` is taken from the file, a flag `ignore` makes no crowd,
-and detections of a category that the truth does not know are dropped. Pictures stay in the order of the file; protocols
-sort them by id. `msgspec` reads the typed records at once; what it or the checks find wrong is reported with file and
-record number.
+As in the official tool, classes are taken by rising id, `area` is taken from the file, and a flag `ignore` makes no
+crowd. Detections of a category that the truth does not know are an error, unless they are to be dropped. Pictures stay
+in the order of the file; protocols sort them by id. `msgspec` reads the typed records at once; what it or the checks
+find wrong is reported with file and record number.
 """
 
 from __future__ import annotations
@@ -125,12 +125,14 @@ def read_truth(path: Path, *, fix_id0: bool = False) -> Truth:
     )
 
 
-def read_results(path: Path, known: Mapping[ImageId, int], category_ids: Sequence[int]) -> Results:
+def read_results(
+    path: Path, known: Mapping[ImageId, int], category_ids: Sequence[int], *, drop_unknown: bool = False
+) -> Results:
     """The results of a list of records, or of a COCO file whose annotations have scores.
 
-    `known` holds the positions of the truth's pictures by id, and by whatever else may name them. Detections of a
-    category that is not among `category_ids` are dropped and counted in `notes`. No detection at all is allowed (the
-    official tool fails).
+    `known` holds the positions of the truth's pictures by id, and by whatever else may name them. With
+    `drop_unknown`, detections of a category that is not among `category_ids` are dropped, as by the official tool, and
+    counted in `notes`. No detection at all is allowed (the official tool fails).
 
     Raises
     ------
@@ -146,6 +148,13 @@ def read_results(path: Path, known: Mapping[ImageId, int], category_ids: Sequenc
     position = {key: index for index, key in enumerate(category_ids)}
     label = np.array([position.get(one.category_id, -1) for one in records], np.int64)
     keep = label >= 0
+    if not drop_unknown:
+        _check(
+            path,
+            ~keep,
+            lambda k: f"category_id {records[k].category_id} is not the id of any category of the truth",
+            hint="drop-unknown leaves such detections out, as pycocotools does",
+        )
     return Results(image[keep], label[keep], boxes[keep], scores[keep], dropped_note(int((~keep).sum())))
 
 
@@ -256,10 +265,10 @@ def _first_double(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     return double
 
 
-def _check(path: Path, wrong: Any, say: Callable[[int], str]) -> None:
+def _check(path: Path, wrong: Any, say: Callable[[int], str], hint: str | None = None) -> None:
     """Raise for the first wrong record."""
     if wrong.any():
         number = int(np.argmax(wrong))
         more = int(wrong.sum()) - 1
         also = f" (and {more} more records)" if more else ""
-        raise FineSpotError(f"record {number}: {say(number)}{also}", where=path)
+        raise FineSpotError(f"record {number}: {say(number)}{also}", where=path, hint=hint)

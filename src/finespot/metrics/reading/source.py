@@ -81,6 +81,7 @@ def read_results(
     *,
     images: str | Path | None = None,
     corners: str | Path | None = None,
+    drop_unknown: bool = False,
 ) -> Results:
     """Detections of the truth's pictures from a file or folder.
 
@@ -94,12 +95,14 @@ def read_results(
         For the sizes that YOLO files need, where the truth has none.
     corners:
         TinyPerson's corner file: the detections are those of its windows and are joined.
+    drop_unknown:
+        Leave out COCO results of categories that the truth does not have, and count them in the notes.
 
     Raises
     ------
     FineSpotError
-        A file cannot be read or a record is wrong (names the file and the record or line), names a picture that the
-        truth does not have, or the format is not known.
+        A file cannot be read or a record is wrong (names the file and the record or line), names a picture or class
+        that the truth does not have, or the format is not known.
     """
     if kind is None and corners is not None and not split_kind(path)[0]:
         kind = "tinyperson"
@@ -108,7 +111,9 @@ def read_results(
         raise FineSpotError(f"has no effect: {kind} files hold no windows", where="corners")
     if kind == "coco":
         known = places(truth)
-        return coco.read_results(place, known, truth.classes.original_ids)
+        return coco.read_results(place, known, truth.classes.original_ids, drop_unknown=drop_unknown)
+    if drop_unknown:
+        raise FineSpotError(f"has no effect on {kind} detections", where="drop-unknown")
     if kind == "tinyperson":
         if corners is None:
             raise tinyperson.needs_corners(place)
