@@ -79,7 +79,7 @@ def test_equals_the_loop_on_clusters(monkeypatch, dense, iou) -> None:
 @pytest.mark.parametrize("budget", [300, 3000, 2_000_000])
 @pytest.mark.parametrize("jitter", [0.0, 0.02, 0.3])
 def test_piles_settled_from_the_top_equal_the_loop(monkeypatch, budget, jitter) -> None:
-    monkeypatch.setattr(suppression, "_PAIR_BUDGET", budget)
+    monkeypatch.setattr(suppression, "PAIR_BUDGET", budget)
     monkeypatch.setattr(suppression, "_CHUNK", 500)
     boxes, scores, labels = clustered(1500, 3, side=40.0, classes=2, copies=500, jitter=jitter)
     for iou in (0.1, 0.7, 0.9):

@@ -10,6 +10,7 @@ from finespot.boxes.decay import Matrix, Soft
 from finespot.boxes.fusion import Weighted
 from finespot.boxes.greedy import Cluster, Diou, Greedy, Ios, Nwd
 from finespot.boxes.suppression import nms
+from finespot.boxes.union import Nmm
 
 __all__ = [
     "Cluster",
@@ -18,6 +19,7 @@ __all__ = [
     "Ios",
     "Kept",
     "Matrix",
+    "Nmm",
     "Nwd",
     "Soft",
     "Suppressor",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from finespot.boxes.choice import Kept, check_number, check_word
+from finespot.boxes.match import METRICS, share
 from finespot.boxes.suppression import BoxTable, CenterSearch, Ranked, Rows
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -33,14 +34,18 @@ _EPS = 1e-9
 @dataclass(frozen=True)
 class Soft:
     """A picked box multiplies the scores of the others: by exp(-IoU^2 / sigma), or (`linear`) by 1 - IoU where the IoU
-    is greater than the threshold. What falls below `floor` goes. `sigma` is 0.5 where left out.
+    is greater than the threshold. What falls below `floor` goes. `sigma` is 0.5 where left out. `metric=ios` takes the
+    IoS instead.
     """
 
     method: str = "gaussian"
     sigma: float | None = None
     floor: float = 0.001
+    metric: str = "iou"
+    agnostic: bool = False
 
     def __post_init__(self) -> None:
+        check_word("soft", "metric", self.metric, METRICS)
         check_word("soft", "method", self.method, ("gaussian", "linear"))
         _check_sigma("soft", self.sigma, self.method)
         check_number("soft", "floor", self.floor, high=1.0)
@@ -53,10 +58,10 @@ class Soft:
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None
     ) -> Kept:
-        ranked = Ranked.build(boxes, scores, labels, threshold, max_det)
+        ranked = Ranked.build(boxes, scores, labels, threshold, max_det, self.agnostic)
         if len(ranked) == 0:
             return Kept.of(ranked, labels, ranked.rows)
-        near = _Neighbors(Overlaps(ranked, threshold if self.thresholded else 0.0))
+        near = _Neighbors(Overlaps(ranked, threshold if self.thresholded else 0.0, self.metric))
         score = ranked.scores.astype(np.float64)
         # Scores only fall, so an entry of the heap promises too much at worst: the top counts when it is up to date.
         heap = [(-value, row, rank) for rank, (value, row) in enumerate(zip(score.tolist(), ranked.rows.tolist()))]
@@ -90,6 +95,7 @@ class Matrix:
 
     kernel: str = "gaussian"
     sigma: float | None = None
+    agnostic: bool = False
     thresholded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -99,7 +105,7 @@ class Matrix:
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None
     ) -> Kept:
-        ranked = Ranked.build(boxes, scores, labels, threshold, max_det)
+        ranked = Ranked.build(boxes, scores, labels, threshold, max_det, self.agnostic)
         if len(ranked) == 0:
             return Kept.of(ranked, labels, ranked.rows)
         overlaps = Overlaps(ranked, 0.0)
@@ -120,10 +126,13 @@ class Matrix:
 
 
 class Overlaps:
-    """The pairs of a class whose IoU is greater than `least`, as ranks; few at once, so that memory stays small."""
+    """The pairs of a class whose IoU (or IoS) is greater than `least`, as ranks; few at once, so that memory stays
+    small.
+    """
 
-    def __init__(self, ranked: Ranked, least: float) -> None:
-        table = BoxTable.build(ranked.boxes, ranked.labels, least)
+    def __init__(self, ranked: Ranked, least: float, metric: str = "iou") -> None:
+        self._metric = metric
+        table = BoxTable.build(ranked.boxes, ranked.labels, least if metric == "iou" else 0.0)
         self._corners = tuple(column.astype(np.float64) for column in table.corners)
         x1, y1, x2, y2 = self._corners
         self._area = (x2 - x1) * (y2 - y1)
@@ -146,7 +155,7 @@ class Overlaps:
             once = (side[row] > side[other]) | ((side[row] == side[other]) & (row < other))
             once &= np.abs(table.cy[row] - cy[position]) <= table.reach_y[row]
             row, other = row[once], other[once]
-            iou = self._iou(row, other)
+            iou = self._matches(row, other)
             hit = iou > self._least
             row, other = row[hit], other[hit]
             yield np.minimum(row, other), np.maximum(row, other), iou[hit]
@@ -155,17 +164,18 @@ class Overlaps:
         """The partners of one box, found among all, with their IoU."""
         others = np.flatnonzero(self._labels == self._labels[rank])
         others = others[others != rank]
-        iou = self._iou(np.array([rank]), others)
+        iou = self._matches(np.array([rank]), others)
         hit = iou > self._least
         return others[hit], iou[hit]
 
-    def _iou(self, first: Rows, second: Rows) -> Values:
+    def _matches(self, first: Rows, second: Rows) -> Values:
         x1, y1, x2, y2 = self._corners
         width = np.minimum(x2[first], x2[second]) - np.maximum(x1[first], x1[second])
         height = np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second])
         shared = np.maximum(width, 0) * np.maximum(height, 0)
-        union = self._area[first] + self._area[second] - shared
-        return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+        if self._metric == "ios":
+            return share(shared, np.minimum(self._area[first], self._area[second]))
+        return share(shared, self._area[first] + self._area[second] - shared)
 
 
 class _Neighbors:

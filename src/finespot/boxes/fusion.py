@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from finespot.boxes.choice import Kept, check_word
+from finespot.boxes.match import METRICS
 from finespot.boxes.suppression import Ranked
 from finespot.errors import FineSpotError
 from finespot.registry import register
@@ -28,23 +29,28 @@ _Grid = dict[tuple[int, int], list["_Cluster"]]
 @register("nms", "weighted")
 @dataclass(frozen=True)
 class Weighted:
-    """Fused boxes with the mean (`conf_type=avg`) or the best (`max`) of their members' scores."""
+    """Fused boxes with the mean (`conf_type=avg`) or the best (`max`) of their members' scores. `metric=ios` joins by
+    the IoS.
+    """
 
     conf_type: str = "avg"
+    metric: str = "iou"
+    agnostic: bool = False
     thresholded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_word("weighted", "conf_type", self.conf_type, ("avg", "max"))
+        check_word("weighted", "metric", self.metric, METRICS)
 
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None
     ) -> Kept:
-        ranked = Ranked.build(boxes, scores, labels, threshold, max_det)
+        ranked = Ranked.build(boxes, scores, labels, threshold, max_det, self.agnostic)
         if len(ranked) == 0:
             return Kept.of(ranked, labels, ranked.rows)
         if ranked.scores[-1] < 0:
             raise FineSpotError(f"expected scores of 0 or more as weights but got {ranked.scores[-1]}")
-        clusters = _fuse(ranked, threshold)
+        clusters = _fuse(ranked, threshold, self.metric)
         values = [one.weight / one.count if self.conf_type == "avg" else one.best for one in clusters]
         kind = ranked.scores.dtype if np.issubdtype(ranked.scores.dtype, np.floating) else np.dtype(np.float64)
         fused_scores = np.array(values).astype(kind)
@@ -76,14 +82,14 @@ class _Cluster:
             self.box = (x1, y1, x2, y2)
 
 
-def _fuse(ranked: Ranked, threshold: float) -> list[_Cluster]:
+def _fuse(ranked: Ranked, threshold: float, metric: str) -> list[_Cluster]:
     clusters: list[_Cluster] = []
     grids: dict[int, _Grids] = {}
     rows = zip(ranked.boxes.tolist(), ranked.scores.tolist(), ranked.labels.tolist())
     for rank, (corners, score, label) in enumerate(rows):
         box: Corners = tuple(corners)
         if label not in grids:
-            grids[label] = _Grids(threshold)
+            grids[label] = _Grids(threshold, metric)
         grid = grids[label]
         found = grid.nearest(box)
         if found is None:
@@ -99,11 +105,11 @@ def _fuse(ranked: Ranked, threshold: float) -> list[_Cluster]:
 class _Grids:
     """The fused boxes of a class: for each power of 2 above their longer side a grid of cells that wide."""
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: float, metric: str) -> None:
+        self.threshold, self.metric = threshold, metric
         # Of two boxes whose IoU is greater than t, the centers are at most (1 - t) / (2 t) of the smaller's longer side
-        # apart on each axis, and the longer sides differ by less than the factor 1 / t.
-        bound = threshold * (1 - 1e-9)
+        # apart on each axis, and the longer sides differ by less than the factor 1 / t. An IoS says nothing of sizes.
+        bound = threshold * (1 - 1e-9) if metric == "iou" else 0.0
         self.reach = (1 - bound) / (2 * bound) if bound > 0 else math.inf
         self.factor = bound
         self.levels: dict[int, _Grid] = {}
@@ -119,7 +125,7 @@ class _Grids:
         cluster.cell.append(cluster)
 
     def nearest(self, box: Corners) -> _Cluster | None:
-        """The fused box of the highest IoU above the threshold; of equal ones, the one begun first."""
+        """The fused box of the highest metric above the threshold; of equal ones, the one begun first."""
         x1, y1, x2, y2 = box
         area = (x2 - x1) * (y2 - y1)
         best, found = self.threshold, None
@@ -132,10 +138,10 @@ class _Grids:
                 height = (y2 if y2 < v2 else v2) - (y1 if y1 > v1 else v1)
                 if width <= 0 or height <= 0:
                     continue
-                shared = width * height
-                iou = shared / (area + (u2 - u1) * (v2 - v1) - shared)
-                if iou > best or (found is not None and iou == best and cluster.rank < found.rank):
-                    best, found = iou, cluster
+                shared, other = width * height, (u2 - u1) * (v2 - v1)
+                match = shared / (area + other - shared if self.metric == "iou" else min(area, other))
+                if match > best or (found is not None and match == best and cluster.rank < found.rank):
+                    best, found = match, cluster
         return found
 
     def _cells(self, box: Corners) -> Iterator[list[_Cluster]]:

@@ -9,13 +9,14 @@ its result is that of `greedy`. All search near pairs as `suppression` does.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from finespot.boxes.choice import Kept, check_number
+from finespot.boxes.choice import Kept, check_number, check_word
+from finespot.boxes.match import METRICS, Float64Table, match_table, share
 from finespot.boxes.suppression import BoxTable, Pairs, Ranked, Rows, greedy_beaten, settle
 from finespot.registry import register
 
@@ -23,15 +24,17 @@ from finespot.registry import register
 _FARTHEST = 746.0
 
 
+@dataclass(frozen=True)
 class _Choosing:
-    """Boxes are kept as they are; a subclass says by its table which pairs conflict."""
+    """Boxes are kept as they are; a subclass says by its table which pairs conflict. `agnostic`: of any classes."""
 
+    agnostic: bool = field(default=False, kw_only=True)
     thresholded: ClassVar[bool] = True
 
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None
     ) -> Kept:
-        ranked = Ranked.build(boxes, scores, labels, threshold, max_det)
+        ranked = Ranked.build(boxes, scores, labels, threshold, max_det, self.agnostic)
         rows = np.zeros(0, np.int64)
         if len(ranked):
             rows = settle(self._table(ranked, threshold), ranked.wanted, self._beaten)
@@ -47,7 +50,15 @@ class _Choosing:
 @register("nms", "greedy")
 @dataclass(frozen=True)
 class Greedy(_Choosing):
-    """A box goes when its IoU with a kept one is greater than the threshold."""
+    """A box goes when its IoU with a kept one is greater than the threshold; with `metric=ios`, its IoS."""
+
+    metric: str = "iou"
+
+    def __post_init__(self) -> None:
+        check_word("greedy", "metric", self.metric, METRICS)
+
+    def _table(self, ranked: Ranked, threshold: float) -> BoxTable:
+        return match_table(ranked, threshold, self.metric)
 
 
 @register("nms", "cluster")
@@ -72,10 +83,10 @@ class Diou(_Choosing):
 @register("nms", "ios")
 @dataclass(frozen=True)
 class Ios(_Choosing):
-    """A box goes when it and a kept one share more than the threshold of the smaller one's area."""
+    """`greedy(metric=ios)`: a box goes when it and a kept one share more than the threshold of the smaller's area."""
 
     def _table(self, ranked: Ranked, threshold: float) -> BoxTable:
-        return _IosTable(**vars(super()._table(ranked, 0.0)), limit=threshold)
+        return match_table(ranked, threshold, "ios")
 
 
 @register("nms", "nwd")
@@ -119,58 +130,26 @@ def fixed_point(pairs: Pairs, count: int) -> tuple[NDArray[np.bool_], int]:
         gone = again
 
 
-@dataclass(frozen=True)
-class _Float64Table(BoxTable):
-    """A table whose pairs are compared with `limit` in float64."""
-
-    limit: float = 0.0
-
-    def _shared(self, first: Rows, second: Rows) -> NDArray[np.float64]:
-        x1, y1, x2, y2 = self.corners
-        wide = np.subtract(np.minimum(x2[first], x2[second]), np.maximum(x1[first], x1[second]), dtype=np.float64)
-        high = np.subtract(np.minimum(y2[first], y2[second]), np.maximum(y1[first], y1[second]), dtype=np.float64)
-        return np.maximum(wide, 0) * np.maximum(high, 0)
-
-    def _sides(self, rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        x1, y1, x2, y2 = self.corners
-        return (
-            np.subtract(x2[rows], x1[rows], dtype=np.float64),
-            np.subtract(y2[rows], y1[rows], dtype=np.float64),
-        )
-
-
-class _DiouTable(_Float64Table):
+class _DiouTable(Float64Table):
     def overlapping(self, first: Rows, second: Rows) -> NDArray[np.bool_]:
         """Whether the DIoU of each pair is greater than the limit."""
         x1, y1, x2, y2 = self.corners
-        (w1, h1), (w2, h2) = self._sides(first), self._sides(second)
-        shared = self._shared(first, second)
-        iou = _share(shared, w1 * h1 + w2 * h2 - shared)
+        (w1, h1), (w2, h2) = self.sides(first), self.sides(second)
+        shared = self.shared(first, second)
+        iou = share(shared, w1 * h1 + w2 * h2 - shared)
         wide = np.subtract(np.maximum(x2[first], x2[second]), np.minimum(x1[first], x1[second]), dtype=np.float64)
         high = np.subtract(np.maximum(y2[first], y2[second]), np.minimum(y1[first], y1[second]), dtype=np.float64)
         apart = (self.cx[first] - self.cx[second]) ** 2 + (self.cy[first] - self.cy[second]) ** 2
-        return np.asarray(iou - _share(apart, wide**2 + high**2) > self.limit)
-
-
-class _IosTable(_Float64Table):
-    def overlapping(self, first: Rows, second: Rows) -> NDArray[np.bool_]:
-        """Whether the share of the smaller box that each pair has in common is greater than the limit."""
-        (w1, h1), (w2, h2) = self._sides(first), self._sides(second)
-        return np.asarray(_share(self._shared(first, second), np.minimum(w1 * h1, w2 * h2)) > self.limit)
+        return np.asarray(iou - share(apart, wide**2 + high**2) > self.limit)
 
 
 @dataclass(frozen=True)
-class _NwdTable(_Float64Table):
+class _NwdTable(Float64Table):
     constant: float = 12.8
 
     def overlapping(self, first: Rows, second: Rows) -> NDArray[np.bool_]:
         """Whether the NWD of each pair is greater than the limit."""
-        (w1, h1), (w2, h2) = self._sides(first), self._sides(second)
+        (w1, h1), (w2, h2) = self.sides(first), self.sides(second)
         apart = (self.cx[first] - self.cx[second]) ** 2 + (self.cy[first] - self.cy[second]) ** 2
         distance = np.sqrt(apart + ((w1 - w2) ** 2 + (h1 - h2) ** 2) / 4)
         return np.asarray(np.exp(-distance / self.constant) > self.limit)
-
-
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """part / whole; 0 where there is no whole."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -26,9 +26,9 @@ Choice = Callable[[Pairs, int], NDArray[np.bool_]]
 # Measured on one core: below this many boxes the full matrix is quicker than the sweep.
 _DENSE = 96
 # Near pairs looked at before piles are settled from the top (about 20 ns a pair), and how many at once (memory).
-_PAIR_BUDGET = 2_000_000
+PAIR_BUDGET = 2_000_000
 _CHUNK = 200_000
-_SMALLEST_HEAD = 256
+SMALLEST_HEAD = 256
 # A loop in Python takes over from the vectorized rounds when few pairs are left, or when a chain needs many rounds.
 _FEW_PAIRS = 1000
 _ROUNDS = 24
@@ -85,9 +85,15 @@ class Ranked:
 
     @classmethod
     def build(
-        cls, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, threshold: float, max_det: int | None
+        cls,
+        boxes: ArrayLike,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        threshold: float,
+        max_det: int | None,
+        agnostic: bool = False,
     ) -> Ranked:
-        """Check and sort; raises what `nms` says."""
+        """Check and sort; raises what `nms` says. `agnostic` takes all boxes for boxes of one class."""
         corners = np.asarray(boxes, np.float32)
         values = np.asarray(scores).reshape(-1)
         classes = np.asarray(labels).reshape(-1)
@@ -105,7 +111,7 @@ class Ranked:
         order = np.zeros(0, np.int64)
         if count and max_det != 0:
             order = np.argsort(-values, kind="stable")
-            classes = _dense_labels(classes[order])
+            classes = np.zeros(count, np.int64) if agnostic else _dense_labels(classes[order])
         wanted = count if max_det is None else max_det
         return cls(order, corners.reshape(-1, 4)[order], values[order], classes[: len(order)], wanted)
 
@@ -161,6 +167,28 @@ class BoxTable:
         share = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
         return np.asarray(share > self.threshold)
 
+    def within(self, search: CenterSearch) -> Near:
+        """Near pairs among the rows of a search, each once where `close` is asked too."""
+        return search.inside()
+
+    def close(self, row: Rows, other: Rows) -> NDArray[np.bool_]:
+        """Which near pairs are to be looked at, seen from the first of each."""
+        return np.asarray(np.abs(self.cy[row] - self.cy[other]) <= self.reach_y[row])
+
+    def across(self, first: Rows, second: Rows) -> Iterator[Pairs]:
+        """The pairs (row of `first`, row of `second`) that overlap by more than the threshold; few at once."""
+        search = CenterSearch.build(self, second)
+        yield from self.hits(search, search.around(first))
+
+    def hits(self, search: CenterSearch, near: Near) -> Iterator[Pairs]:
+        """Those of the near pairs that overlap by more than the threshold."""
+        for row, position in near.chunks():
+            other = search.rows[position]
+            close = self.close(row, other)
+            row, other = row[close], other[close]
+            hit = self.overlapping(row, other)
+            yield row[hit], other[hit]
+
 
 def settle(table: BoxTable, wanted: int, beaten: Choice) -> Rows:
     """Kept rows of the table, ascending, at most `wanted`: settle the best boxes, delete their piles, go on.
@@ -179,11 +207,11 @@ def settle(table: BoxTable, wanted: int, beaten: Choice) -> Rows:
                 pairs = _matrix_pairs(table, head)
                 break
             search = CenterSearch.build(table, head)
-            near = search.inside()
-            if near.total <= _PAIR_BUDGET or size <= _SMALLEST_HEAD:
-                pairs = _conflicts(table, search, near)
+            near = table.within(search)
+            if near.total <= PAIR_BUDGET or size <= SMALLEST_HEAD:
+                pairs = conflicts(table, search, near)
                 break
-            size = max(_SMALLEST_HEAD, int(size * 0.5 * (_PAIR_BUDGET / near.total) ** 0.5))
+            size = max(SMALLEST_HEAD, int(size * 0.5 * (PAIR_BUDGET / near.total) ** 0.5))
         winners = head[~beaten(pairs, len(table.area))[head]]
         kept.append(winners)
         found += len(winners)
@@ -226,7 +254,7 @@ def _matrix_pairs(table: BoxTable, head: Rows) -> Pairs:
 
 
 @dataclass(frozen=True)
-class _Near:
+class Near:
     """Ranges of near boxes: query `row[k]` of the table is near positions `start[k]` to `end[k]` of a search."""
 
     row: Rows
@@ -268,7 +296,7 @@ class CenterSearch:
         order = np.argsort(key)
         return cls(table, rows[order], key[order], strip[order], (x0, y0), height, strips, span)
 
-    def inside(self) -> _Near:
+    def inside(self) -> Near:
         """Near pairs among the own rows, each once: later in the own strip, and all of the strips below."""
         table, rows = self.table, self.rows
         x = self.key - self.strip * self.span
@@ -283,7 +311,7 @@ class CenterSearch:
         high = np.searchsorted(self.key, base + reach[which], side="right")
         return _ranges(np.concatenate([rows, rows[which]]), np.concatenate([here, low]), np.concatenate([end, high]))
 
-    def around(self, queries: Rows) -> _Near:
+    def around(self, queries: Rows) -> Near:
         """Near pairs of other rows (`queries`) with the own ones."""
         table = self.table
         reach_y = table.reach_y[queries]
@@ -312,35 +340,24 @@ def _expand(counts: Rows) -> Pairs:
     return which, np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _ranges(row: Rows, start: Rows, end: Rows) -> _Near:
+def _ranges(row: Rows, start: Rows, end: Rows) -> Near:
     some = end > start
     row, start, end = row[some], start[some], end[some]
-    return _Near(row, start, end, int((end - start).sum()))
+    return Near(row, start, end, int((end - start).sum()))
 
 
-def _conflicts(table: BoxTable, search: CenterSearch, near: _Near) -> Pairs:
+def conflicts(table: BoxTable, search: CenterSearch, near: Near) -> Pairs:
     """The near pairs that conflict, as (better row, worse row)."""
-    first: list[Rows] = []
-    second: list[Rows] = []
-    cy = table.cy[search.rows]
-    for row, position in near.chunks():
-        close = np.abs(table.cy[row] - cy[position]) <= table.reach_y[row]
-        row, other = row[close], search.rows[position[close]]
-        hit = table.overlapping(row, other)
-        first.append(row[hit])
-        second.append(other[hit])
-    one = np.concatenate(first) if first else np.zeros(0, np.int64)
-    two = np.concatenate(second) if second else np.zeros(0, np.int64)
+    found = list(table.hits(search, near))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    one, two = (np.concatenate(column) for column in zip(*found))
     return np.minimum(one, two), np.maximum(one, two)
 
 
 def _outside(table: BoxTable, winners: Rows, rest: Rows) -> Rows:
     """The rows of `rest` that no winner deletes."""
-    search = CenterSearch.build(table, rest)
     dead = np.zeros(len(table.area), bool)
-    cy = table.cy[search.rows]
-    for row, position in search.around(winners).chunks():
-        close = np.abs(table.cy[row] - cy[position]) <= table.reach_y[row]
-        row, other = row[close], search.rows[position[close]]
-        dead[other[table.overlapping(row, other)]] = True
+    for _, other in table.across(winners, rest):
+        dead[other] = True
     return rest[~dead[rest]]
