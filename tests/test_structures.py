@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import re
 import sys
 import types
 from dataclasses import replace
@@ -119,10 +121,38 @@ def test_targets_join_pictures_in_order() -> None:
     assert targets.boxes.shape == (3, 4)
 
 
-def test_tiling_refuses_nonsense() -> None:
-    for size, overlap in [(8, 0.2), (640, 1.0), (640, -0.1)]:
-        with pytest.raises(FineSpotError):
-            Tiling(size, overlap)
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"size": 8}, "slice: expected a tile size of 32 pixels or more but got 8"),
+        (
+            {"size": 640, "overlap": 640},
+            "overlap: expected an overlap from 0 to below 1, or pixels below 640, but got 640",
+        ),
+        ({"size": 640, "overlap": 1.5}, "overlap: expected a share below 1 or whole pixels but got 1.5"),
+        ({"size": 640, "overlap": -0.1}, "overlap: expected an overlap from 0"),
+        ({"size": 640, "overlap": math.nan}, "overlap: expected an overlap from 0"),
+        ({"overlap": 100}, "overlap: expected an overlap from 0 to below 1 but got 100"),
+        ({"whole": True}, "slice-whole: has no effect on whole pictures; give a tile size too"),
+        ({"merge": "nmm"}, "merge: has no effect on whole pictures; give a tile size too"),
+        ({"size": 640, "metric": "ios"}, "merge-metric: has no effect without an operator; give merge too"),
+        ({"size": 640, "merge": "nmm", "metric": "giou"}, "merge-metric: unknown metric 'giou'; did you mean iou"),
+    ],
+)
+def test_tiling_refuses_nonsense(values, words) -> None:
+    with pytest.raises(FineSpotError, match=re.escape(words)):
+        Tiling(**values)
+
+
+def test_overlap_is_a_share_or_pixels() -> None:
+    assert Tiling(640, 0.25).overlap_pixels == Tiling(640, 160).overlap_pixels == 160
+    assert (Tiling(640, 1).overlap_pixels, Tiling(None).overlap_pixels) == (1, 0)
+
+
+def test_a_tiling_as_plain_values() -> None:
+    assert Tiling(640).to_dict() == {"size": 640, "overlap": 0.2}
+    full = {"size": 640, "overlap": 100, "whole": True, "merge": "nmm", "metric": "ios"}
+    assert Tiling(**full).to_dict() == full
 
 
 def test_loss_total_is_the_sum() -> None:

@@ -7,6 +7,7 @@ forms exist only in readers and writers.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -31,6 +32,8 @@ Flags = NDArray[np.bool_]
 ANY_CLASS = -1
 # How a picture lies in a network's input: padded on all sides, padded right and bottom, or stretched to fill it.
 FITS = ("center", "corner", "stretch")
+# By what boxes are compared where doubles are sought: IoU, or the share of the smaller box that is covered.
+MATCH_METRICS = ("iou", "ios")
 
 
 @dataclass(frozen=True)
@@ -399,26 +402,60 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Tile:
-    """One window (x1, y1, x2, y2) of a picture, in whole pixels."""
+    """One window (x1, y1, x2, y2) of a picture, in whole pixels.
+
+    `whole` says that it is the picture itself, seen beside its tiles and scaled as a whole.
+    """
 
     window: Window
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The rule that cuts a picture: windows of `size` pixels with `overlap` (a share of the side, 0 to below 1).
+    """The rule that cuts a picture: windows of `size` pixels with `overlap`, a share of the side below 1, else pixels.
 
-    `size` None means the whole picture as one tile.
+    `size` None means the whole picture as one tile. `whole` adds the picture as a whole, scaled, for objects that no
+    tile holds. What the windows found is joined by the operator `merge` (as `finespot.boxes.suppressor` takes it; None:
+    by the suppression of whole pictures), which compares boxes by `metric`: iou or ios (None: its own, the IoU).
     """
 
     size: int | None = None
     overlap: float = 0.2
+    whole: bool = False
+    merge: str | None = None
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 32:
             raise FineSpotError(f"expected a tile size of 32 pixels or more but got {self.size}", where="slice")
-        if not 0 <= self.overlap < 1:
-            raise FineSpotError(f"expected an overlap from 0 to below 1 but got {self.overlap}", where="overlap")
+        if self.overlap >= 1 and not float(self.overlap).is_integer():
+            raise FineSpotError(f"expected a share below 1 or whole pixels but got {self.overlap}", where="overlap")
+        if not 0 <= self.overlap < (self.size or 1):
+            most = "" if self.size is None else f", or pixels below {self.size},"
+            raise FineSpotError(
+                f"expected an overlap from 0 to below 1{most} but got {self.overlap:g}", where="overlap"
+            )
+        if self.metric is not None and self.metric not in MATCH_METRICS:
+            raise unknown("metric", self.metric, MATCH_METRICS, where="merge-metric")
+        if self.size is None and (self.whole or self.merge is not None):
+            name = "slice-whole" if self.whole else "merge"
+            raise FineSpotError("has no effect on whole pictures", where=name, hint="give a tile size too")
+        if self.metric is not None and self.merge is None:
+            raise FineSpotError("has no effect without an operator", where="merge-metric", hint="give merge too")
+
+    @property
+    def overlap_pixels(self) -> int:
+        """The pixels that two neighboring windows share at least (0 where the picture is not cut)."""
+        if self.size is None:
+            return 0
+        # 0.2 * 640 is 128.00000000000003 in some orders of rounding: without the small step back it would give 129.
+        return int(self.overlap) if self.overlap >= 1 else math.ceil(self.size * self.overlap - 1e-9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it says, as plain values; what is left at its default, but for size and overlap, is left out."""
+        more = {one.name: getattr(self, one.name) for one in fields(self)[2:] if getattr(self, one.name) != one.default}
+        return {"size": self.size, "overlap": self.overlap, **more}
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finespot.boxes import suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
-from finespot.tiling.cut_off import COVERED, EDGE_PX, at_cut, shown_whole
-from finespot.tiling.plan import overlap_pixels
+from finespot.tiling.cut_off import BOTTOM, COVERED, EDGE_PX, LEFT, RIGHT, TOP, cut_sides, shown_whole
 
 CLASSES = Classes(("person", "car"))
 SIZE = (200, 300)
 # Two windows that share x from 80 to 120.
-LEFT, RIGHT = (0, 0, 120, 200), (80, 0, 300, 200)
+WEST, EAST = (0, 0, 120, 200), (80, 0, 300, 200)
 WHOLE = [90, 50, 140, 70]
 PIECE = [90, 50, 119, 70]
 
@@ -36,54 +36,84 @@ def found(*parts: Part, **options) -> list[list[float]]:
 @pytest.mark.parametrize(
     ("window", "box", "cut"),
     [
-        (LEFT, [100, 50, 120, 70], True),
-        (LEFT, [100, 50, 120 - EDGE_PX, 70], True),
-        (LEFT, [100, 50, 119 - EDGE_PX, 70], False),
-        (LEFT, [100, 50, 140, 70], True),  # reaches over the edge
-        (LEFT, [0, 0, 20, 200], False),  # touches edges of the picture only
-        (RIGHT, [80, 50, 100, 70], True),
-        (RIGHT, [280, 50, 300, 70], False),
-        ((0, 40, 300, 160), [10, 42, 20, 60], True),
-        ((0, 40, 300, 160), [10, 60, 20, 158], True),
-        ((0, 40, 300, 160), [10, 60, 20, 150], False),
+        (WEST, [100, 50, 120, 70], RIGHT),
+        (WEST, [100, 50, 120 - EDGE_PX, 70], RIGHT),
+        (WEST, [100, 50, 119 - EDGE_PX, 70], 0),
+        (WEST, [100, 50, 140, 70], RIGHT),  # reaches over the edge
+        (WEST, [0, 0, 20, 200], 0),  # touches edges of the picture only
+        (EAST, [80, 50, 100, 70], LEFT),
+        (EAST, [280, 50, 300, 70], 0),
+        ((0, 40, 300, 160), [10, 42, 20, 60], TOP),
+        ((0, 40, 300, 160), [10, 60, 20, 158], BOTTOM),
+        ((0, 40, 300, 160), [10, 60, 20, 150], 0),
+        ((50, 40, 250, 160), [50, 40, 250, 160], LEFT + TOP + RIGHT + BOTTOM),
+        ((50, 40, 250, 160), [50, 90, 250, 100], LEFT + RIGHT),
     ],
 )
-def test_what_may_be_cut(window, box, cut) -> None:
-    assert at_cut(np.array([box], np.float32), window, SIZE, (1.0, 1.0)).tolist() == [cut]
+def test_where_boxes_may_be_cut(window, box, cut) -> None:
+    assert cut_sides(np.array([box], np.float32), window, SIZE, (1.0, 1.0)).tolist() == [cut]
 
 
 def test_near_means_pixels_of_the_network_input() -> None:
     box = np.array([[100, 50, 117, 70]], np.float32)
-    assert at_cut(box, LEFT, SIZE, (1.0, 1.0))[0]
-    assert not at_cut(box, LEFT, SIZE, (1.0, 2.0))[0]
-    assert at_cut(box, LEFT, SIZE, (2.0, 1.0))[0]
+    assert cut_sides(box, WEST, SIZE, (1.0, 1.0))[0]
+    assert not cut_sides(box, WEST, SIZE, (1.0, 2.0))[0]
+    assert cut_sides(box, WEST, SIZE, (2.0, 1.0))[0]
 
 
 @pytest.mark.parametrize("score", [0.1, 0.9])
 def test_a_cut_box_loses_to_the_whole_one_whatever_the_scores(score) -> None:
-    assert found(part(LEFT, [PIECE], [score]), part(RIGHT, [WHOLE], [0.5])) == [WHOLE]
+    assert found(part(WEST, [PIECE], [score]), part(EAST, [WHOLE], [0.5])) == [WHOLE]
 
 
 def test_what_stays() -> None:
     both = 2
-    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [WHOLE], labels=[1]))) == both  # another class
-    assert len(found(part(LEFT, [PIECE, [70, 50, 112, 70]]))) == both  # the same window
-    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[81, 50, 130, 70]], scale=2.0))) == both  # cut itself
-    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[100, 50, 130, 70]]))) == both  # covers 0.66 of it
-    assert len(found(part(LEFT, [[90, 50, 110, 70]]), part(RIGHT, [WHOLE]))) == both  # not at the edge
-    assert len(found(part(LEFT, [PIECE]), part(RIGHT, [WHOLE]), suppress=False)) == both
+    assert len(found(part(WEST, [PIECE]), part(EAST, [WHOLE], labels=[1]))) == both  # another class
+    assert len(found(part(WEST, [PIECE, [70, 50, 112, 70]]))) == both  # the same window
+    assert len(found(part(WEST, [PIECE]), part(EAST, [[81, 50, 130, 70]], scale=2.0))) == both  # cut itself
+    assert len(found(part(WEST, [PIECE]), part(EAST, [[100, 50, 130, 70]]))) == both  # covers 0.66 of it
+    assert len(found(part(WEST, [[90, 50, 110, 70]]), part(EAST, [WHOLE]))) == both  # not at the edge
+    assert len(found(part(WEST, [PIECE]), part(EAST, [WHOLE]), suppress=False)) == both
+
+
+def test_a_box_cut_at_fewer_of_its_sides_wins() -> None:
+    """At a corner of four windows: cut at the right and below it loses to what is cut at the right only."""
+    corner, longer = part((0, 0, 120, 60), [[90, 45, 119, 59]], [0.9]), [90, 45, 119, 70]
+    assert found(corner, part(WEST, [longer])) == [longer]
+    # One that is cut elsewhere does not see more, and one that goes itself takes nothing along.
+    assert len(found(corner, part(EAST, [[80, 45, 119, 70]]))) == 2
+    first, last = [62, 45, 119, 59], [86, 30, 160, 90]
+    assert found(part((0, 0, 120, 60), [first]), part(WEST, [[75, 40, 119, 80]]), part(EAST, [last])) == [first, last]
+
+
+@pytest.mark.parametrize("nms", ["greedy", "nmm", "soft", "weighted"])
+def test_classes_count_unless_the_operator_says_otherwise(nms) -> None:
+    parts = part(WEST, [PIECE]), part(EAST, [WHOLE], labels=[1])
+    assert len(found(*parts, nms=suppressor(nms))) == 2
+    assert found(*parts, nms=suppressor(f"{nms}(agnostic=true)")) == [WHOLE]
+
+
+def test_the_picture_as_a_whole_shows_what_no_tile_holds() -> None:
+    large = [20, 30, 290, 180]
+    parts = [
+        part(one.window, [[max(large[0], one.window[0]), 30, min(large[2], one.window[2]), 180]], [0.9])
+        for one in windows(SIZE, Tiling(200, 0.2))
+    ]
+    assert len(found(*parts)) == 2
+    whole = part((0, 0, 300, 200), [large], [0.4], scale=0.5)
+    assert found(*parts, whole) == [large]
 
 
 def test_a_box_just_covered_goes() -> None:
     wide = PIECE[2] - PIECE[0]
     for share, left in ((COVERED + 0.01, 1), (COVERED - 0.01, 2)):
         x1 = PIECE[2] - share * wide
-        assert len(found(part(LEFT, [PIECE]), part(RIGHT, [[x1, 50, 140, 70]]))) == left
+        assert len(found(part(WEST, [PIECE]), part(EAST, [[x1, 50, 140, 70]]))) == left
 
 
 def test_the_whole_one_is_no_victim_of_the_piece() -> None:
     """IoU above the threshold and the better score: suppression alone would keep the piece."""
-    piece, whole = part(LEFT, [[88, 50, 119, 70]], [0.9]), part(RIGHT, [[88, 50, 126, 70]], [0.4])
+    piece, whole = part(WEST, [[88, 50, 119, 70]], [0.9]), part(EAST, [[88, 50, 126, 70]], [0.4])
     assert found(piece, whole) == [[88, 50, 126, 70]]
 
 
@@ -101,14 +131,20 @@ def test_equals_a_slow_loop(seed) -> None:
     count = int(rng.integers(2, 120))
     corners = rng.uniform(0, 60, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(0, 30, (count, 2))], 1).astype(np.float32)
-    labels, window, cut = rng.integers(0, 2, count), rng.integers(0, 3, count), rng.random(count) < 0.5
+    labels, window, cut = (
+        rng.integers(0, 2, count),
+        rng.integers(0, 3, count),
+        rng.choice([0, 0, 1, 2, 3, 5, 7, 15], count).astype(np.uint8),
+    )
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    expected = np.zeros(count, bool)
-    for one in np.flatnonzero(cut):
-        for other in np.flatnonzero(~cut & (labels == labels[one]) & (window != window[one])):
+    expected, sides = np.zeros(count, bool), [bin(one).count("1") for one in cut]
+    for one in sorted(np.flatnonzero(cut), key=lambda one: sides[one]):
+        for other in np.flatnonzero((labels == labels[one]) & (window != window[one])):
             wide = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
             high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
-            expected[one] |= area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
+            covered = area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
+            more = sides[other] < sides[one] and cut[other] | cut[one] == cut[one]
+            expected[one] |= covered and more and not expected[other]
     shown = shown_whole(boxes, labels, window, cut)
     np.testing.assert_array_equal(shown[area > 0], expected[area > 0])
     order = rng.permutation(count)
@@ -121,7 +157,7 @@ def test_an_oracle_that_sees_pieces_gives_the_truth_back(seed, height, width, ti
     """Every window reports what it shows of every object: merged, every object is there once, and whole."""
     rng = np.random.default_rng(seed)
     tiling = Tiling(tile, 0.3)
-    side = overlap_pixels(tiling) - 2 * EDGE_PX - 2
+    side = tiling.overlap_pixels - 2 * EDGE_PX - 2
     xs, ys = np.arange(0, width - side, side + 1), np.arange(0, height - side, side + 1)
     corners = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)
     wh = rng.uniform(2, side, corners.shape).astype(np.float32)
@@ -157,12 +193,12 @@ def test_fifty_thousand_boxes_in_one_pile() -> None:
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 5, (50_000, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(20, 30, (50_000, 2))], 1).astype(np.float32)
-    cut = rng.random(50_000) < 0.5
+    cut = (rng.random(50_000) < 0.5).astype(np.uint8)
     shown = shown_whole(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), cut)
     assert 0.9 * cut.sum() < shown.sum() <= cut.sum()
 
 
 def test_nothing_is_cut_or_all_is() -> None:
     boxes = np.array([PIECE, WHOLE], np.float32)
-    for cut in (np.zeros(2, bool), np.ones(2, bool)):
+    for cut in (np.zeros(2, np.uint8), np.ones(2, np.uint8)):
         assert not shown_whole(boxes, np.zeros(2, np.int64), np.arange(2), cut).any()

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from finespot.boxes import clip, nms, suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
-from finespot.tiling.plan import overlap_pixels
 
 CLASSES = Classes(("person", "car", "boat"))
 
@@ -89,7 +88,7 @@ def test_an_oracle_gives_the_truth_back(seed, height, width, tile) -> None:
     """A detector that finds exactly what lies whole in a window: merged, every object is there once."""
     rng = np.random.default_rng(seed)
     tiling = Tiling(tile, 0.25)
-    side = overlap_pixels(tiling)
+    side = tiling.overlap_pixels
     # On a lattice wider than the objects, so that no two of them overlap.
     xs, ys = np.arange(0, width - side, side + 1), np.arange(0, height - side, side + 1)
     corners = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finespot.errors import FineSpotError
-from finespot.structures import Tiling
-from finespot.tiling import windows
-from finespot.tiling.plan import overlap_pixels
+from finespot.structures import Tile, Tiling
+from finespot.tiling import grid, windows
 
 SIZES = st.tuples(st.integers(1, 900), st.integers(1, 900))
 TILINGS = st.builds(Tiling, size=st.integers(32, 400), overlap=st.floats(0, 0.6))
@@ -54,7 +54,7 @@ def test_one_shape_inside_and_covering(size, tiling) -> None:
 @given(SIZES, TILINGS, st.data())
 def test_an_object_no_larger_than_the_overlap_lies_whole_in_a_window(size, tiling, data) -> None:
     height, width = size
-    side = overlap_pixels(tiling)
+    side = tiling.overlap_pixels
     w, h = (data.draw(st.integers(0, min(side, limit))) for limit in (width, height))
     x, y = data.draw(st.integers(0, width - w)), data.draw(st.integers(0, height - h))
     inside = [
@@ -71,11 +71,19 @@ def test_overlap_has_an_effect() -> None:
 
 
 def test_overlap_is_not_rounded_up_by_floating_point() -> None:
-    assert overlap_pixels(Tiling(640, 0.2)) == 128
-    assert overlap_pixels(Tiling(100, 0.07)) == 7
+    assert Tiling(640, 0.2).overlap_pixels == 128
+    assert Tiling(100, 0.07).overlap_pixels == 7
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(31, 0.2), (640, 1.0), (640, -0.1)])
-def test_bad_rules_are_refused(size, overlap) -> None:
-    with pytest.raises(FineSpotError):
-        Tiling(size, overlap)
+def test_overlap_in_pixels_is_that_of_the_share() -> None:
+    assert windows((2250, 4000), Tiling(640, 128)) == windows((2250, 4000), Tiling(640, 0.2))
+
+
+@settings(deadline=None)
+@given(SIZES, TILINGS)
+def test_the_whole_picture_is_one_window_more_where_it_is_cut(size, tiling) -> None:
+    plain, seen = windows(size, tiling), windows(size, replace(tiling, whole=True))
+    assert grid(size, replace(tiling, whole=True)) == plain
+    assert seen[: len(plain)] == plain
+    cut = max(size) > tiling.size
+    assert seen[len(plain) :] == ([Tile((0, 0, size[1], size[0]), whole=True)] if cut else [])

@@ -1,7 +1,7 @@
 """What all suppressions have in common, and the text that names one: `greedy`, `soft(sigma=0.3)`.
 
-Each is registered as kind `nms`. Boxes of one class only affect each other, by falling score, of equal scores the lower
-row first.
+Each is registered as kind `nms`. Boxes affect each other by falling score, of equal scores the lower row first; only
+those of one class do, unless the choice is `agnostic`.
 """
 
 from __future__ import annotations
@@ -53,15 +53,21 @@ class Suppressor(Protocol):
         ...
 
 
-def suppressor(text: str) -> Suppressor:
+def suppressor(text: str, metric: str | None = None) -> Suppressor:
     """The suppression that a text names: `name`, `name(option=value, ...)`, or a dotted path with such options.
+
+    `metric` (iou or ios) is what it compares boxes by, where the text leaves that open; None: its own.
 
     Raises
     ------
     FineSpotError
-        The text is malformed, the name or an option unknown, or a value out of range.
+        The text is malformed, the name or an option unknown, or a value out of range; the operator takes no metric.
     """
-    return cast(Suppressor, registry.make("nms", text))
+    if metric is None:
+        return cast(Suppressor, registry.make("nms", text))
+    if not registry.takes("nms", text, "metric"):
+        raise FineSpotError(f"has no effect on '{text}'", where="merge-metric")
+    return cast(Suppressor, registry.make("nms", text, metric=metric))
 
 
 def check_number(owner: str, name: str, value: object, low: float = 0.0, high: float = math.inf) -> None:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from finespot.boxes.choice import Kept, check_number, check_word
-from finespot.boxes.match import METRICS, share
+from finespot.boxes.match import share
 from finespot.boxes.suppression import BoxTable, CenterSearch, Ranked, Rows
 from finespot.errors import FineSpotError
 from finespot.registry import register
+from finespot.structures import MATCH_METRICS
 
 Values = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ class Soft:
     agnostic: bool = False
 
     def __post_init__(self) -> None:
-        check_word("soft", "metric", self.metric, METRICS)
+        check_word("soft", "metric", self.metric, MATCH_METRICS)
         check_word("soft", "method", self.method, ("gaussian", "linear"))
         _check_sigma("soft", self.sigma, self.method)
         check_number("soft", "floor", self.floor, high=1.0)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from finespot.boxes.choice import Kept, check_word
-from finespot.boxes.match import METRICS
 from finespot.boxes.suppression import Ranked
 from finespot.errors import FineSpotError
 from finespot.registry import register
+from finespot.structures import MATCH_METRICS
 
 Corners = tuple[float, float, float, float]
 _Grid = dict[tuple[int, int], list["_Cluster"]]
@@ -40,7 +40,7 @@ class Weighted:
 
     def __post_init__(self) -> None:
         check_word("weighted", "conf_type", self.conf_type, ("avg", "max"))
-        check_word("weighted", "metric", self.metric, METRICS)
+        check_word("weighted", "metric", self.metric, MATCH_METRICS)
 
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None

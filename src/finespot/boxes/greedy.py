@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from finespot.boxes.choice import Kept, check_number, check_word
-from finespot.boxes.match import METRICS, Float64Table, match_table, share
+from finespot.boxes.match import Float64Table, match_table, share
 from finespot.boxes.suppression import BoxTable, Pairs, Ranked, Rows, greedy_beaten, settle
 from finespot.registry import register
+from finespot.structures import MATCH_METRICS
 
 # Above this many times the constant, the NWD is 0 in float64.
 _FARTHEST = 746.0
@@ -55,7 +56,7 @@ class Greedy(_Choosing):
     metric: str = "iou"
 
     def __post_init__(self) -> None:
-        check_word("greedy", "metric", self.metric, METRICS)
+        check_word("greedy", "metric", self.metric, MATCH_METRICS)
 
     def _table(self, ranked: Ranked, threshold: float) -> BoxTable:
         return match_table(ranked, threshold, self.metric)

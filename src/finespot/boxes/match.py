@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from finespot.boxes.suppression import BoxTable, CenterSearch, Near, Pairs, Ranked, Rows
 
-METRICS = ("iou", "ios")
-
 
 def match_table(ranked: Ranked, threshold: float, metric: str = "iou") -> BoxTable:
     """The table whose pairs overlap where their `metric` is greater than the threshold."""

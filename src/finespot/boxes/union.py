@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from finespot.boxes.choice import Kept, check_word
-from finespot.boxes.match import METRICS, match_table
+from finespot.boxes.match import match_table
 from finespot.boxes.suppression import (
     PAIR_BUDGET,
     SMALLEST_HEAD,
@@ -28,6 +28,7 @@ from finespot.boxes.suppression import (
     settle,
 )
 from finespot.registry import register
+from finespot.structures import MATCH_METRICS
 
 
 @register("nms", "nmm")
@@ -43,7 +44,7 @@ class Nmm:
     thresholded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_word("nmm", "metric", self.metric, METRICS)
+        check_word("nmm", "metric", self.metric, MATCH_METRICS)
 
     def __call__(
         self, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike, *, threshold: float, max_det: int | None = None

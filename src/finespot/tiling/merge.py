@@ -1,4 +1,4 @@
-"""What was found in the windows of one picture, joined: moved back, clipped to the picture, suppressed once.
+"""What was found in the windows of one picture, joined: moved back, clipped to the picture, merged once.
 
 The only place where suppression happens: windows are never suppressed one by one, so an object that two windows
 show is judged once, against all its boxes. A whole picture is the case of one window.
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.boxes import Greedy, Suppressor, clip
-from finespot.structures import Boxes, Classes, Detections, Flags, Labels, Placement, Size, Window
-from finespot.tiling.cut_off import at_cut, shown_whole
+from finespot.structures import Boxes, Classes, Detections, Labels, Placement, Size, Window
+from finespot.tiling.cut_off import Sides, cut_sides, shown_whole
 
 _GREEDY = Greedy()
 
@@ -56,9 +56,10 @@ def merge(
 
     Boxes are moved into the picture and clipped to it; those without area left (found in the padding) go. Where
     `suppress` is set, first a box falls that may be cut off at an edge of its window inside the picture and that a box
-    of its class from another window, not cut itself, covers for the most part (`cut_off`, exactly); then what `nms`
-    takes for a double at the threshold `iou` (by default, what has a greater IoU with a better one of its class) or
-    lowers below the score `conf`. At most `max_det` stay.
+    of its class from another window, cut at fewer sides, covers for the most part (`cut_off`, exactly); then `nms`
+    joins what it takes for doubles at the threshold `iou` (by default, what has a greater IoU with a better one of its
+    class falls) or lowers scores below `conf`. Where `nms` is `agnostic`, both take all boxes for boxes of one class.
+    At most `max_det` stay.
     """
     found = [part for part in parts if len(part.boxes)]
     if not found:
@@ -69,9 +70,10 @@ def merge(
     labels = _join([part.labels for part in found])
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     if suppress and len(found) > 1:
-        cut = np.concatenate([_at_cut(part, own, size) for part, own in zip(found, moved)])
+        cut = np.concatenate([_cut_sides(part, own, size) for part, own in zip(found, moved)])
         number = np.repeat(np.arange(len(found)), [len(own) for own in moved])
-        good &= ~shown_whole(boxes, labels, number, cut)
+        kinds = np.zeros_like(labels) if getattr(nms, "agnostic", False) else labels
+        good &= ~shown_whole(boxes, kinds, number, cut)
     if not good.all():
         boxes, scores, labels = boxes[good], scores[good], labels[good]
     if suppress:
@@ -83,10 +85,10 @@ def merge(
     return Detections(boxes[keep], scores[keep], labels[keep], size, classes, source)
 
 
-def _at_cut(part: Part, boxes: Boxes, size: Size) -> Flags:
+def _cut_sides(part: Part, boxes: Boxes, size: Size) -> Sides:
     if part.window is None:
-        return np.zeros(len(boxes), bool)
-    return at_cut(boxes, part.window, size, part.placement.scale)
+        return np.zeros(len(boxes), np.uint8)
+    return cut_sides(boxes, part.window, size, part.placement.scale)
 
 
 def _join(arrays: list[NDArray[Any]]) -> NDArray[Any]:

@@ -120,10 +120,6 @@ def rules(
 
     if rule is None:
         side, repeat = SIZE if size is None else size, OVERLAP if overlap is None else overlap
-        if repeat >= 1:
-            if not repeat.is_integer():
-                raise FineSpotError(f"expected a share below 1 or whole pixels but got {repeat}", where="overlap")
-            repeat /= side
         return Tiling(side, repeat), Border(
             MIN_VISIBLE if min_visible is None else min_visible, CUT if cut is None else cut
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finespot.data.stats.columns import Columns, Floats, Ints
 from finespot.structures import Size, Tiling
-from finespot.tiling import windows
+from finespot.tiling import grid
 
 PATCHES = 8
 
@@ -102,7 +102,7 @@ def tiles(columns: Columns, tiling: Tiling) -> Tiles:
 
 def _starts(size: Size, tiling: Tiling) -> tuple[int, int, Ints, Ints]:
     """Height and width of the tiles of a picture, and where their rows and columns start."""
-    boxes = np.array([tile.window for tile in windows(size, tiling)], np.int64)
+    boxes = np.array([tile.window for tile in grid(size, tiling)], np.int64)
     x1, y1, x2, y2 = boxes[0].tolist()
     return y2 - y1, x2 - x1, np.unique(boxes[:, 1]), np.unique(boxes[:, 0])
 

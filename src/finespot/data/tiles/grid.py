@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from finespot.structures import Size, Tiling, Window
-from finespot.tiling import windows
-from finespot.tiling.plan import overlap_pixels
+from finespot.tiling import grid
 
 # TinyPerson (Yu et al., Scale match for tiny person detection, 2020): pieces of 640 x 512 pixels that overlap by 50.
 # Its program keeps an object where the square root of its visible share is 0.7 or more, and leaves the others out.
@@ -17,7 +16,7 @@ TINYPERSON_VISIBLE = 0.7**2
 
 def regular_windows(size: Size, tiling: Tiling) -> list[Window]:
     """The windows that prediction cuts a picture of `size` (height, width) into, row by row."""
-    return [tile.window for tile in windows(size, tiling)]
+    return [tile.window for tile in grid(size, tiling)]
 
 
 def shifted_windows(size: Size, tiling: Tiling, shift: tuple[float, float]) -> list[Window]:
@@ -29,7 +28,7 @@ def shifted_windows(size: Size, tiling: Tiling, shift: tuple[float, float]) -> l
     height, width = size
     side = tiling.size or max(size)
     high, wide = min(side, height), min(side, width)
-    step = max(1, side - overlap_pixels(tiling))
+    step = max(1, side - tiling.overlap_pixels)
     rows, columns = _starts(height - high, step, shift[1]), _starts(width - wide, step, shift[0])
     return [(x, y, x + wide, y + high) for y in rows for x in columns]
 

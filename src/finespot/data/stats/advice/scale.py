@@ -22,7 +22,6 @@ from finespot.data.stats.measure import (
 )
 from finespot.data.stats.summary import Sides
 from finespot.structures import Tiling
-from finespot.tiling.plan import overlap_pixels
 
 TENTH_PX, MEDIAN_PX = 8.0, 12.0
 # A larger input than this costs more memory and time than tiles do.
@@ -86,7 +85,7 @@ def tiles(stats: Statistics) -> Advice | None:
     if factor <= 1 or not (shrinks or _up(stats.imgsz * factor) > LARGEST_INPUT):
         return None
     share = _overlap(largest, tile)
-    shared = overlap_pixels(Tiling(tile, share))
+    shared = Tiling(tile, share).overlap_pixels
     whole = "; look at whole pictures too, for larger objects" if shared < largest else ""
     return Advice(
         "tiles",
@@ -104,8 +103,8 @@ def overlap(stats: Statistics) -> Advice | None:
     if stats.cut is None or stats.cut.size is None or longer is None:
         return None
     largest = longer.at(99)
-    shared, wanted = overlap_pixels(stats.cut), _overlap(largest, stats.cut.size)
-    if shared >= largest or wanted <= stats.cut.overlap:
+    shared, wanted = stats.cut.overlap_pixels, _overlap(largest, stats.cut.size)
+    if shared >= largest or wanted * stats.cut.size <= shared:
         return None
     return Advice(
         "overlap",
