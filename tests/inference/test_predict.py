@@ -273,7 +273,7 @@ class TestOptions:
         ones = list(model.predict(mixed, conf=CONF))
         model.session = _Watching(session)
         same(list(model.predict(mixed, conf=CONF, batch=4)), ones)
-        assert [shape[0] for shape in model.session.seen] == [2, 1, 1]
+        assert [shape[0] for shape in model.session.seen] == [3, 1]
 
     @pytest.mark.parametrize("option", [{"conf": 1.5}, {"iou": -1}, {"max_det": 0}, {"batch": 0}, {"imgsz": 0}])
     def test_bad_values_are_refused_at_once(self, model, picture, option) -> None:

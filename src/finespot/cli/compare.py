@@ -62,6 +62,9 @@ def command(
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
     overlap: options.Overlap = None,
+    whole: options.SliceWhole = None,
+    merge: options.Merge = None,
+    merge_metric: options.MergeMetric = None,
     batch: options.BatchSize = 1,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -98,7 +101,8 @@ def command(
     from finespot.writers import new_run
 
     titles = model_names(weights, names, alone=data is not None)
-    extension, tiling = options.picture_format(image_format), options.tiling(slice_size, overlap, None)
+    extension = options.picture_format(image_format)
+    tiling = options.tiling(slice_size, overlap, None, whole=whole, merge=merge, metric=merge_metric)
     wanted = None if classes is None else [word.strip() for word in classes.split(",")]
     truth = _truth(data, split, wanted)
     pictures = _pictures(source, truth)

@@ -104,7 +104,33 @@ Slice = Annotated[
 Overlap = Annotated[
     float | None,
     typer.Option(
-        "--overlap", help="share of a tile's side that its neighbor repeats (default: 0.2)", rich_help_panel=SLICE
+        "--slice-overlap",
+        "--overlap",
+        help="what neighboring tiles share: below 1 of the side, else pixels (default: 0.2)",
+        rich_help_panel=SLICE,
+    ),
+]
+SliceWhole = Annotated[
+    bool | None,
+    typer.Option(
+        "--slice-whole/--no-slice-whole",
+        help="look at the whole picture too, scaled, for objects larger than the overlap",
+        rich_help_panel=SLICE,
+    ),
+]
+Merge = Annotated[
+    str | None,
+    typer.Option(
+        "--merge",
+        help="how tiles are merged: greedy, nmm, soft, weighted, ..., with options as in 'nmm(agnostic=true)' "
+        "(default: as --nms)",
+        rich_help_panel=SLICE,
+    ),
+]
+MergeMetric = Annotated[
+    str | None,
+    typer.Option(
+        "--merge-metric", help="what --merge compares boxes by: iou or ios (default: iou)", rich_help_panel=SLICE
     ),
 ]
 Rule = Annotated[str, typer.Option("--rule", help="how operations are counted: counted, thop", rich_help_panel=RUN)]
@@ -145,25 +171,43 @@ def picture_format(asked: str | None) -> str:
     return asked or FORMATS[0]
 
 
-def tiling(size: int | None, overlap: float | None, own: Tiling | None) -> Tiling | None:
-    """The tiling that `--slice` and `--overlap` ask for, beside the weights' `own`; None leaves it to the weights.
+def tiling(
+    size: int | None,
+    overlap: float | None,
+    own: Tiling | None,
+    *,
+    whole: bool | None = None,
+    merge: str | None = None,
+    metric: str | None = None,
+) -> Tiling | None:
+    """The tiling that `--slice` and its companions ask for, beside the weights' `own`; None leaves it to the weights.
 
     Raises
     ------
     FineSpotError
-        An overlap is asked for where nothing is cut, or a value is out of range.
+        Something is asked for where nothing is cut, or a value is out of range.
     """
     from finespot.errors import FineSpotError
     from finespot.structures import Tiling
 
-    if size is None and overlap is None:
+    more = {"overlap": overlap, "slice-whole": whole, "merge": merge, "merge-metric": metric}
+    asked = [name for name, value in more.items() if value is not None]
+    if size is None and not asked:
         return None
     side = (own.size if own is not None else None) if size is None else (size or None)
-    if side is None and overlap is not None:
-        raise FineSpotError("overlap has no effect on whole pictures", where="overlap", hint="give --slice too")
-    if overlap is None:
-        overlap = own.overlap if own is not None else Tiling().overlap
-    return Tiling(side, overlap)
+    if side is None and asked:
+        raise FineSpotError("has no effect on whole pictures", where=asked[0], hint="give --slice too")
+    if side is None:
+        return Tiling(None)
+    base = own if own is not None and own.size is not None else Tiling(side)
+    return Tiling(
+        side,
+        base.overlap if overlap is None else overlap,
+        base.whole if whole is None else whole,
+        base.merge if merge is None else merge,
+        # A metric belongs to its operator.
+        base.metric if merge is None and metric is None else metric,
+    )
 
 
 def input_size(text: str | None, own: int, stride: int) -> tuple[int, int]:

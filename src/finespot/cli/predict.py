@@ -42,6 +42,9 @@ def command(
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
     overlap: options.Overlap = None,
+    whole: options.SliceWhole = None,
+    merge: options.Merge = None,
+    merge_metric: options.MergeMetric = None,
     batch: options.BatchSize = 1,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -84,7 +87,7 @@ def command(
     read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
     options.check_run(project or PROJECT, name, overwrite, read)
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
-    tiling = options.tiling(slice_size, overlap, model.card.tiling)
+    tiling = options.tiling(slice_size, overlap, model.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     writers += heat.writers(model, tiling, imgsz, products)
     outcomes: Iterator[Outcome] = model.predict(
         pictures,

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from finespot.cli import sahi
 from finespot.errors import FineSpotError, unknown
 
 # What a shell says of a command that was stopped by hand.
@@ -60,7 +61,7 @@ def expand(words: Sequence[str], params: Sequence[Any], verb: str) -> list[str]:
     """
     options = {name: param for param in params for name in getattr(param, "opts", ()) if name.startswith("--")}
     out: list[str] = []
-    for word in words:
+    for word in sahi.translate(words, options) if "--merge" in options else words:
         before = options.get(out[-1]) if out else None
         match = _KEY_VALUE.match(word)
         if match is None or (before is not None and not before.is_flag):

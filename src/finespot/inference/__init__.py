@@ -9,6 +9,7 @@ from finespot.inference.compare import (
     relabelled_truth,
 )
 from finespot.inference.explain import METHODS, Explainer, Explanation
+from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
@@ -23,11 +24,13 @@ __all__ = [
     "Entry",
     "Explainer",
     "Explanation",
+    "MergeSweep",
     "Model",
     "Outcome",
     "Predictions",
     "Settings",
     "Source",
+    "SweepRow",
     "Timing",
     "Validation",
     "VideoRecorder",
@@ -36,6 +39,7 @@ __all__ = [
     "draw_predictions",
     "draw_report",
     "load",
+    "merge_sweep",
     "open_pictures",
     "open_source",
     "relabelled",

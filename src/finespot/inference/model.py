@@ -12,7 +12,7 @@ from finespot import zoo
 from finespot.errors import FineSpotError
 from finespot.inference.explain import Explainer, Explanation, explanations
 from finespot.inference.pipeline import Outcome, Settings, suppression_notes, walk
-from finespot.inference.prepare import Scaling, scaling, uncut
+from finespot.inference.prepare import Scaling, scale_notes, scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -123,7 +123,8 @@ class Model:
         classes:
             Names or labels of what is looked for; the others are left out before detections are counted. None: all.
         tiling:
-            How to cut pictures; the weight file's own where left out, `Tiling(None)` for whole pictures.
+            How to cut pictures and to merge what their tiles gave; the weight file's own where left out,
+            `Tiling(None)` for whole pictures.
         imgsz:
             Long side of a whole picture, or side of a tile, in network input pixels; the weight file's where left
             out.
@@ -221,7 +222,8 @@ class Model:
             "gflops": zoo.count_gflops(detector, (card.imgsz, card.imgsz)),
             "stride": session.stride,
             "imgsz": card.imgsz,
-            "tiling": None if card.tiling is None else {"size": card.tiling.size, "overlap": card.tiling.overlap},
+            "tiling": None if card.tiling is None else card.tiling.to_dict(),
+            "objects": None if card.objects is None else {"side": card.objects.side, "factor": card.objects.factor},
             "conf": card.conf,
             "iou": card.iou,
             "nms": card.nms,
@@ -238,12 +240,13 @@ class Model:
     def _scaling(self, imgsz: int | None, tiling: Tiling | None) -> tuple[Scaling, list[str]]:
         """How pictures enter the network, the weight file's own where left out, with notes."""
         card = self.card
-        return scaling(
+        rule, notes = scaling(
             card.imgsz if imgsz is None else imgsz,
             self.session.stride,
             card.tiling if tiling is None else tiling,
             card.fit,
         )
+        return rule, [*notes, *scale_notes(rule, card)]
 
 
 def _watched(

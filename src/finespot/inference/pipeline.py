@@ -1,8 +1,9 @@
 """The pipeline: source -> Image -> windows -> batch -> Session -> select -> merge -> Detections.
 
 Prediction and validation both walk it; a whole picture is the case of one window. A background thread decodes, cuts
-and scales while the network runs; windows of equal shape that follow each other share a batch, also across pictures.
-Results come out picture by picture in the order of the source.
+and scales while the network runs; windows of equal shape share a batch, also across pictures. Results come out picture
+by picture in the order of the source. In memory are one decoded picture, what is read ahead of windows, and at most
+two batches of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 import torch
@@ -43,15 +45,16 @@ class Settings:
         Least score, threshold of suppression (IoU above which the lesser of two boxes falls), most detections in a
         picture.
     nms:
-        Which suppression, as text (`finespot.boxes.suppressor`); a head that needs none goes without.
+        Which suppression, as text (`finespot.boxes.suppressor`), where the tiling names no operator. A head that
+        finds no doubles goes without in whole pictures; in tiles it finds an object as often as they show it.
     classes:
         Labels that are looked for; None for all. The others are left out before detections are counted.
     batch:
         Windows that run together at most.
     multi_label:
         One detection for every class above `conf` at a place (validation), not only the best class.
-    keep_pixels:
-        Hand out the picture's pixels with its detections.
+    keep_pixels, keep_parts:
+        Hand out the picture's pixels, and what each of its windows gave, with its detections.
     skip_unreadable:
         Go on after a picture that cannot be read; otherwise the error is raised.
     """
@@ -65,26 +68,36 @@ class Settings:
     batch: int = 1
     multi_label: bool = False
     keep_pixels: bool = False
+    keep_parts: bool = False
     skip_unreadable: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("conf", self.conf), ("iou", self.iou)):
             if not 0 <= value <= 1:
                 raise FineSpotError(f"expected a value from 0 to 1 but got {value}", where=name)
-        for name, count in (("max_det", self.max_det), ("batch", self.batch)):
-            if count < 1:
-                raise FineSpotError(f"expected 1 or more but got {count}", where=name)
+        for name, number in (("max_det", self.max_det), ("batch", self.batch)):
+            if number < 1:
+                raise FineSpotError(f"expected 1 or more but got {number}", where=name)
         _ = self.suppressor  # an unknown name is said at once
 
     @cached_property
     def suppressor(self) -> Suppressor:
-        """What `nms` names."""
+        """What joins the detections of a picture: the tiling's operator, else what `nms` names."""
+        tiling = self.scaling.tiling
+        if tiling is not None and tiling.merge is not None:
+            return suppressor(tiling.merge, tiling.metric)
         return suppressor(self.nms)
 
 
 def suppression_notes(settings: Settings, needed: bool, *, nms_asked: bool, iou_asked: bool) -> list[str]:
     """A note where what was asked of suppression has no effect; `needed` says whether the head needs any."""
-    if not needed:
+    if settings.scaling.tiling is not None and settings.scaling.tiling.merge is not None:
+        merge = settings.scaling.tiling.merge
+        notes = [f"nms {settings.nms} is left out: tiles are merged by {merge}"] if nms_asked else []
+        if iou_asked and not getattr(settings.suppressor, "thresholded", True):
+            notes.append(f"iou {settings.iou:g} is left out: {merge} takes no threshold")
+        return notes
+    if not needed and not settings.scaling.tiled:
         return [f"nms {settings.nms} is left out: the head of this network finds no doubles"] if nms_asked else []
     if iou_asked and not getattr(settings.suppressor, "thresholded", True):
         return [f"iou {settings.iou:g} is left out: nms {settings.nms} takes no threshold"]
@@ -93,7 +106,7 @@ def suppression_notes(settings: Settings, needed: bool, *, nms_asked: bool, iou_
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one picture: its place in the source, its detections, its pixels where they were asked for.
+    """What came of one picture: its place in the source, its detections, its pixels and parts where asked for.
 
     `error` is set, and `detections` empty, for a picture that could not be read.
     """
@@ -102,6 +115,7 @@ class Outcome:
     detections: Detections
     pixels: NDArray[np.uint8] | None = None
     error: FineSpotError | None = None
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass
@@ -142,9 +156,8 @@ def walk(
     pending: deque[_Picture] = deque()
     start = time.perf_counter()
     try:
-        for group in _groups(ahead, settings.batch):
-            _enter(pending, group)
-            if group[0].pixels is not None:
+        for group in _groups(_enter(ahead, pending), settings.batch):
+            if group:
                 _run(session, group, settings, timing, ahead.cpu_time)
             while pending and pending[0].open_windows == 0:
                 outcome = _finish(pending.popleft(), session, settings, names, timing)
@@ -159,31 +172,32 @@ def walk(
 def _pieces(entries: Iterable[Entry], settings: Settings, timing: Timing) -> Iterator[_Piece]:
     """Decode, cut and scale: what the background thread does."""
     reading = iter(entries)
-    index = 0
-    while True:
+    for index in count():
         with timing.stage("decode"):
             entry = next(reading, None)
-            if entry is None:
-                return
-            failed: FineSpotError | None = None
-            try:
-                image = entry.open()
-                pixels = read_rgb(image)
-            except FineSpotError as error:
-                if not settings.skip_unreadable:
-                    raise
-                failed = error
-        if failed is not None:
-            yield _Piece(_Picture(index, entry.name, (0, 0), 0, 0, error=failed))
-        else:
-            tiles = windows(image.size, settings.scaling.tiling)
-            kept = pixels if settings.keep_pixels else None
-            picture = _Picture(index, entry.name, image.size, len(tiles), len(tiles), kept)
-            for tile in tiles:
-                with timing.stage("prepare"):
-                    window, placement = place(pixels, tile, settings.scaling)
-                yield _Piece(picture, window, placement, tile.window)
-        index += 1
+        if entry is None:
+            return
+        yield from _windows_of(entry, index, settings, timing)
+
+
+def _windows_of(entry: Entry, index: int, settings: Settings, timing: Timing) -> Iterator[_Piece]:
+    """The windows of one picture, whose pixels are let go before the next one is decoded."""
+    try:
+        with timing.stage("decode"):
+            pixels = read_rgb(entry.open())
+    except FineSpotError as error:
+        if not settings.skip_unreadable:
+            raise
+        yield _Piece(_Picture(index, entry.name, (0, 0), 0, 0, error=error))
+        return
+    size = pixels.shape[0], pixels.shape[1]
+    tiles = windows(size, settings.scaling.tiling)
+    kept = pixels if settings.keep_pixels else None
+    picture = _Picture(index, entry.name, size, len(tiles), len(tiles), kept)
+    for tile in tiles:
+        with timing.stage("prepare"):
+            window, placement = place(pixels, tile, settings.scaling)
+        yield _Piece(picture, window, placement, tile.window)
 
 
 def _weigh(piece: _Piece) -> int:
@@ -193,29 +207,32 @@ def _weigh(piece: _Piece) -> int:
     return own + whole
 
 
-def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
-    """Consecutive windows of one shape, up to `batch`; a picture that could not be read stands alone."""
-    group: list[_Piece] = []
+def _enter(pieces: Iterable[_Piece], pending: deque[_Picture]) -> Iterator[_Piece]:
+    """The pieces; the picture of each new one is put down among those that are to come out."""
     for piece in pieces:
-        if group and (len(group) == batch or _shape(group[0]) != _shape(piece)):
-            yield group
-            group = []
-        group.append(piece)
-        if piece.pixels is None or len(group) == batch:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _shape(piece: _Piece) -> tuple[int, ...] | None:
-    return None if piece.pixels is None else piece.pixels.shape
-
-
-def _enter(pending: deque[_Picture], group: list[_Piece]) -> None:
-    for piece in group:
-        if not pending or pending[-1] is not piece.picture:
+        if not pending or pending[-1].index < piece.picture.index:
             pending.append(piece.picture)
+        yield piece
+
+
+def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
+    """Windows of one shape, up to `batch`; an empty group after a picture that could not be read.
+
+    Windows of a rarer shape, as that of whole pictures beside their tiles, wait for others of theirs, as long as fewer
+    than two batches wait in all.
+    """
+    waiting: dict[tuple[int, ...], list[_Piece]] = {}
+    for piece in pieces:
+        if piece.pixels is None:
+            yield []
+            continue
+        shape = piece.pixels.shape
+        waiting.setdefault(shape, []).append(piece)
+        if len(waiting[shape]) == batch:
+            yield waiting.pop(shape)
+        elif sum(map(len, waiting.values())) >= 2 * batch:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
 
 
 def _run(
@@ -248,10 +265,11 @@ def _finish(picture: _Picture, session: Session, settings: Settings, classes: Cl
             classes=classes,
             iou=settings.iou,
             max_det=settings.max_det,
-            suppress=session.head.suppress,
+            suppress=session.head.suppress or picture.windows > 1,
             nms=settings.suppressor,
             conf=settings.conf,
             source=picture.name,
         )
     timing.pictures += 1
-    return Outcome(picture.index, found, picture.pixels)
+    parts = tuple(picture.parts) if settings.keep_parts else ()
+    return Outcome(picture.index, found, picture.pixels, parts=parts)

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from finespot import images
 from finespot.errors import FineSpotError
 from finespot.structures import Image, Placement, Size, Tile, Tiling
-from finespot.weights import LARGEST_SIDE
+from finespot.weights import LARGEST_SIDE, Card
+
+# Augmentation shows objects at other scales too; up to this factor nothing is said.
+_SAME_SCALE = 1.5
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Scaling:
         """Whether pictures are cut."""
         return self.tiling is not None and self.tiling.size is not None
 
-    def factor(self, window: Size) -> float:
-        """Input pixels per picture pixel for a window of (height, width)."""
-        if self.tiling is not None and self.tiling.size is not None:
+    def factor(self, window: Size, whole: bool = False) -> float:
+        """Input pixels per picture pixel for a window of (height, width), or for a picture that is seen as a whole."""
+        if self.tiling is not None and self.tiling.size is not None and not whole:
             return self.imgsz / self.tiling.size
         return self.imgsz / max(window)
 
@@ -70,6 +73,29 @@ def scaling(imgsz: int, stride: int, tiling: Tiling | None, fit: str = "center")
     return replace(rule, imgsz=rounded), [*notes, note]
 
 
+def scale_notes(rule: Scaling, card: Card) -> list[str]:
+    """A note where tiles show objects much larger or smaller than the network saw them while training.
+
+    Pictures count as alike: what is compared is the number of input pixels to a pixel of the picture.
+    """
+    if rule.tiling is None or rule.tiling.size is None:
+        return []
+    learned = None
+    if card.objects is not None:
+        learned = card.objects.factor
+    elif card.tiling is not None and card.tiling.size is not None:
+        learned = card.imgsz / card.tiling.size
+    if learned is None:
+        return []
+    ratio = rule.factor((rule.tiling.size, rule.tiling.size)) / learned
+    if 1 / _SAME_SCALE <= ratio <= _SAME_SCALE:
+        return []
+    words = f"{ratio:.1f} times larger" if ratio > 1 else f"{1 / ratio:.1f} times smaller"
+    side = "" if card.objects is None else f" (there half of them have a side of {card.objects.side:.0f} px or less)"
+    alike = f"tiles of {rule.imgsz / learned:.0f} px show them alike"
+    return [f"in pictures as in training, objects appear {words} than there{side}: {alike}"]
+
+
 def uncut(sizes: Iterable[Size], tiling: Tiling | None) -> list[str]:
     """A note on pictures that were to be cut and fit in one tile."""
     if tiling is None or tiling.size is None:
@@ -84,7 +110,7 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
     x1, y1, x2, y2 = tile.window
     height, width = y2 - y1, x2 - x1
     window = pixels[y1:y2, x1:x2]
-    scaled = _scaled((height, width), rule)
+    scaled = _scaled(tile, rule)
     if scaled != (height, width):
         window = images.resize(window, scaled)
     target = (_up(scaled[0], rule.stride), _up(scaled[1], rule.stride))
@@ -107,11 +133,13 @@ def read_rgb(image: Image) -> NDArray[np.uint8]:
     return images.to_rgb8(pixels, image.bit_depth)
 
 
-def _scaled(window: Size, rule: Scaling) -> Size:
-    """What a window of (height, width) is scaled to."""
+def _scaled(tile: Tile, rule: Scaling) -> Size:
+    """The (height, width) that a window is scaled to."""
     if rule.fit == "stretch":
         return rule.imgsz, rule.imgsz
-    factor = rule.factor(window)
+    x1, y1, x2, y2 = tile.window
+    window = y2 - y1, x2 - x1
+    factor = rule.factor(window, tile.whole)
     return max(1, round(window[0] * factor)), max(1, round(window[1] * factor))
 
 

@@ -20,6 +20,7 @@ from finespot.data.crowds import MOST, Crowds, crowds
 from finespot.data.stats import check_anchors
 from finespot.structures import Architecture
 from finespot.training.recipe import Recipe
+from finespot.weights import ObjectScale
 
 Note = Callable[[str], None]
 # The usual numbers of queries and detections, from which crowded data lead upwards.
@@ -31,12 +32,13 @@ _AUTO_NWD = re.compile(r"(?<![\w:.])nwd\(\s*constant\s*=\s*auto\s*\)")
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan is made from: how crowded the training data are, and (N, 2) width and height of their objects in
-    pixels of the network input.
+    """What a plan is made from: how crowded the training data are, (N, 2) width and height of their objects in pixels
+    of the network input, and how many of these pixels the median object has for one of its picture.
     """
 
     crowds: Crowds
     sizes: NDArray[np.float64]
+    factor: float = 1.0
 
     @classmethod
     def of(cls, dataset: Dataset, recipe: Recipe) -> Facts:
@@ -45,8 +47,15 @@ class Facts:
         sides = [max(dataset.size(i)) for i in range(len(dataset))] if recipe.tile.size is None else []
         pictures = np.repeat(np.arange(len(dataset)), np.diff(rows.starts))
         longest = np.array(sides, np.float64)[pictures] if sides else np.float64(recipe.tile.size or 1)
-        wh = (rows.boxes[:, 2:] - rows.boxes[:, :2]).astype(np.float64) * np.reshape(recipe.imgsz / longest, (-1, 1))
-        return cls(crowds(dataset, recipe.tile), wh[~rows.ignore])
+        factors = np.broadcast_to(recipe.imgsz / longest, len(rows.boxes))
+        wh = (rows.boxes[:, 2:] - rows.boxes[:, :2]).astype(np.float64) * factors[:, None]
+        middle = float(np.median(factors[~rows.ignore])) if not rows.ignore.all() else 1.0
+        return cls(crowds(dataset, recipe.tile), wh[~rows.ignore], middle)
+
+    def object_scale(self) -> ObjectScale | None:
+        """How large the network sees objects; None without any that has a size."""
+        side = float(np.median(np.sqrt(self.sizes.prod(1)))) if len(self.sizes) else 0.0
+        return ObjectScale(side=side, factor=self.factor) if side > 0 else None
 
 
 def plan(architecture: Architecture, recipe: Recipe, facts: Facts | None, note: Note) -> Architecture:

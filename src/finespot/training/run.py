@@ -46,7 +46,7 @@ from finespot.training.recipe import Recipe, write_recipe
 from finespot.training.stage_table import tell_stages
 from finespot.training.stages import Stages
 from finespot.training.validator import Validator
-from finespot.weights import Card
+from finespot.weights import Card, ObjectScale
 from finespot.writers import new_run, write_atomic
 
 PROJECT = "runs/train"
@@ -126,7 +126,7 @@ class _Start:
     """What a process trains with: the recipe with its sizes settled, the data sets, the task.
 
     `val` is None where nothing is validated, or in a process other than the first; `max_det` is the cap on detections
-    that the weights will have.
+    that the weights will have, `objects` how large the network sees them.
     """
 
     recipe: Recipe
@@ -134,6 +134,7 @@ class _Start:
     val: Dataset | None
     task: Any
     max_det: int
+    objects: ObjectScale | None
 
 
 def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
@@ -153,7 +154,7 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
     Stages.of(recipe).check(task.model, recipe.freeze)
     recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
-    return _Start(recipe, dataset, val, task, max_det)
+    return _Start(recipe, dataset, val, task, max_det, facts.object_scale())
 
 
 def _run(
@@ -172,7 +173,7 @@ def _run(
 def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log: Log) -> RunResult:
     recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
-    card = make_card(recipe, task, dataset, start.max_det)
+    card = make_card(recipe, task, dataset, start.max_det, start.objects)
     if card.data_licence != recipe.data_licence:
         log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
     validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None
@@ -215,7 +216,7 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     return RunResult(folder, files.best, fabric.broadcast(report))
 
 
-def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int) -> Card:
+def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int, objects: ObjectScale | None = None) -> Card:
     """The card of the weights that a run makes; they come from the data of the weights they start from too."""
     licences = [part for text in (recipe.data_licence, task.source_licence) for part in text.split("; ") if part]
     provenance: dict[str, Any] = {
@@ -238,6 +239,7 @@ def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int) -> Card
         mean=task.normalization.mean,
         std=task.normalization.std,
         tiling=recipe.tile.tiling,
+        objects=objects,
         max_det=max_det,
         data_licence="; ".join(dict.fromkeys(licences)),
         provenance=provenance,

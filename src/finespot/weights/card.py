@@ -29,6 +29,15 @@ class MetricRecord(msgspec.Struct, kw_only=True):
     values: dict[str, float | None]
 
 
+class ObjectScale(msgspec.Struct, kw_only=True, frozen=True):
+    """How large objects were while training: their median `side` (root of width x height) in pixels of the network
+    input, and the median `factor` of input pixels to a pixel of their picture.
+    """
+
+    side: float
+    factor: float
+
+
 class Card(msgspec.Struct, kw_only=True):
     """A network and how it wants to be used.
 
@@ -42,7 +51,9 @@ class Card(msgspec.Struct, kw_only=True):
         How a picture lies in the input: in the `center` or the top left `corner` of its padding, or stretched to a
         square (`stretch`).
     tiling:
-        How pictures are cut; None means whole pictures.
+        How pictures are cut, and what their tiles gave is merged; None means whole pictures.
+    objects:
+        How large the network has seen objects; None where nobody measured it.
     conf, iou, max_det:
         Thresholds of prediction: least score, IoU of suppression, most detections in a picture.
     nms:
@@ -60,6 +71,7 @@ class Card(msgspec.Struct, kw_only=True):
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     fit: str = "center"
     tiling: Tiling | None = None
+    objects: ObjectScale | None = None
     conf: float = 0.25
     iou: float = 0.7
     max_det: int = 300
@@ -87,11 +99,16 @@ class Card(msgspec.Struct, kw_only=True):
             )
         if self.fit not in FITS:
             raise FineSpotError(f"expected a fit of {', '.join(FITS)} but got '{self.fit}'")
-        if ":" in self.nms:  # reading a file must not import what it names
-            raise FineSpotError(
-                f"expected a suppression of FineSpot's own but got '{self.nms}'", hint="give one of yours in prediction"
-            )
-        suppressor(self.nms)
+        merge, metric = (None, None) if self.tiling is None else (self.tiling.merge, self.tiling.metric)
+        for text, compared in ((self.nms, None), (merge, metric)):
+            if text is not None and ":" in text:  # reading a file must not import what it names
+                raise FineSpotError(
+                    f"expected a suppression of FineSpot's own but got '{text}'", hint="give one of yours in prediction"
+                )
+            if text is not None:
+                suppressor(text, compared)
+        if self.objects is not None and not min(self.objects.side, self.objects.factor) > 0:
+            raise FineSpotError(f"expected sides and factors above 0 but got {self.objects}")
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
 
