@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finespot.boxes import suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
-from finespot.tiling.cut_off import BOTTOM, COVERED, EDGE_PX, LEFT, RIGHT, TOP, cut_sides, shown_whole
+from finespot.tiling.cut_off import COVERED, EDGE_PX, limits, shown_better
 
 CLASSES = Classes(("person", "car"))
 SIZE = (200, 300)
@@ -36,29 +36,29 @@ def found(*parts: Part, **options) -> list[list[float]]:
 @pytest.mark.parametrize(
     ("window", "box", "cut"),
     [
-        (WEST, [100, 50, 120, 70], RIGHT),
-        (WEST, [100, 50, 120 - EDGE_PX, 70], RIGHT),
-        (WEST, [100, 50, 119 - EDGE_PX, 70], 0),
-        (WEST, [100, 50, 140, 70], RIGHT),  # reaches over the edge
-        (WEST, [0, 0, 20, 200], 0),  # touches edges of the picture only
-        (EAST, [80, 50, 100, 70], LEFT),
-        (EAST, [280, 50, 300, 70], 0),
-        ((0, 40, 300, 160), [10, 42, 20, 60], TOP),
-        ((0, 40, 300, 160), [10, 60, 20, 158], BOTTOM),
-        ((0, 40, 300, 160), [10, 60, 20, 150], 0),
-        ((50, 40, 250, 160), [50, 40, 250, 160], LEFT + TOP + RIGHT + BOTTOM),
-        ((50, 40, 250, 160), [50, 90, 250, 100], LEFT + RIGHT),
+        (WEST, [100, 50, 120, 70], {2: 120}),
+        (WEST, [100, 50, 120 - EDGE_PX, 70], {2: 120}),
+        (WEST, [100, 50, 119 - EDGE_PX, 70], {}),
+        (WEST, [100, 50, 140, 70], {2: 120}),  # reaches over the edge
+        (WEST, [0, 0, 20, 200], {}),  # touches edges of the picture only
+        (EAST, [80, 50, 100, 70], {0: -80}),
+        (EAST, [280, 50, 300, 70], {}),
+        ((0, 40, 300, 160), [10, 42, 20, 60], {1: -40}),
+        ((0, 40, 300, 160), [10, 60, 20, 158], {3: 160}),
+        ((0, 40, 300, 160), [10, 60, 20, 150], {}),
+        ((50, 40, 250, 160), [50, 40, 250, 160], {0: -50, 1: -40, 2: 250, 3: 160}),
+        ((50, 40, 250, 160), [50, 90, 250, 100], {0: -50, 2: 250}),
     ],
 )
-def test_where_boxes_may_be_cut(window, box, cut) -> None:
-    assert cut_sides(np.array([box], np.float32), window, SIZE, (1.0, 1.0)).tolist() == [cut]
+def test_how_far_an_object_is_seen(window, box, cut) -> None:
+    found = limits(np.array([box], np.float32), window, SIZE, (1.0, 1.0))
+    assert found.tolist() == [[cut.get(side, np.inf) for side in range(4)]]
 
 
 def test_near_means_pixels_of_the_network_input() -> None:
     box = np.array([[100, 50, 117, 70]], np.float32)
-    assert cut_sides(box, WEST, SIZE, (1.0, 1.0))[0]
-    assert not cut_sides(box, WEST, SIZE, (1.0, 2.0))[0]
-    assert cut_sides(box, WEST, SIZE, (2.0, 1.0))[0]
+    cut = lambda scale: bool(np.isfinite(limits(box, WEST, SIZE, scale)).any())  # noqa: E731
+    assert [cut((1.0, 1.0)), cut((1.0, 2.0)), cut((2.0, 1.0))] == [True, False, True]
 
 
 @pytest.mark.parametrize("score", [0.1, 0.9])
@@ -76,14 +76,14 @@ def test_what_stays() -> None:
     assert len(found(part(WEST, [PIECE]), part(EAST, [WHOLE]), suppress=False)) == both
 
 
-def test_a_box_cut_at_fewer_of_its_sides_wins() -> None:
-    """At a corner of four windows: cut at the right and below it loses to what is cut at the right only."""
-    corner, longer = part((0, 0, 120, 60), [[90, 45, 119, 59]], [0.9]), [90, 45, 119, 70]
-    assert found(corner, part(WEST, [longer])) == [longer]
-    # One that is cut elsewhere does not see more, and one that goes itself takes nothing along.
-    assert len(found(corner, part(EAST, [[80, 45, 119, 70]]))) == 2
-    first, last = [62, 45, 119, 59], [86, 30, 160, 90]
-    assert found(part((0, 0, 120, 60), [first]), part(WEST, [[75, 40, 119, 80]]), part(EAST, [last])) == [first, last]
+def test_who_sees_as_far_on_all_sides_and_farther_on_one_wins() -> None:
+    corner = part((0, 0, 120, 60), [[90, 45, 119, 59]], [0.9])
+    longer = [90, 45, 119, 70]
+    assert found(corner, part(WEST, [longer])) == [longer]  # not cut below
+    assert found(corner, part((0, 0, 120, 65), [[90, 45, 119, 64]])) == [[90, 45, 119, 64]]  # cut there, but later
+    assert len(found(corner, part((20, 0, 121, 58), [[90, 45, 120, 56]]), iou=0.9)) == 2  # farther here, less far there
+    assert len(found(corner, part(EAST, [[80, 45, 119, 75]]), iou=0.9)) == 2  # cut where the other one is not
+    assert len(found(corner, part((10, 0, 120, 60), [[90, 46, 119, 55]]), iou=0.9)) == 2  # no farther anywhere
 
 
 @pytest.mark.parametrize("nms", ["greedy", "nmm", "soft", "weighted"])
@@ -131,24 +131,21 @@ def test_equals_a_slow_loop(seed) -> None:
     count = int(rng.integers(2, 120))
     corners = rng.uniform(0, 60, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(0, 30, (count, 2))], 1).astype(np.float32)
-    labels, window, cut = (
-        rng.integers(0, 2, count),
-        rng.integers(0, 3, count),
-        rng.choice([0, 0, 1, 2, 3, 5, 7, 15], count).astype(np.uint8),
-    )
+    labels, window = rng.integers(0, 2, count), rng.integers(0, 3, count)
+    seen = rng.choice(np.array([np.inf, np.inf, 1, 2], np.float32), (count, 4))
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    expected, sides = np.zeros(count, bool), [bin(one).count("1") for one in cut]
-    for one in sorted(np.flatnonzero(cut), key=lambda one: sides[one]):
+    expected = np.zeros(count, bool)
+    for one in range(count):
         for other in np.flatnonzero((labels == labels[one]) & (window != window[one])):
             wide = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
             high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
             covered = area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
-            more = sides[other] < sides[one] and cut[other] | cut[one] == cut[one]
-            expected[one] |= covered and more and not expected[other]
-    shown = shown_whole(boxes, labels, window, cut)
+            more = all(seen[other] >= seen[one]) and any(seen[other] > seen[one])
+            expected[one] |= covered and more
+    shown = shown_better(boxes, labels, window, seen)
     np.testing.assert_array_equal(shown[area > 0], expected[area > 0])
     order = rng.permutation(count)
-    np.testing.assert_array_equal(shown_whole(boxes[order], labels[order], window[order], cut[order]), shown[order])
+    np.testing.assert_array_equal(shown_better(boxes[order], labels[order], window[order], seen[order]), shown[order])
 
 
 @settings(max_examples=50, deadline=None)
@@ -193,12 +190,13 @@ def test_fifty_thousand_boxes_in_one_pile() -> None:
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 5, (50_000, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(20, 30, (50_000, 2))], 1).astype(np.float32)
-    cut = (rng.random(50_000) < 0.5).astype(np.uint8)
-    shown = shown_whole(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), cut)
+    cut = rng.random(50_000) < 0.5
+    seen = np.where(cut[:, None], 7, np.inf).repeat(4, 1).astype(np.float32)
+    shown = shown_better(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), seen)
     assert 0.9 * cut.sum() < shown.sum() <= cut.sum()
 
 
 def test_nothing_is_cut_or_all_is() -> None:
     boxes = np.array([PIECE, WHOLE], np.float32)
-    for cut in (np.zeros(2, np.uint8), np.ones(2, np.uint8)):
-        assert not shown_whole(boxes, np.zeros(2, np.int64), np.arange(2), cut).any()
+    for seen in (np.full((2, 4), np.inf, np.float32), np.full((2, 4), 7, np.float32)):
+        assert not shown_better(boxes, np.zeros(2, np.int64), np.arange(2), seen).any()

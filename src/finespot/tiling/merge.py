@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finespot.boxes import Greedy, Suppressor, clip
 from finespot.structures import Boxes, Classes, Detections, Labels, Placement, Size, Window
-from finespot.tiling.cut_off import Sides, cut_sides, shown_whole
+from finespot.tiling.cut_off import Limits, limits, shown_better
 
 _GREEDY = Greedy()
 
@@ -56,7 +56,7 @@ def merge(
 
     Boxes are moved into the picture and clipped to it; those without area left (found in the padding) go. Where
     `suppress` is set, first a box falls that may be cut off at an edge of its window inside the picture and that a box
-    of its class from another window, cut at fewer sides, covers for the most part (`cut_off`, exactly); then `nms`
+    of its class from another window that shows more of it covers for the most part (`cut_off`, exactly); then `nms`
     joins what it takes for doubles at the threshold `iou` (by default, what has a greater IoU with a better one of its
     class falls) or lowers scores below `conf`. Where `nms` is `agnostic`, both take all boxes for boxes of one class.
     At most `max_det` stay.
@@ -70,10 +70,10 @@ def merge(
     labels = _join([part.labels for part in found])
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     if suppress and len(found) > 1:
-        cut = np.concatenate([_cut_sides(part, own, size) for part, own in zip(found, moved)])
+        seen = np.concatenate([_limits(part, own, size) for part, own in zip(found, moved)])
         number = np.repeat(np.arange(len(found)), [len(own) for own in moved])
         kinds = np.zeros_like(labels) if getattr(nms, "agnostic", False) else labels
-        good &= ~shown_whole(boxes, kinds, number, cut)
+        good &= ~shown_better(boxes, kinds, number, seen)
     if not good.all():
         boxes, scores, labels = boxes[good], scores[good], labels[good]
     if suppress:
@@ -85,10 +85,10 @@ def merge(
     return Detections(boxes[keep], scores[keep], labels[keep], size, classes, source)
 
 
-def _cut_sides(part: Part, boxes: Boxes, size: Size) -> Sides:
+def _limits(part: Part, boxes: Boxes, size: Size) -> Limits:
     if part.window is None:
-        return np.zeros(len(boxes), np.uint8)
-    return cut_sides(boxes, part.window, size, part.placement.scale)
+        return np.full((len(boxes), 4), np.inf, np.float32)
+    return limits(boxes, part.window, size, part.placement.scale)
 
 
 def _join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
