@@ -84,6 +84,12 @@ def test_sizes_are_those_at_the_network() -> None:
     np.testing.assert_allclose(whole.sizes, wh[kept] / 2)
     tiled = Facts.of(dataset, load_recipe("default", ["imgsz=512", "tile.size=256"]))
     np.testing.assert_allclose(tiled.sizes, wh[kept] * 2)
+    middle = float(np.median(np.sqrt(wh[kept].prod(1))))
+    for facts, factor in ((whole, 0.5), (tiled, 2.0)):
+        scale = facts.object_scale()
+        assert scale is not None
+        assert (scale.side, scale.factor) == (pytest.approx(factor * middle), factor)
+    assert Facts(many(5), np.zeros((0, 2))).object_scale() is None
 
 
 @pytest.mark.parametrize("p2", [False, True])

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from finespot import inference, weights
+from finespot.boxes import Nmm
 from finespot.data import TrainLoader
 from finespot.errors import FineSpotError
 from finespot.structures import Normalization, Tiling
@@ -96,6 +97,9 @@ ELSEWHERE = {
     "tile.overlap": "test_tiles_while_training",
     "tile.min_visible": "test_tiles_while_training",
     "tile.keep_empty": "test_tiles_while_training",
+    "tile.whole": "test_merging_of_tiles",
+    "tile.merge": "test_merging_of_tiles",
+    "tile.metric": "test_merging_of_tiles",
     "deterministic": "test_deterministic",
     "patience": "test_loop.test_early_stop",
     "val.every": "test_loop.test_validation_every_other_epoch_and_the_last",
@@ -271,6 +275,44 @@ def test_tiles_while_training(base: list[tuple[str, float]], tmp_path: Path, mon
     assert asked == [Tiling(320, 0.2)] * 2
     assert weights.read_card(scored.best).tiling == Tiling(320, 0.2)
     assert weights.read_card(go(tmp_path, "epochs=1").best).tiling is None
+
+
+@pytest.mark.slow
+def test_merging_of_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation in the run, and whoever uses the weights, sees and merges as the recipe says."""
+    asked: list[Any] = []
+    validation = sys.modules["finespot.inference.validate"]
+    walk = validation.walk
+
+    def watched(session: Any, entries: Any, settings: Any, *rest: Any) -> Any:
+        asked.append((settings.scaling.tiling, settings.suppressor))
+        return walk(session, entries, settings, *rest)
+
+    monkeypatch.setattr(validation, "walk", watched)
+    words = ["epochs=1", "batch=16", "val.every=1", "tile.size=320", "tile.overlap=100", "tile.whole=true"]
+    made = go(tmp_path, *words, "tile.merge=nmm", "tile.metric=ios")
+    tiling = Tiling(320, 100, whole=True, merge="nmm", metric="ios")
+    assert asked == [(tiling, Nmm(metric="ios"))] * 2
+    card = weights.read_card(made.best)
+    assert card.tiling == tiling
+    assert card.objects is not None
+    assert card.objects.factor == pytest.approx(card.imgsz / 320)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tile.whole=true"], "slice-whole: has no effect on whole pictures"),
+        (["tile.size=320", "tile.overlap=320"], "overlap: expected an overlap from 0 to below 1, or pixels below 320"),
+        (["tile.size=320", "tile.metric=ios"], "merge-metric: has no effect without an operator"),
+        (["tile.size=320", "tile.merge=nmmm"], "unknown nms 'nmmm'"),
+        (["tile.size=320", "tile.merge=my_parts:Nms"], "a suppression of FineSpot's own"),
+    ],
+)
+def test_a_tiling_that_cannot_be_is_said_before_training(tmp_path: Path, words: list[str], said: str) -> None:
+    with pytest.raises(FineSpotError, match=said):
+        go(tmp_path, "epochs=1", *words)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.slow

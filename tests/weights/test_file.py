@@ -21,7 +21,7 @@ from finespot import inference, weights, zoo
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
 from finespot.structures import Classes, Tiling
-from finespot.weights import Card, MetricRecord
+from finespot.weights import Card, MetricRecord, ObjectScale
 
 
 def one_line(error) -> str:
@@ -71,7 +71,8 @@ def test_values_beyond_halves_stay_exact(detector, card, tmp_path) -> None:
 def test_every_entry_of_the_card_survives(detector, tmp_path) -> None:
     card = Card(
         architecture=detector.architecture, classes=Classes(("a", "b", "c"), (5, 6, 8)), imgsz=1280,
-        mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), tiling=Tiling(320, 0.3), conf=0.1, iou=0.6, max_det=1000,
+        mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), tiling=Tiling(320, 64, True, "soft", "ios"),
+        objects=ObjectScale(side=9.5, factor=2.0), conf=0.1, iou=0.6, max_det=1000,
         nms="nwd(constant=9.5)",
         metrics=[MetricRecord(protocol="coco", data="d", split="val", imgsz=640, values={"AP": 0.25, "AR": None})],
         data_licence="CC-BY-4.0", provenance={"seed": 3, "recipe": {"epochs": 5}},
@@ -89,6 +90,29 @@ def test_suppression_in_the_card(card) -> None:
         with pytest.raises(FineSpotError, match=words):
             Card.from_json(json.dumps({**old, "nms": text}))
     assert "unheard_of" not in sys.modules
+
+
+def test_merging_in_the_card(card) -> None:
+    assert Card.from_json(
+        card.to_json().replace('"tiling":null', '"tiling":{"size":640,"overlap":0.2}')
+    ).tiling == Tiling(640)
+    for tiling, words in (
+        ({"merge": "nmmm"}, "did you mean nmm"),
+        ({"merge": "diou", "metric": "ios"}, "merge-metric: has no effect on 'diou'"),
+        ({"merge": "unheard_of:Nms"}, "FineSpot's own"),
+        ({"overlap": 640}, "expected an overlap"),
+    ):
+        with pytest.raises(FineSpotError, match=words):
+            Card.from_json(json.dumps({**json.loads(card.to_json()), "tiling": {"size": 640, **tiling}}))
+    assert "unheard_of" not in sys.modules
+
+
+def test_the_scale_of_objects_in_the_card(card) -> None:
+    old = json.loads(card.to_json())
+    del old["objects"]
+    assert Card.from_json(json.dumps(old)).objects is None
+    with pytest.raises(FineSpotError, match="sides and factors above 0"):
+        Card.from_json(json.dumps({**old, "objects": {"side": 0.0, "factor": 1.0}}))
 
 
 @pytest.mark.slow

@@ -174,6 +174,7 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     recipe, dataset, task = start.recipe, start.dataset, start.task
     seed_all(recipe.seed + fabric.global_rank)
     card = make_card(recipe, task, dataset, start.max_det, start.objects)
+    card.check()
     if card.data_licence != recipe.data_licence:
         log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
     validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None

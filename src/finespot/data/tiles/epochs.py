@@ -33,20 +33,31 @@ _TILES = 4  # A stream of random numbers beside those of the loader.
 class TileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cutting pictures into tiles while training; `size` None leaves them whole.
 
-    size: side in pixels of the picture, which becomes `imgsz`. overlap: share of it that neighbors repeat.
-    min_visible: share of an object that a tile must show; of others, what shows becomes an ignore region. keep_empty:
-    share of the tiles without objects that an epoch takes.
+    size: side in pixels of the picture, which becomes `imgsz`. overlap: what neighbors repeat, below 1 a share of it,
+    else pixels. min_visible: share of an object that a tile must show; of others, what shows becomes an ignore region.
+    keep_empty: share of the tiles without objects that an epoch takes. whole, merge, metric: how validation and
+    prediction with the weights go on (see `Tiling`).
     """
 
     size: Annotated[int, Meta(ge=32)] | None = None
-    overlap: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    overlap: Annotated[float, Meta(ge=0)] = 0.2
     min_visible: Annotated[float, Meta(ge=LEAST_VISIBLE, le=1)] = 0.4
     keep_empty: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    whole: bool = False
+    merge: str | None = None
+    metric: str | None = None
 
     @property
     def tiling(self) -> Tiling | None:
-        """The tiling that prediction with the trained weights uses; None for whole pictures."""
-        return None if self.size is None else Tiling(self.size, self.overlap)
+        """The tiling that prediction with the trained weights uses; None for whole pictures.
+
+        Raises
+        ------
+        FineSpotError
+            A value is out of range, or has no effect without another.
+        """
+        tiling = Tiling(self.size, self.overlap, self.whole, self.merge, self.metric)
+        return None if self.size is None else tiling
 
 
 @dataclass(frozen=True)

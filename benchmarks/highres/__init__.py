@@ -1,0 +1,1 @@
+"""Measurements of what large pictures need: tiles and their merging."""
