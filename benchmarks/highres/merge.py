@@ -11,6 +11,7 @@ left out for larger ones. One thread, CPU seconds.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -105,6 +106,7 @@ def main() -> None:
             taken = take_turns({name: call}, options.rounds, warm_up=0)[name]
             tired |= {name} if min(taken) > options.patience else set()
             found.append({"boxes": count, "side": name, "cpu_s": spread(taken), "left": kept})
+            print(f"{count} boxes, {name}: {spread(taken)} s", file=sys.stderr, flush=True)
     print(table(["boxes", "side", "CPU s", "left"], [[*row.values()] for row in found]))
     publish({"benchmark": "merge", "threshold": THRESHOLD, "rows": found}, options.json)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from finespot import inference, zoo
 from finespot.errors import FineSpotError
-from finespot.inference import Model
+from finespot.inference import Model, explain
 from finespot.nn.heads.head import Head
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Features, Level, Tiling
@@ -211,6 +211,21 @@ class TestPlaces:
         assert sorted(cut.detections.boxes.tolist()) == sorted(whole.detections.boxes.tolist())
         for label in (0, 1):
             np.testing.assert_allclose(cut.heat[label], whole.heat[label], atol=1e-4)
+
+    def test_the_whole_view_is_explained_too(self, monkeypatch) -> None:
+        pixels = np.zeros((96, 160, 3), np.uint8)
+        pixels[8:16, 120:128] = (255, 51, 0)
+        found = one(model_of(), pixels, imgsz=64, tiling=Tiling(64, 0.25)).detections
+        seen = []
+        windows = explain.windows
+        monkeypatch.setattr(explain, "windows", lambda *rule: [seen.append(tile) or tile for tile in windows(*rule)])
+        heat = [
+            model_of().explainer(imgsz=64, tiling=Tiling(64, 0.25, whole=whole))(pixels, found)[0]
+            for whole in (False, True)
+        ]
+        assert [tile.whole for tile in seen].count(True) == 1
+        assert heat[0].shape == heat[1].shape == (96, 160)
+        assert (heat[1] >= heat[0]).all()
 
     def test_nothing_found_gives_no_heat(self) -> None:
         explained = one(model_of(), np.zeros((32, 64, 3), np.uint8))
