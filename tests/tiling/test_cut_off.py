@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finespot.boxes import suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
-from finespot.tiling.cut_off import COVERED, EDGE_PX, limits, shown_better
+from finespot.tiling.cut_off import COVERED, EDGE_PX, Sight, shown_better
 
 CLASSES = Classes(("person", "car"))
 SIZE = (200, 300)
@@ -51,13 +51,14 @@ def found(*parts: Part, **options) -> list[list[float]]:
     ],
 )
 def test_how_far_an_object_is_seen(window, box, cut) -> None:
-    found = limits(np.array([box], np.float32), window, SIZE, (1.0, 1.0))
-    assert found.tolist() == [[cut.get(side, np.inf) for side in range(4)]]
+    found = Sight.of(np.array([box], np.float32), window, SIZE, (1.0, 1.0))
+    assert found.limits.tolist() == [[cut.get(side, np.inf) for side in range(4)]]
+    assert found.zones.tolist() == [[cut[side] - EDGE_PX if side in cut else -np.inf for side in range(4)]]
 
 
 def test_near_means_pixels_of_the_network_input() -> None:
     box = np.array([[100, 50, 117, 70]], np.float32)
-    cut = lambda scale: bool(np.isfinite(limits(box, WEST, SIZE, scale)).any())  # noqa: E731
+    cut = lambda scale: bool(np.isfinite(Sight.of(box, WEST, SIZE, scale).limits).any())  # noqa: E731
     assert [cut((1.0, 1.0)), cut((1.0, 2.0)), cut((2.0, 1.0))] == [True, False, True]
 
 
@@ -84,6 +85,14 @@ def test_who_sees_as_far_on_all_sides_and_farther_on_one_wins() -> None:
     assert len(found(corner, part((20, 0, 121, 58), [[90, 45, 120, 56]]), iou=0.9)) == 2  # farther here, less far there
     assert len(found(corner, part(EAST, [[80, 45, 119, 75]]), iou=0.9)) == 2  # cut where the other one is not
     assert len(found(corner, part((10, 0, 120, 60), [[90, 46, 119, 55]]), iou=0.9)) == 2  # no farther anywhere
+
+
+def test_another_object_that_ends_before_the_cut_is_no_better_view() -> None:
+    """Of two objects that overlap, one reaches the edge of the tile and one does not: both stay."""
+    longer, shorter = [90, 50, 118, 60], [88, 49, 112, 61]
+    both = part(WEST, [longer]), part(EAST, [shorter], [0.9])
+    assert len(found(*both, iou=0.9)) == 2
+    assert found(both[0], part(EAST, [[88, 49, 120, 61]], [0.9]), iou=0.9) == [[88, 49, 120, 61]]
 
 
 @pytest.mark.parametrize("nms", ["greedy", "nmm", "soft", "weighted"])
@@ -133,6 +142,8 @@ def test_equals_a_slow_loop(seed) -> None:
     boxes = np.concatenate([corners, corners + rng.uniform(0, 30, (count, 2))], 1).astype(np.float32)
     labels, window = rng.integers(0, 2, count), rng.integers(0, 3, count)
     seen = rng.choice(np.array([np.inf, np.inf, 1, 2], np.float32), (count, 4))
+    zones = np.where(np.isfinite(seen), rng.choice([-80, -40, 20, 60], (count, 4)), -np.inf).astype(np.float32)
+    sight = Sight(seen, zones)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     expected = np.zeros(count, bool)
     for one in range(count):
@@ -141,11 +152,14 @@ def test_equals_a_slow_loop(seed) -> None:
             high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
             covered = area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
             more = all(seen[other] >= seen[one]) and any(seen[other] > seen[one])
-            expected[one] |= covered and more
-    shown = shown_better(boxes, labels, window, seen)
+            reach = [-boxes[other, 0], -boxes[other, 1], boxes[other, 2], boxes[other, 3]]
+            expected[one] |= covered and more and all(reach >= zones[one])
+    shown = shown_better(boxes, labels, window, sight)
     np.testing.assert_array_equal(shown[area > 0], expected[area > 0])
     order = rng.permutation(count)
-    np.testing.assert_array_equal(shown_better(boxes[order], labels[order], window[order], seen[order]), shown[order])
+    np.testing.assert_array_equal(
+        shown_better(boxes[order], labels[order], window[order], Sight(seen[order], zones[order])), shown[order]
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -192,11 +206,13 @@ def test_fifty_thousand_boxes_in_one_pile() -> None:
     boxes = np.concatenate([corners, corners + rng.uniform(20, 30, (50_000, 2))], 1).astype(np.float32)
     cut = rng.random(50_000) < 0.5
     seen = np.where(cut[:, None], 7, np.inf).repeat(4, 1).astype(np.float32)
-    shown = shown_better(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), seen)
+    sight = Sight(seen, np.full_like(seen, -np.inf))
+    shown = shown_better(boxes, np.zeros(50_000, np.int64), rng.integers(0, 2, 50_000), sight)
     assert 0.9 * cut.sum() < shown.sum() <= cut.sum()
 
 
 def test_nothing_is_cut_or_all_is() -> None:
     boxes = np.array([PIECE, WHOLE], np.float32)
-    for seen in (np.full((2, 4), np.inf, np.float32), np.full((2, 4), 7, np.float32)):
+    everything = Sight.everything(2)
+    for seen in (everything, everything._replace(limits=np.full((2, 4), 7, np.float32))):
         assert not shown_better(boxes, np.zeros(2, np.int64), np.arange(2), seen).any()

@@ -9,6 +9,9 @@ the pieces of an object that is too large for any tile go too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,41 +31,57 @@ _FIRST_ROUND = 256
 Limits = NDArray[np.float32]
 
 
-def limits(boxes: Boxes, window: Window, size: Size, scale: tuple[float, float]) -> Limits:
-    """How far outwards `window` shows the object of each box to the left, top, right and bottom, (n, 4).
+class Sight(NamedTuple):
+    """How far outwards the objects of boxes are seen to the left, top, right and bottom, (n, 4) each.
 
-    Infinitely far where the box ends inside the window or the window where the picture does. Where the box may be cut
-    off, as it reaches within EDGE_PX of another edge or over it, as far as that edge: -x1, -y1, x2, y2.
-
-    `boxes`, `window` and `size` (height, width) are in pixels of the picture; EDGE_PX is in those of the network
-    input, of which there are `scale` (y, x) to one of the picture.
+    `limits` are infinite where the box ends inside its window, or the window where the picture does. Where the box may
+    be cut off, they are the edges of the window that it reaches: -x1, -y1, x2, y2. `zones` are where the strips before
+    these edges begin in which a box counts as cut off; minus infinity elsewhere.
     """
-    (height, width), (near_y, near_x) = size, (EDGE_PX / scale[0], EDGE_PX / scale[1])
-    x1, y1, x2, y2 = window
-    found = np.full((len(boxes), 4), np.inf, np.float32)
-    if x1 > 0:
-        found[boxes[:, 0] <= x1 + near_x, 0] = -x1
-    if y1 > 0:
-        found[boxes[:, 1] <= y1 + near_y, 1] = -y1
-    if x2 < width:
-        found[boxes[:, 2] >= x2 - near_x, 2] = x2
-    if y2 < height:
-        found[boxes[:, 3] >= y2 - near_y, 3] = y2
-    return found
+
+    limits: Limits
+    zones: Limits
+
+    @classmethod
+    def of(cls, boxes: Boxes, window: Window, size: Size, scale: tuple[float, float]) -> Sight:
+        """Of boxes that `window` shows: cut off is what reaches within EDGE_PX of an edge that is none of the picture.
+
+        `boxes`, `window` and `size` (height, width) are in pixels of the picture; EDGE_PX is in those of the network
+        input, of which there are `scale` (y, x) to one of the picture. What reaches over the edge counts too.
+        """
+        (height, width), (near_y, near_x) = size, (EDGE_PX / scale[0], EDGE_PX / scale[1])
+        x1, y1, x2, y2 = window
+        edges = np.array([-x1, -y1, x2, y2], np.float32)
+        zones = edges - np.array([near_x, near_y, near_x, near_y], np.float32)
+        inside = np.array([x1 > 0, y1 > 0, x2 < width, y2 < height])
+        cut = (_outwards(boxes) >= zones) & inside
+        infinite = np.float32(np.inf)
+        return cls(np.where(cut, edges, infinite), np.where(cut, zones, -infinite))
+
+    @classmethod
+    def everything(cls, count: int) -> Sight:
+        """Of boxes that nothing cuts off."""
+        return cls(np.full((count, 4), np.inf, np.float32), np.full((count, 4), -np.inf, np.float32))
+
+    @classmethod
+    def join(cls, sights: Sequence[Sight]) -> Sight:
+        """Of the boxes of several windows."""
+        return cls(np.concatenate([one.limits for one in sights]), np.concatenate([one.zones for one in sights]))
 
 
-def shown_better(boxes: Boxes, labels: Labels, windows: NDArray[np.int64], limits: Limits) -> Flags:
+def shown_better(boxes: Boxes, labels: Labels, windows: NDArray[np.int64], sight: Sight) -> Flags:
     """Which boxes are cut off and shown better by one from another of the (numbered) `windows`.
 
-    A box shows another one better that is of its class, covers it, and sees as far on all sides (`limits`) and farther
-    on one. To cover is to share COVERED of the other box's area or more. The scores do not matter: who sees more of an
-    object knows better where it ends. What sees farther in this sense is an order, so of all boxes of an object one
-    stays at least.
+    A box shows another one better that is of its class, covers it, reaches to where it is cut off, and sees as far on
+    all sides and farther on one. To cover is to share COVERED of the other box's area or more. The scores do not
+    matter: who sees more of an object knows better where it ends. What sees farther in this sense is an order, so of
+    all boxes of an object one stays at least.
     """
     shown = np.zeros(len(boxes), bool)
-    left = np.flatnonzero(np.isfinite(limits).any(1))
+    left = np.flatnonzero(np.isfinite(sight.limits).any(1))
     if not len(left):
         return shown
+    reach = _outwards(boxes)
     # Boxes of IoU 0.5 or more have centers within half a side of the larger: the search that suppression makes for
     # that IoU finds every center in a box.
     table = BoxTable.build(boxes, labels, 0.5)
@@ -77,11 +96,16 @@ def shown_better(boxes: Boxes, labels: Labels, windows: NDArray[np.int64], limit
             row, part = row[other], part[other]
             covers = _shared(table, row, part) >= COVERED * table.area[part]
             row, part = row[covers], part[covers]
-            own, seen = limits[row], limits[part]
-            shown[part[(own >= seen).all(1) & (own > seen).any(1)]] = True
+            own, seen = sight.limits[row], sight.limits[part]
+            farther = (own >= seen).all(1) & (own > seen).any(1)
+            shown[part[farther & (reach[row] >= sight.zones[part]).all(1)]] = True
         left = left[~shown[left]]
         done, size = done + size, 2 * size
     return shown
+
+
+def _outwards(boxes: Boxes) -> Limits:
+    return np.concatenate([-boxes[:, :2], boxes[:, 2:]], 1)
 
 
 def _shared(table: BoxTable, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:

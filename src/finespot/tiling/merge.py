@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from finespot.boxes import Greedy, Suppressor, clip
 from finespot.structures import Boxes, Classes, Detections, Labels, Placement, Size, Window
-from finespot.tiling.cut_off import Limits, limits, shown_better
+from finespot.tiling.cut_off import Sight, shown_better
 
 _GREEDY = Greedy()
 
@@ -70,7 +70,7 @@ def merge(
     labels = _join([part.labels for part in found])
     good = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     if suppress and len(found) > 1:
-        seen = np.concatenate([_limits(part, own, size) for part, own in zip(found, moved)])
+        seen = Sight.join([_sight(part, own, size) for part, own in zip(found, moved)])
         number = np.repeat(np.arange(len(found)), [len(own) for own in moved])
         kinds = np.zeros_like(labels) if getattr(nms, "agnostic", False) else labels
         good &= ~shown_better(boxes, kinds, number, seen)
@@ -85,10 +85,10 @@ def merge(
     return Detections(boxes[keep], scores[keep], labels[keep], size, classes, source)
 
 
-def _limits(part: Part, boxes: Boxes, size: Size) -> Limits:
+def _sight(part: Part, boxes: Boxes, size: Size) -> Sight:
     if part.window is None:
-        return np.full((len(boxes), 4), np.inf, np.float32)
-    return limits(boxes, part.window, size, part.placement.scale)
+        return Sight.everything(len(boxes))
+    return Sight.of(boxes, part.window, size, part.placement.scale)
 
 
 def _join(arrays: list[NDArray[Any]]) -> NDArray[Any]:
