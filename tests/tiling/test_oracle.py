@@ -3,9 +3,9 @@
 In each window the oracle returns the truth cut to the window, with scores of its own. Objects are smaller than the
 overlap and dense, but no two of a class overlap by more than the threshold: an operator cannot tell such a pair from
 doubles. In the last pixels below the overlap, where an object may count as cut off in every tile, very few of a crowd
-are lost to their neighbors or doubled; there the AP is tested. `soft` deletes nothing, so with it objects are doubled by
-boxes of low scores, and only the AP holds. By IoS a box that lies in another one is its double, so those operators are
-tried where objects do not overlap.
+are lost to their neighbors or doubled; there the AP is tested. `soft` deletes nothing, so with it objects are doubled
+by boxes of low scores, and only the AP holds. By IoS a box that lies in another one is its double, so those operators
+are tried where objects do not overlap.
 """
 
 from __future__ import annotations
