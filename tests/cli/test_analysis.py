@@ -157,3 +157,30 @@ def test_val_tells_the_same(tiny: Path, dataset: Path, tmp_path: Path, run: Run)
 def test_val_draws_into_its_run(tiny: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
     assert run("val", tiny, "--data", f"coco:{dataset}", "--project", tmp_path / "val")[0] == 0
     assert {path.stem for path in (tmp_path / "val" / "run").glob("*.png")} == PLOTS
+
+
+@pytest.mark.slow
+def test_val_merges_tiles_as_it_is_told(tiny: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
+    words = [
+        "val",
+        tiny,
+        "--data",
+        f"coco:{dataset}",
+        "--no-plots",
+        "--project",
+        tmp_path,
+        "--overwrite",
+        "--slice",
+        "32",
+    ]
+
+    def report() -> dict:
+        return json.loads((tmp_path / "run" / "report.json").read_text())
+
+    code, out, error = run(*words, "--merge", "nmm", "--merge-metric", "ios", "--slice-whole", "--merge-sweep")
+    assert (code, error) == (0, "")
+    tiling = report()["settings"]["tiling"]
+    assert (tiling["merge"], tiling["metric"], tiling["whole"]) == ("nmm", "ios", True)
+    assert {row["merge"] for row in report()["merge_sweep"]["rows"]} >= {"greedy", "nmm"}
+    assert "merge sweep" in out
+    refused(run(*words[:-2], "--merge-sweep"), "merge-sweep", "give --slice")

@@ -51,6 +51,9 @@ def command(
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
     overlap: options.Overlap = None,
+    whole: options.SliceWhole = None,
+    merge: options.Merge = None,
+    merge_metric: options.MergeMetric = None,
     batch: options.BatchSize = 8,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -62,6 +65,12 @@ def command(
     errors: analysis.Errors = False,
     thresholds: analysis.Thresholds = False,
     bootstrap: analysis.Intervals = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--merge-sweep", help="AP for each way to merge tiles, from one more pass", rich_help_panel=analysis.PANEL
+        ),
+    ] = False,
     coverage: Annotated[
         bool,
         typer.Option(
@@ -85,7 +94,7 @@ def command(
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
-    from finespot.inference import draw_predictions, validate
+    from finespot.inference import draw_predictions, merge_sweep, validate
     from finespot.runtimes import Session
     from finespot.training.choice import recipe_beside
     from finespot.training.claim import Scored, beside
@@ -99,7 +108,7 @@ def command(
     options.check_run(project or PROJECT, name, overwrite, truth)
     options.check_outputs(json, save_json, html, overwrite=overwrite, inputs=[weights, *truth])
     out.print(session.reason)
-    tiling = options.tiling(slice_size, overlap, session.card.tiling)
+    tiling = options.tiling(slice_size, overlap, session.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
             session,
@@ -129,6 +138,22 @@ def command(
     analysed = Analysis(validation.truth, validation.results, validation.reports, split, picture=dataset.image)
     wanted = Wanted(errors, thresholds, bootstrap, sizes_of(sizes), folder if plots else None, html)
     found, drawn = analysed.tell(wanted, out)
+    if sweep:
+        with bar(out, "sweep", len(dataset)) as advance:
+            swept = merge_sweep(
+                session,
+                dataset,
+                protocol=rules[0],
+                imgsz=imgsz,
+                tiling=tiling,
+                batch=batch,
+                conf=conf,
+                max_det=max_det,
+                progress=lambda done, total: advance(),
+            )
+        out.print("\nmerge sweep", style="bold", highlight=False, markup=False)
+        out.print(swept.table())
+        found["merge_sweep"] = swept.to_json()
     if coverage:
         covered = _coverage(validation.truth, dataset, tiling)
         out.print("\ncoverage", style="bold", highlight=False, markup=False)

@@ -19,7 +19,7 @@ from finespot.inference.pipeline import Settings, walk
 from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
-from finespot.inference.validate import match_classes
+from finespot.inference.validate import match_classes, most_detections
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tiling
 from finespot.tiling import merge
@@ -38,8 +38,6 @@ OPERATORS = (
     "weighted",
 )
 THRESHOLDS = (0.5, 0.7)
-# As in validation: at least so many detections a picture, whatever the protocol counts.
-_MAX_DET = 300
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def merge_sweep(
         card.imgsz if imgsz is None else imgsz, session.stride, replace(cut, merge=None, metric=None), card.fit
     )
     notes += scale_notes(rule, card)
-    most = max(_MAX_DET, *rules.max_dets) if max_det is None else max_det
+    most = most_detections([rules]) if max_det is None else max_det
     settings = Settings(rule, conf=conf, max_det=most, batch=batch, multi_label=True, keep_parts=True)
     runs = _runs(operators, thresholds)
     labels, class_notes = match_classes(session.classes, dataset.classes)

@@ -13,7 +13,7 @@ import numpy as np
 from finespot import metrics
 from finespot.errors import FineSpotError, some
 from finespot.inference.pipeline import Settings, suppression_notes, walk
-from finespot.inference.prepare import scaling, uncut
+from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -122,12 +122,13 @@ def validate(
     rule, notes = scaling(
         card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
     )
+    notes += scale_notes(rule, card)
     settings = Settings(
         scaling=rule,
         conf=conf,
         iou=iou,
         nms="greedy" if nms is None else nms,
-        max_det=max(_MAX_DET, *(one.largest or _NO_LIMIT for one in protocols)) if max_det is None else max_det,
+        max_det=most_detections(protocols) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
     )
@@ -154,6 +155,11 @@ def validate(
         reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
     notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
     return Validation(tuple(reports), detections, ids, truths[0], results, timing, [*dataset.notes, *notes])
+
+
+def most_detections(protocols: Sequence[metrics.Protocol]) -> int:
+    """How many detections of a picture are kept for all protocols to look at."""
+    return max(_MAX_DET, *(one.largest or _NO_LIMIT for one in protocols))
 
 
 def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
@@ -184,7 +190,7 @@ def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
 def _told(settings: Settings) -> dict[str, Any]:
     """What a report says of how its detections were made."""
     tiling = settings.scaling.tiling
-    cut = None if tiling is None or tiling.size is None else {"size": tiling.size, "overlap": tiling.overlap}
+    cut = None if tiling is None or tiling.size is None else tiling.to_dict()
     return {
         "conf": settings.conf,
         "iou": settings.iou,
