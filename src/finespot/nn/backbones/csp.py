@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
-from finespot.nn.backbones.stages import STRIDES, levels_at, run
+from finespot.nn.backbones.stages import STRIDES, Split, levels_at, run, split_stages
 from finespot.registry import register
 from finespot.structures import Features
 
@@ -37,4 +37,11 @@ class CSPBackbone(nn.Module):
         self.stage2, self.stage3, self.stage4, self.stage5 = stages
 
     def forward(self, images: Tensor) -> Features:
-        return run(self.stem(images), (self.stage2, self.stage3, self.stage4, self.stage5), self.levels)
+        return run(self.stem(images), self._stages().values(), self.levels)
+
+    def split(self, stride: int) -> Split:
+        """Cut behind the stage of `stride`, the finest that is given."""
+        return split_stages(self.stem, self._stages(), self.levels, stride)
+
+    def _stages(self) -> dict[str, nn.Module]:
+        return {name: module for name, module in self.named_children() if name.startswith("stage")}

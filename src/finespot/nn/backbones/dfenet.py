@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from finespot.nn.backbones.stages import levels_at, run
+from finespot.nn.backbones.stages import Split, levels_at, run, split_stages
 from finespot.nn.layers.conv import Conv, named
 from finespot.nn.layers.csp import C2f
 from finespot.nn.layers.def_block import DEFBlock
@@ -41,4 +41,11 @@ class DFENet(nn.Module):
         self.stage5 = named(down=Conv(w4, w5, 3, 2), block=DEFBlock(w5, w5, 3))
 
     def forward(self, images: Tensor) -> Features:
-        return run(self.stem(images), (self.stage2, self.stage3, self.stage4, self.stage5), self.levels)
+        return run(self.stem(images), self._stages().values(), self.levels)
+
+    def split(self, stride: int) -> Split:
+        """Cut behind the stage of `stride`, the finest that is given."""
+        return split_stages(self.stem, self._stages(), self.levels, stride)
+
+    def _stages(self) -> dict[str, nn.Module]:
+        return {name: module for name, module in self.named_children() if name.startswith("stage")}

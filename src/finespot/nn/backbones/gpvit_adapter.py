@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from finespot.errors import FineSpotError
 from finespot.nn.backbones.gpvit import BLOCKS, STRIDE, Trunk
+from finespot.nn.backbones.stages import Split, check_cut
 from finespot.nn.layers.conv import TORCH_NORM, Conv
 from finespot.nn.layers.deformable_attention import CellAttention
 from finespot.registry import register
@@ -139,9 +140,32 @@ class GPViTAdapter(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         fine, maps = self.prior(images)
+        return self._mixed(self.trunk.embed(images), maps, fine)
+
+    def split(self, stride: int) -> Split:
+        """Cut before the blocks: prior, patches and positions see the whole picture, all else may run on windows.
+
+        Windows are then read from four maps, those of the prior and the embedded one.
+        """
+        check_cut(self.levels, stride)
+        channels = self.trunk.channels
+        cut = tuple(Level(channels, one) for one in (*STRIDES, STRIDE))
+
+        def stem(images: Tensor) -> Features:
+            _, maps = self.prior(images)
+            return Features([*maps, self.trunk.embed(images).permute(0, 3, 1, 2)], cut)
+
+        def tail(features: Features) -> Features:
+            *maps, x = features.maps
+            return self._mixed(x.permute(0, 2, 3, 1), maps, None)
+
+        later = {name: module for name, module in self.named_children() if name not in ("trunk", "prior")}
+        return Split(stem, tail, {"trunk.blocks": self.trunk.blocks, **later})
+
+    def _mixed(self, x: Tensor, maps: list[Tensor], fine: Tensor | None) -> Features:
+        """What blocks and exchanges make of the embedded map (B, h, w, C) and the maps of the prior."""
         sizes = [(int(x.shape[2]), int(x.shape[3])) for x in maps]
         tokens = torch.cat([x.flatten(2).transpose(1, 2) + code for x, code in zip(maps, self.level_codes)], 1)
-        x = self.trunk.embed(images)
         size = (int(x.shape[1]), int(x.shape[2]))
         centers = [_centers(one, x) for one in sizes]
         joined, share = torch.cat(centers), BLOCKS // EXCHANGES

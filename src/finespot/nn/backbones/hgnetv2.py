@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finespot.nn.backbones.stages import levels_at, run
+from finespot.nn.backbones.stages import Split, levels_at, run, split_stages
 from finespot.nn.layers.conv import TORCH_NORM, Conv, named
 from finespot.registry import register
 from finespot.structures import Features
@@ -62,6 +62,10 @@ class HGNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         return run(self.stem(images), self.stages, self.levels)
+
+    def split(self, stride: int) -> Split:
+        """Cut behind the stage of `stride`, the finest that is given."""
+        return split_stages(self.stem, dict(self.stages.named_children()), self.levels, stride)
 
 
 class HGStem(nn.Module):

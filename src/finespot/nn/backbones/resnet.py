@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finespot.errors import FineSpotError, unknown
-from finespot.nn.backbones.stages import STRIDES, levels_at, run
+from finespot.nn.backbones.stages import STRIDES, Split, levels_at, run, split_stages
 from finespot.nn.layers.conv import TORCH_NORM, Conv, Norm
 from finespot.registry import register
 from finespot.structures import Features
@@ -72,5 +72,11 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Features:
-        stages = (module for name, module in self.named_children() if name.startswith("stage"))
-        return run(self.pool(self.stem(images)), stages, self.levels)
+        return run(self.pool(self.stem(images)), self._stages().values(), self.levels)
+
+    def split(self, stride: int) -> Split:
+        """Cut behind the stage of `stride`, the finest that is given."""
+        return split_stages(lambda images: self.pool(self.stem(images)), self._stages(), self.levels, stride)
+
+    def _stages(self) -> dict[str, nn.Module]:
+        return {name: module for name, module in self.named_children() if name.startswith("stage")}

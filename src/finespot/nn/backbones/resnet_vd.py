@@ -13,7 +13,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
-from finespot.nn.backbones.stages import STRIDES, levels_at, run
+from finespot.nn.backbones.stages import STRIDES, Split, levels_at, run, split_stages
 from finespot.nn.layers.conv import TORCH_NORM, Conv, named
 from finespot.registry import register
 from finespot.structures import Features
@@ -56,6 +56,10 @@ class ResNetVD(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         return run(self.stem(images), self.stages, self.levels)
+
+    def split(self, stride: int) -> Split:
+        """Cut behind the stage of `stride`, the finest that is given."""
+        return split_stages(self.stem, dict(self.stages.named_children()), self.levels, stride)
 
 
 class BasicBlock(nn.Module):

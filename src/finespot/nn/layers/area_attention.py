@@ -54,7 +54,7 @@ class AreaAttention(nn.Module):
         queries, keys, values = (self._tokens(part, areas, length) for part in (query, key, value))
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=real)
         # (B * areas, heads, n, d) back to a map whose memory is channels-last, as the convolutions around it have it.
-        rows = mixed.transpose(1, 2).flatten(2).reshape(len(value), -1, value.shape[1])[:, :cells]
+        rows = mixed.transpose(1, 2).flatten(2).reshape(len(value), areas * length, value.shape[1])[:, :cells]
         back = rows.unflatten(1, value.shape[2:]).permute(0, 3, 1, 2)
         return cast(Tensor, self.project(back + self.position(value)))
 
