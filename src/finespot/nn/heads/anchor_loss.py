@@ -3,9 +3,9 @@
 After the released YOLOv5 (2020). Per level: box loss and class cross entropy are means over the positives, objectness
 the mean over all anchors of a cross entropy whose target is the overlap (CIoU) that a positive has reached; fine levels
 count more, since they have more negatives. Levels add up. The gains hold for three levels, 80 classes and pictures of
-640 pixels, and are scaled to others. What differs: ignore regions, where negative points bear no objectness loss; of
-several targets of one point, the best overlap is its objectness (the original lets an arbitrary one win); any
-registered assigner and box loss; and figures on which targets starve.
+640 pixels, and are scaled to others; of windows, to their area. What differs: ignore regions, where negative points
+bear no objectness loss; of several targets of one point, the best overlap is its objectness (the original lets an
+arbitrary one win); any registered assigner and box loss; and figures on which targets starve.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from finespot.assigners import Assigner, Assignment
 from finespot.boxes.overlap import iou_family
 from finespot.nn.heads.criterion import Criterion, counts
 from finespot.nn.heads.rows import Rows
-from finespot.structures import LossTerms, Targets
+from finespot.structures import LossTerms, Size, Targets
 
 # What objectness counts on each level, fine to coarse: on three, and on another number of them (the last for all that
 # follow).
@@ -95,8 +95,8 @@ class AnchorLoss(Criterion):
             if self.gains["l1"]:
                 errors = (2 * torch.sigmoid(points.values(rows)) - encode(aim, anchors)).abs().sum(1)
                 losses["l1"] = (errors * share).sum() if self.l1_acts else errors.new_zeros(())
-            classes, side = points.logits.shape[1], max(points.image_size)
-            scales = {"box": 1.0, "l1": 1.0, "obj": (side / SIDE) ** 2, "cls": classes / CLASSES}
+            classes = points.logits.shape[1]
+            scales = {"box": 1.0, "l1": 1.0, "obj": _area(raw, points.image_size) / SIDE**2, "cls": classes / CLASSES}
             across = LEVELS / len(strides)
             terms = {name: value * (self.gains[name] * scales[name] * across) for name, value in losses.items()}
         return LossTerms(terms, counts(targets, assignment.positives))
@@ -117,6 +117,16 @@ class AnchorLoss(Criterion):
         balance = BALANCE_OF_THREE if len(strides) == len(BALANCE_OF_THREE) else BALANCE
         means = [cost.sum() / present.sum().clamp(min=1) for cost, present in zip(*by_level)]
         return torch.stack([mean * balance[min(i, len(balance) - 1)] for i, mean in enumerate(means)]).sum()
+
+
+def _area(raw: Mapping[str, Tensor], image_size: Size) -> float:
+    """The area of a picture by its longer side, which is that of its windows where it runs on some.
+
+    What is judged without an object grows with it; so a background point counts the same, whatever is not computed.
+    """
+    if "origins" in raw:
+        return image_size[0] * image_size[1] * len(raw["origins"]) / len(raw["picks"])
+    return float(max(image_size) ** 2)
 
 
 def _shares(weights: Tensor, level: Tensor, levels: int) -> Tensor:

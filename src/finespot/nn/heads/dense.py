@@ -4,6 +4,10 @@ A dense head predicts at every cell of every level. Raw outputs: "scores" (B, cl
 the head encodes them, "anchors" (see `points`), and "objectness" (B, 1, N) logits where a score is the product of its
 sigmoid and that of the class. Branches are named after their level (`p3` is stride 8), so that networks with other
 levels can take them over.
+
+Where a network runs on windows, these rows are windows instead of pictures, in coordinates of their own, and the raw
+output says of what: "origins" (K, 3), picture, x and y in input pixels; "cores" (K, 4), what each answers for, xyxy in
+input pixels; "picks" (B, ...), a row a picture. Loss, decoding and selection here speak of pictures all the same.
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ from torch import Tensor
 from finespot.errors import FineSpotError
 from finespot.nn.heads.head import Head
 from finespot.nn.heads.kept import Kept
-from finespot.nn.heads.points import AnchorSizes, make_anchors
+from finespot.nn.heads.points import AnchorSizes, input_size, make_anchors
 from finespot.nn.heads.selection import Selected, select
+from finespot.nn.windows.regroup import by_picture
+from finespot.nn.windows.targets import in_windows
 from finespot.structures import Features, Level, LossTerms, Targets
 
 Raw = dict[str, Tensor]
@@ -65,6 +71,9 @@ class DenseHead(Head):
 
     def loss(self, raw: Raw, targets: Targets) -> LossTerms:
         """Weighted terms with counts; see the head's criterion."""
+        if "origins" in raw:
+            size = input_size(raw["anchors"], self.offset)
+            targets = in_windows(targets, raw["origins"], raw["cores"], size)
         terms: LossTerms = self.criterion(raw, targets, self.strides())
         return terms
 
@@ -73,15 +82,23 @@ class DenseHead(Head):
         raise NotImplementedError
 
     def decode_boxes(self, raw: Raw) -> Tensor:
-        """Boxes (B, N, 4), xyxy in input pixels, not clipped."""
-        return self.decode(raw["boxes"].transpose(1, 2).float(), raw["anchors"])
+        """Boxes (B, N, 4), or (K, N, 4) of windows, xyxy in input pixels, not clipped."""
+        boxes = self.decode(raw["boxes"].transpose(1, 2).float(), raw["anchors"])
+        return boxes + raw["origins"][:, None, 1:].repeat(1, 1, 2) if "origins" in raw else boxes
 
     def select(self, raw: Raw, conf: float, max_candidates: int = 30_000, multi_label: bool = False) -> list[Selected]:
         """Boxes, scores and labels of score `conf` or more, per picture, by falling score (numpy).
 
-        One label a point, its best, or with `multi_label` every label that passes.
+        One label a point, its best, or with `multi_label` every label that passes. Of what windows found, that is kept
+        whose center lies in the core of its window.
         """
+        if "origins" not in raw:
+            return self._select(raw, conf, max_candidates, multi_label)
+        origins, cores, pictures = raw["origins"], raw["cores"], len(raw["picks"])
+        found = self._select(raw, conf, max_candidates, multi_label) if len(origins) else []
+        return by_picture(found, origins, cores, pictures, max_candidates)
 
+    def _select(self, raw: Raw, conf: float, max_candidates: int, multi_label: bool) -> list[Selected]:
         def decode(picture: Tensor, point: Tensor) -> Tensor:
             return self.decode(raw["boxes"].transpose(1, 2)[picture, point].float(), raw["anchors"][0][point].float())
 

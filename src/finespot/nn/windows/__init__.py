@@ -1,0 +1,24 @@
+"""Windows of a feature map: where they lie, which are computed, how they are cut, what their heads learn and find."""
+
+from finespot.nn.windows.changed import changed_layers
+from finespot.nn.windows.gather import gather
+from finespot.nn.windows.grid import UNIT, Grid, Places, shifted
+from finespot.nn.windows.regroup import by_picture
+from finespot.nn.windows.selection import choose, for_training, indices, object_cores, peaks
+from finespot.nn.windows.targets import in_windows
+
+__all__ = [
+    "UNIT",
+    "Grid",
+    "Places",
+    "by_picture",
+    "changed_layers",
+    "choose",
+    "for_training",
+    "gather",
+    "in_windows",
+    "indices",
+    "object_cores",
+    "peaks",
+    "shifted",
+]
