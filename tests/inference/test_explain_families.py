@@ -12,8 +12,12 @@ from finespot.runtimes import Session
 from finespot.structures import Tiling
 
 QUICK = ("yolov8n", "rtdetr-r18")
+# Networks on windows are explained in their dense form, which is their hosts': see the tests of these.
 SMALLEST = [
-    next(n for n in family.names() if n.endswith(suffix)) for family in zoo.families() for suffix in family.variants
+    next(n for n in family.names() if n.endswith(suffix))
+    for family in zoo.families()
+    if "windows" not in family.options
+    for suffix in family.variants
 ]
 
 

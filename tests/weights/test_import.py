@@ -38,7 +38,9 @@ SMALL = {
 OPTIONS = {"mmdetection-retinanet": {"form": "mmdetection"}}
 HEAVY = ("retinanet", "gpvit", "rtdetr", "esod")
 # Families of whose networks nobody has published weights.
-WITHOUT_FILES = {"lrs-detr", "yolo-sod", "yolo11-ass"}
+WITHOUT_FILES = {"lrs-detr", "yolo-sod", "yolo11-ass"} | {
+    family.name for family in zoo.families() if "esod-" in family.name
+}
 
 
 @pytest.fixture

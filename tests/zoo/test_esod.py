@@ -1,4 +1,4 @@
-"""ESOD in its dense form: counts and operations of the released networks, the relay's options, what it learns."""
+"""ESOD's released networks: counts and operations, the relay's options, what the dense form learns."""
 
 from __future__ import annotations
 
@@ -29,10 +29,16 @@ def small(**options: object) -> zoo.Detector:
     return zoo.build(zoo.architecture("esod-yolov5s", 3, **options))
 
 
+def dense(**options: object) -> zoo.Detector:
+    return small(windows="none", **options)
+
+
 def test_names() -> None:
-    assert zoo.ESOD.names() == ["esod-yolov5s", "esod-yolov5m", "esod-yolov5l", "esod-yolov5x"]
+    names = ["esod-yolov5s", "esod-yolov5m", "esod-yolov5l", "esod-yolov5x"]
+    hosts = ["esod-yolov8m", "esod-retinanet-r50", "esod-rtmdet-m"]
+    assert zoo.ESOD.names() == [*names, *(f"{name}-published" for name in (*names, *hosts))]
     assert zoo.name_of(zoo.architecture("esod-yolov5m", 3)) == "esod-yolov5m"
-    with pytest.raises(FineSpotError, match=r"unknown model 'esod-yolov5n'; did you mean esod-yolov5"):
+    with pytest.raises(FineSpotError, match=r"unknown model 'esod-yolov5n'; did you mean esod-yolov"):
         zoo.architecture("esod-yolov5n")
     with pytest.raises(FineSpotError, match="unknown esod option 'p2'"):
         zoo.build(zoo.architecture("esod-yolov5s", 3, p2=True))
@@ -47,6 +53,39 @@ def test_parameters_are_those_of_the_released_networks(size: str) -> None:
     assert zoo.count_parameters(vanilla) == want["esod"] - want["seeker"]
     if "vanilla" in want:
         assert zoo.count_parameters(vanilla) == want["vanilla"]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "vanilla"),
+    [
+        ("esod-retinanet-r50-published", 30_059_464, 29_971_399),
+        ("esod-rtmdet-m-published", 35_815_696, 35_782_671),
+        ("esod-yolov8m-published", 44_544_376, 44_511_351),
+        ("esod-yolov5m-published", 35_842_600, 35_809_575),
+    ],
+)
+def test_parameters_on_other_hosts_are_those_of_the_released_networks(name: str, count: int, vanilla: int) -> None:
+    detector = on_meta(name)
+    assert zoo.count_parameters(detector) == count
+    assert zoo.count_parameters(detector) - zoo.count_parameters(detector.relay) == vanilla
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "stem", "tail", "head", "whole"),
+    [
+        # MFLOP for each cell of stride 8, as measured of the released networks; GFLOPs at 1536 x 864 without seeker.
+        ("esod-retinanet-r50-published", 4.665, 7.822, 3.299, 327.3),
+        ("esod-rtmdet-m-published", 2.622, 4.993, 4.233, 245.7),
+        ("esod-yolov5s-published", 0.864, 1.672, 1.888, 91.7),
+    ],
+)
+def test_operations_of_the_parts_on_other_hosts(name: str, stem: float, tail: float, head: float, whole: float) -> None:
+    costs = zoo.window_costs(on_meta(name), (864, 1536))
+    cells = 108 * 192 / 1000
+    assert (costs.picture - costs.seeker) / cells == pytest.approx(stem, rel=0.005)
+    assert costs.whole / cells == pytest.approx(tail + head, rel=0.005)
+    assert costs.dense == pytest.approx(whole, rel=0.005)
 
 
 def test_parameters_of_the_networks_for_other_sets() -> None:
@@ -81,7 +120,7 @@ def test_operations_by_part() -> None:
 
 
 def test_the_map_comes_out_beside_the_heads_output() -> None:
-    detector, plain = small().eval(), small(relay=None).eval()
+    detector, plain = dense().eval(), small(relay=None).eval()
     plain.load_state_dict({k: v for k, v in detector.state_dict().items() if not k.startswith("relay.")})
     images = torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -107,7 +146,7 @@ def test_pools_are_smaller_than_the_hosts() -> None:
 
 @pytest.mark.slow
 def test_detection_teaches_the_stages_before_the_seeker_but_not_the_seeker(make_targets) -> None:
-    detector, size = small().train(), (96, 160)
+    detector, size = dense().train(), (96, 160)
     raw = detector(torch.rand(2, 3, *size))
     targets = make_targets([30, 30], size, 3)
     terms = detector.loss(raw, targets)
@@ -126,7 +165,7 @@ def test_detection_teaches_the_stages_before_the_seeker_but_not_the_seeker(make_
 
 
 def test_content_and_shapes_reach_the_seeker(make_targets) -> None:
-    detector, size = small().train(), (64, 96)
+    detector, size = dense().train(), (64, 96)
     raw, targets = detector(torch.rand(2, 3, *size)), make_targets([3, 3], size, 3)
     usual = detector.loss(raw, targets)
     content = torch.tensor([[0.0, 0, 96, 32], [0, 0, 96, 64]])

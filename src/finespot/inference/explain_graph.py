@@ -19,6 +19,7 @@ from finespot.errors import FineSpotError, some, unknown
 from finespot.runtimes import Session, within_memory
 from finespot.runtimes.torch_eager import torch_threads
 from finespot.structures import Features
+from finespot.zoo import WindowedDetector
 
 Raw = dict[str, Tensor]
 
@@ -41,6 +42,8 @@ class GradientGraph:
     def __init__(self, session: Session, layers: Sequence[str]) -> None:
         self.layers = _checked(session.detector, layers)
         network = copy.deepcopy(session.detector).eval().requires_grad_(False)
+        if isinstance(network, WindowedDetector):
+            network.whole = True  # one picture, one map of points
         self.network = network.to(device=session.device, dtype=torch.float32)  # type: ignore[call-overload]
         self.maps: list[Tensor] = []
         self._ran: set[str] = set()

@@ -63,13 +63,15 @@ def own_recipe(model: str | None) -> str:
     if model is None:
         return "default"
     if zoo.is_name(model):
-        family = zoo.architecture(model).family
+        name = zoo.architecture(model).family
     else:
         try:
-            family = weights.read_card(model).architecture.family
+            name = weights.read_card(model).architecture.family
         except FineSpotError:
             return "default"  # what is wrong with the name is said where the model is made
-    return family if family in recipe_names() else "default"
+    family = next((one for one in zoo.families() if one.name == name), None)
+    wanted = (family.recipe if family is not None else "") or name
+    return wanted if wanted in recipe_names() else "default"
 
 
 def stored_recipe(folder: Path) -> Recipe:

@@ -13,6 +13,8 @@ from finespot.zoo.names import architecture, build, families, is_name, name_of, 
 from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
+from finespot.zoo.savings import Look, Savings, WindowCosts, looks, window_costs
+from finespot.zoo.windowed import WindowedDetector, Windows
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolo11_ass import YOLO11_ASS
 from finespot.zoo.yolo12 import YOLO12
@@ -39,7 +41,12 @@ __all__ = [
     "Cost",
     "Detector",
     "Family",
+    "Look",
+    "Savings",
     "Scale",
+    "WindowCosts",
+    "WindowedDetector",
+    "Windows",
     "architecture",
     "build",
     "count_gflops",
@@ -47,8 +54,10 @@ __all__ = [
     "families",
     "head_takes",
     "is_name",
+    "looks",
     "measure",
     "name_of",
     "names",
     "normalization_of",
+    "window_costs",
 ]

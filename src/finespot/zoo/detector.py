@@ -51,17 +51,21 @@ class Detector(nn.Module):
         self.stride = math.lcm(coarsest, *(int(getattr(part, "multiple", 1)) for _, part in parts if part is not None))
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
+        self.check(images)
+        features: Features = self.backbone(images)
+        if self.relay is not None:
+            features = self.relay(features)
+        raw = self.head(self.neck(features), targets)
+        return {**raw, **features.auxiliary} if features.auxiliary else raw
+
+    def check(self, images: Tensor) -> None:
+        """Raise FineSpotError unless the sides of pictures (B, 3, H, W) are multiples of `stride`."""
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:
             raise FineSpotError(
                 f"expected input sides that are multiples of {self.stride} but got {height} x {width}",
                 hint="letterbox the picture to such a size",
             )
-        features: Features = self.backbone(images)
-        if self.relay is not None:
-            features = self.relay(features)
-        raw = self.head(self.neck(features), targets)
-        return {**raw, **features.auxiliary} if features.auxiliary else raw
 
     def loss(
         self, raw: Any, targets: Targets, content: Tensor | None = None, shapes: Tensor | None = None

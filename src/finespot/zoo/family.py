@@ -44,8 +44,9 @@ class Family(Generic[Size]):
     `variants` maps a suffix of the name to options ("-p2" to {"p2": True}); `options` are the keys that the builder
     reads beside those of `PARTS`; names of networks begin with `stem` (where it is not the family's name), and
     `separator` stands between that and the size; `normalization` is what a network without weights expects of its
-    input; `missing` are names of size and variant that there is no network of, `unlisted` those that need a further
-    option: without it the builder says why it refuses.
+    input, `normalizations` that of single sizes where it differs; `recipe` names the recipe that its networks are
+    trained by, where it is not the family's name; `missing` are names of size and variant that there is no network of,
+    `unlisted` those that need a further option: without it the builder says why it refuses.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Family(Generic[Size]):
     missing: tuple[str, ...] = ()
     stem: str = ""
     unlisted: tuple[str, ...] = ()
+    recipe: str = ""
+    normalizations: Mapping[str, Normalization] = field(default_factory=dict)
 
     def __call__(self, architecture: Architecture) -> Detector:
         """Build the network of an architecture of this family."""

@@ -64,7 +64,9 @@ def name_of(architecture: Architecture) -> str:
 def normalization_of(architecture: Architecture) -> Normalization:
     """What a network of this architecture expects of its input before it has weights of its own."""
     family = registry.lookup("family", architecture.family)
-    return family.normalization if isinstance(family, Family) else Normalization()
+    if not isinstance(family, Family):
+        return Normalization()
+    return family.normalizations.get(architecture.size, family.normalization)
 
 
 def build(architecture: Architecture) -> Detector:

@@ -17,6 +17,7 @@ half the channels, brought to the width that all levels of the head have.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
@@ -46,54 +47,64 @@ def has_exponents(architecture: Architecture) -> bool:
 
 def build(architecture: Architecture, scale: Scale) -> Detector:
     """RTMDet of a size; options: p2, exp."""
-    p2 = flag_of(architecture, "p2")
-    c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
-    half = c1 // 2
-    few, many = scale.repeats(3), scale.repeats(6)
-    strides = (4, 8, 16, 32) if p2 else (8, 16, 32)
-    conv = partial(Conv, norm=TORCH_NORM)
-
-    def unit(channels: int, shortcut: bool) -> nn.Module:
-        return ResidualPair(conv(channels, channels, 3), separable(channels, channels, 5, norm=TORCH_NORM), shortcut)
-
-    def weighed(channels: int, repeats: int, shortcut: bool = True) -> nn.Module:
-        own = partial(unit, shortcut=shortcut)
-        return CrossStage(channels, channels, own, repeats, norm=TORCH_NORM, attention=True)
-
-    def block(c_in: int, c_out: int) -> nn.Module:
-        return CrossStage(c_in, c_out, partial(unit, shortcut=False), few, norm=TORCH_NORM)
-
-    def own_backbone() -> nn.Module:
-        return CSPBackbone(
-            stem=named(first=conv(3, half, 3, 2), second=conv(half, half, 3), third=conv(half, c1, 3)),
-            stages=(
-                named(down=conv(c1, c2, 3, 2), block=weighed(c2, few)),
-                named(down=conv(c2, c3, 3, 2), block=weighed(c3, many)),
-                named(down=conv(c3, c4, 3, 2), block=weighed(c4, many)),
-                named(
-                    down=conv(c4, c5, 3, 2),
-                    pool=SPPF(c5, c5, norm=TORCH_NORM),
-                    block=weighed(c5, few, shortcut=False),
-                ),
-            ),
-            widths=(c2, c3, c4, c5),
-            strides=strides,
-        )
-
-    widths = (c2, c3, c4, c5) if p2 else (c3, c4, c5)
-    backbone = backbone_of(architecture, own_backbone, strides)
+    strides = (4, 8, 16, 32) if flag_of(architecture, "p2") else (8, 16, 32)
+    widths = tuple(scale.channels(32 * stride) for stride in strides)
+    backbone = backbone_of(architecture, lambda: trunk(scale, strides), strides)
     relay = relay_of(architecture, backbone)
     neck = neck_of(
         architecture,
         "lateral_pafpn",
         relay or backbone,
         widths=widths,
-        block=block,
-        out_width=c3,
+        block=neck_block(scale),
+        out_width=scale.channels(256),
         norm=TORCH_NORM,
     )
     head = head_of(architecture, "shared_conv", neck, exp=has_exponents(architecture), norm=TORCH_NORM)
     return Detector(backbone, relay, neck, head, architecture)
+
+
+def trunk(scale: Scale, strides: tuple[int, ...]) -> CSPBackbone:
+    """CSPNeXt."""
+    c1, c2, c3, c4, c5 = (scale.channels(c) for c in (64, 128, 256, 512, 1024))
+    half = c1 // 2
+    few, many = scale.repeats(3), scale.repeats(6)
+
+    def weighed(channels: int, repeats: int, shortcut: bool = True) -> nn.Module:
+        own = partial(_unit, shortcut=shortcut)
+        return CrossStage(channels, channels, own, repeats, norm=TORCH_NORM, attention=True)
+
+    return CSPBackbone(
+        stem=named(first=_conv(3, half, 3, 2), second=_conv(half, half, 3), third=_conv(half, c1, 3)),
+        stages=(
+            named(down=_conv(c1, c2, 3, 2), block=weighed(c2, few)),
+            named(down=_conv(c2, c3, 3, 2), block=weighed(c3, many)),
+            named(down=_conv(c3, c4, 3, 2), block=weighed(c4, many)),
+            named(
+                down=_conv(c4, c5, 3, 2),
+                pool=SPPF(c5, c5, norm=TORCH_NORM),
+                block=weighed(c5, few, shortcut=False),
+            ),
+        ),
+        widths=(c2, c3, c4, c5),
+        strides=strides,
+    )
+
+
+def neck_block(scale: Scale) -> Callable[[int, int], nn.Module]:
+    """What makes the block behind each join of the neck."""
+
+    def block(c_in: int, c_out: int) -> nn.Module:
+        return CrossStage(c_in, c_out, partial(_unit, shortcut=False), scale.repeats(3), norm=TORCH_NORM)
+
+    return block
+
+
+_conv = partial(Conv, norm=TORCH_NORM)
+
+
+def _unit(channels: int, shortcut: bool) -> nn.Module:
+    return ResidualPair(_conv(channels, channels, 3), separable(channels, channels, 5, norm=TORCH_NORM), shortcut)
 
 
 RTMDET = register("family", "rtmdet")(

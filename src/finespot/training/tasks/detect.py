@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from finespot import weights, zoo
-from finespot.errors import FineSpotError
+from finespot.errors import FineSpotError, some
 from finespot.registry import register
 from finespot.structures import Architecture, Batch, Classes, LossTerms, Normalization, Targets
 from finespot.training.plan import Facts, Note, plan, plan_box_loss
@@ -58,6 +58,9 @@ class Detect:
         start = find_start(recipe, len(classes), note, facts)
         self.model, self.normalization = start.model, start.normalization
         set_loss(self.model, recipe, note, facts)
+        if isinstance(self.model, zoo.WindowedDetector):
+            for line in on_windows(self.model):
+                note(line)
         self.source: str | None = None
         self.source_licence = ""
         if start.weights is not None:
@@ -85,6 +88,17 @@ class Detect:
 
     def epoch_end(self, epoch: int) -> None:
         """Nothing to do."""
+
+
+def on_windows(model: zoo.WindowedDetector) -> list[str]:
+    """What runs on windows is said: how they lie, and which layers see another thing in them than in pictures."""
+    rule = model.windows
+    cores = f"cores of {rule.core} cells with a halo of {rule.halo}, {rule.share:.0%} of them or more in a step"
+    about = cores if rule.form == "cores" else f"{rule.sides} x {rule.sides}, all of them in a step"
+    lines = [f"windows at stride {model.cut}: {about}"]
+    for kind, names in model.changed_layers().items():
+        lines.append(f"in windows they see less than in pictures: {kind} ({some(names, 4)})")
+    return lines
 
 
 def normalized(images: Tensor, rule: Normalization) -> Tensor:

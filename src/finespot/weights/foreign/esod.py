@@ -88,9 +88,9 @@ def recognize(state: Mapping[str, Tensor]) -> Architecture | None:
         return None
     options.update(anchor_option(anchors, _STRIDES))
     classes = len(state[f"model.{heads[0]}.m.0.cls_pred.weight"]) // anchors.shape[1]
-    for size, scale in zoo.ESOD.sizes.items():
-        if scale.channels(64) == len(state[_STEM]) and classes >= 1:
-            return Architecture("esod", size, classes, options)
+    for size, scale in zoo.YOLOV5.sizes.items():
+        if scale.channels(64) == len(state[_STEM]) and f"yolov5{size}" in zoo.ESOD.sizes and classes >= 1:
+            return Architecture("esod", f"yolov5{size}", classes, options)
     return None
 
 
