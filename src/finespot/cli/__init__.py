@@ -74,6 +74,11 @@ VERBS = {
     "weights dump": Verb(
         "Weights", "write weights under the original's names", "finespot weights dump hit-uav-n state.pt"
     ),
+    "weights calibrate": Verb(
+        "Weights",
+        "choose the threshold of a network on windows",
+        "finespot weights calibrate esod.safetensors OUT.safetensors --data visdrone:DIR",
+    ),
     "info": Verb("Look", "parameters, operations, memory and time of a network", "finespot info yolo11n-p2"),
     "models": Verb("Look", "list architectures and bundled weights", "finespot models"),
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finespot.cli import heat_maps, options
+from finespot.cli.window_views import WindowViews, choose_windows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +71,22 @@ def command(
     target: heat_maps.Target = None,
     method: heat_maps.Method = None,
     layers: heat_maps.Layers = None,
+    windows: Annotated[
+        str | None,
+        typer.Option(
+            "--windows",
+            help="of a network on windows: threshold=0.3,budget=8,dense_above=0.7,select=all",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    view_windows: Annotated[
+        bool,
+        typer.Option(
+            "--view-windows",
+            help="of a network on windows: where it looked and what that saved",
+            rich_help_panel=options.OUT,
+        ),
+    ] = False,
     project: options.Project = None,
     name: options.Name = "run",
     overwrite: options.Overwrite = False,
@@ -80,15 +97,21 @@ def command(
     from finespot.writers import new_run
 
     pictures, left_out = without_runs(open_source(source), source, project or PROJECT)
-    products = Products(images, image_format, line_width, labels, save_txt, save_crops, explain)
+    products = Products(images, image_format, line_width, labels, save_txt, save_crops, explain or view_windows)
     heat = heat_maps.HeatMaps(explain, target, method, layers)
     heat.check(video=pictures.fps is not None)
+    if view_windows:
+        WindowViews.check(video=pictures.fps is not None)
     writers = products.writers(Path(source).stem, pictures)
     read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
     options.check_run(project or PROJECT, name, overwrite, read)
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
+    if windows is not None:
+        choose_windows(model, windows)
     tiling = options.tiling(slice_size, overlap, model.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     writers += heat.writers(model, tiling, imgsz, products)
+    views = WindowViews()
+    writers += products.window_writers(views) if view_windows else []
     outcomes: Iterator[Outcome] = model.predict(
         pictures,
         conf=conf,
@@ -99,7 +122,8 @@ def command(
         imgsz=imgsz,
         tiling=tiling,
         batch=batch,
-        pixels=images or save_crops or explain,
+        pixels=images or save_crops or explain or view_windows,
+        windows=view_windows,
     ).outcomes
     out = console()
     decided = list(model.notes)
@@ -110,8 +134,8 @@ def command(
     outcomes = outcomes if first is None else chain([first], outcomes)
     folder = new_run(project or PROJECT, name, overwrite)
     tally = Tally(model.classes)
-    paths = write_all(_watch(outcomes, pictures, out), folder, writers, tally)
-    _report(out, model, tally, paths, [*model.notes[len(decided) :], *heat.notes(writers)])
+    paths = write_all(views.watched(_watch(outcomes, pictures, out)), folder, writers, tally)
+    _report(out, model, tally, paths, [*model.notes[len(decided) :], *heat.notes(writers), *views.summary()])
     if tally.pictures == 0:
         raise typer.Exit(2)
     used = model.card.imgsz if imgsz is None else imgsz
@@ -146,7 +170,9 @@ def chosen_classes(text: str, classes: Classes) -> list[str | int]:
 
 @dataclass(frozen=True)
 class Products:
-    """What is written of each picture, as the options of that name say; None where one was left out."""
+    """What is written of each picture, as the options of that name say; None where one was left out. `heat` says
+    whether other drawings than those of detections are made.
+    """
 
     images: bool
     format: str | None
@@ -154,7 +180,7 @@ class Products:
     labels: bool | None
     save_txt: bool
     save_crops: bool
-    explain: bool
+    heat: bool
 
     def writers(self, name: str, pictures: Source) -> list[Writer]:
         """Drawings and records of the pictures (of a video: under its `name`), then what is asked for beside them.
@@ -181,10 +207,17 @@ class Products:
             made = [*([DrawingWriter(self.line_width, labels, kind)] if self.images else []), CocoWriter()]
         return [*made, *([YoloWriter()] if self.save_txt else []), *([CropWriter(0, kind)] if self.save_crops else [])]
 
+    def window_writers(self, views: WindowViews) -> list[Writer]:
+        """What draws where the network looked."""
+        from finespot.writers import WindowWriter
+
+        kind = options.picture_format(self.format)
+        return [WindowWriter(views.look, self.line_width, self.labels is not False, kind)]
+
     def _check(self, video: bool) -> None:
         from finespot.errors import FineSpotError
 
-        drawn = self.images or self.explain
+        drawn = self.images or self.heat
         idle = {
             "line-width": self.line_width is not None and not drawn,
             "labels": self.labels is not None and not drawn,

@@ -1,5 +1,6 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
+from finespot.inference.calibrate import Calibration, calibrate_threshold, calibrated
 from finespot.inference.compare import (
     Comparison,
     common_classes,
@@ -17,9 +18,11 @@ from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
 from finespot.inference.video import VideoRecorder
+from finespot.inference.windows import WindowView, WindowWatch, enlarged
 
 __all__ = [
     "METHODS",
+    "Calibration",
     "Comparison",
     "Entry",
     "Explainer",
@@ -34,10 +37,15 @@ __all__ = [
     "Timing",
     "Validation",
     "VideoRecorder",
+    "WindowView",
+    "WindowWatch",
+    "calibrate_threshold",
+    "calibrated",
     "common_classes",
     "compare",
     "draw_predictions",
     "draw_report",
+    "enlarged",
     "load",
     "merge_sweep",
     "open_pictures",

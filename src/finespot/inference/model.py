@@ -15,6 +15,7 @@ from finespot.inference.pipeline import Outcome, Settings, suppression_notes, wa
 from finespot.inference.prepare import Scaling, scale_notes, scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
+from finespot.inference.windows import WindowWatch
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Tiling
 from finespot.weights import Card
@@ -106,6 +107,7 @@ class Model:
         imgsz: int | None = None,
         batch: int = 1,
         pixels: bool = False,
+        windows: bool = False,
     ) -> Predictions:
         """Detect in all pictures of a source, one after the other.
 
@@ -132,12 +134,14 @@ class Model:
             Windows that run together at most.
         pixels:
             Keep each picture's pixels for `Predictions.outcomes`.
+        windows:
+            Of a network on windows: keep where it looked, and what that saved, there too (`Outcome.view`).
 
         Raises
         ------
         FineSpotError
             The source is not there, or the one picture named cannot be read. In a folder or a list a picture that
-            cannot be read is left out: see `skipped`.
+            cannot be read is left out: see `skipped`. Or windows are asked for and the network has none.
         """
         card = self.card
         if isinstance(classes, str) or (classes is not None and not len(classes)):
@@ -158,6 +162,7 @@ class Model:
             batch=batch,
             keep_pixels=pixels,
             skip_unreadable=not opened.single,
+            watch=WindowWatch(self.session) if windows else None,
         )
         suppress = self.session.head.suppress
         notes += suppression_notes(settings, suppress, nms_asked=nms is not None, iou_asked=iou is not None)

@@ -25,6 +25,7 @@ from finespot.inference.prefetch import Prefetch
 from finespot.inference.prepare import Scaling, place, read_rgb
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
+from finespot.inference.windows import WindowView, WindowWatch
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Placement, Size, Window
 from finespot.tiling import Part, merge, windows
@@ -57,6 +58,8 @@ class Settings:
         Hand out the picture's pixels, and what each of its windows gave, with its detections.
     skip_unreadable:
         Go on after a picture that cannot be read; otherwise the error is raised.
+    watch:
+        Tells of a network on windows where it looked in each picture, and what that saved.
     """
 
     scaling: Scaling
@@ -70,6 +73,7 @@ class Settings:
     keep_pixels: bool = False
     keep_parts: bool = False
     skip_unreadable: bool = False
+    watch: WindowWatch | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("conf", self.conf), ("iou", self.iou)):
@@ -106,7 +110,8 @@ def suppression_notes(settings: Settings, needed: bool, *, nms_asked: bool, iou_
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one picture: its place in the source, its detections, its pixels and parts where asked for.
+    """What came of one picture: its place in the source, its detections, its pixels and parts where asked for, and
+    where a network on windows looked, where that was.
 
     `error` is set, and `detections` empty, for a picture that could not be read.
     """
@@ -116,6 +121,7 @@ class Outcome:
     pixels: NDArray[np.uint8] | None = None
     error: FineSpotError | None = None
     parts: tuple[Part, ...] = ()
+    view: WindowView | None = None
 
 
 @dataclass
@@ -130,6 +136,7 @@ class _Picture:
     pixels: NDArray[np.uint8] | None = None
     error: FineSpotError | None = None
     parts: list[Part] = field(default_factory=list)
+    view: WindowView | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +252,10 @@ def _run(
     with timing.stage("model", lambda: time.process_time() - background()):
         raw = session(images)
         session.wait()
+    placements = [piece.placement for piece in group if piece.placement is not None]
+    if settings.watch is not None:
+        for piece, view in zip(group, settings.watch(raw, placements), strict=True):
+            piece.picture.view = view if piece.picture.view is None else piece.picture.view.joined(view)
     with timing.stage("postprocess"):
         selected = session.head.select(raw, settings.conf, multi_label=settings.multi_label)
         for piece, (boxes, scores, labels) in zip(group, selected, strict=True):
@@ -272,4 +283,4 @@ def _finish(picture: _Picture, session: Session, settings: Settings, classes: Cl
         )
     timing.pictures += 1
     parts = tuple(picture.parts) if settings.keep_parts else ()
-    return Outcome(picture.index, found, picture.pixels, parts=parts)
+    return Outcome(picture.index, found, picture.pixels, parts=parts, view=picture.view)

@@ -51,8 +51,8 @@ class Session:
         What was taken; `reason` says why, in one line.
     head, stride, card, classes:
         The head that decodes the raw output, the largest stride, the weight file's card and its class names.
-    detector:
-        The network as it was given or loaded (not what runs: that is a copy, fused and converted).
+    detector, network:
+        The network as it was given or loaded, and what runs: a copy, fused and converted.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class Session:
             mean=self.card.mean,
             std=self.card.std,
         )
-        self.head: Any = self._runner.network.head
+        self.network: Any = self._runner.network
+        self.head: Any = self.network.head
         self.stride = int(detector.stride)
 
     @property

@@ -14,6 +14,7 @@ from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
 from finespot.writers.views import View, view, window_around
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
+from finespot.writers.windows import Looked, WindowWriter, window_picture
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
 
@@ -29,12 +30,14 @@ __all__ = [
     "GrowingFile",
     "HeatWriter",
     "Link",
+    "Looked",
     "Names",
     "Number",
     "Page",
     "Stroke",
     "Styled",
     "View",
+    "WindowWriter",
     "Writer",
     "YoloWriter",
     "check_folder",
@@ -54,6 +57,7 @@ __all__ = [
     "side_by_side",
     "view",
     "window_around",
+    "window_picture",
     "write_atomic",
     "write_coco",
     "write_dota",

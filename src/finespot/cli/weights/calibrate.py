@@ -1,0 +1,64 @@
+"""`finespot weights calibrate`: choose the threshold of a network on windows, and store it with its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finespot.cli import options
+
+
+def command(
+    weights: Annotated[str, typer.Argument(help="weights of a network on windows, such as esod-yolov5m")],
+    out: Annotated[Path, typer.Argument(help="the weight file to write, .safetensors")],
+    data: options.Data,
+    split: Annotated[str, typer.Option("--split", help="what to choose by", rich_help_panel=options.RUN)] = "val",
+    recall: Annotated[
+        float,
+        typer.Option("--recall", help="share of the objects whose windows are to run", rich_help_panel=options.RUN),
+    ] = 0.99,
+    own_parts: options.OwnParts = False,
+    imgsz: options.ImageSize = None,
+    slice_size: options.Slice = None,
+    overlap: options.Overlap = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    precision: options.Precision = "auto",
+    half: Annotated[
+        bool, typer.Option("--half/--full", help="store fp16 or float32", rich_help_panel=options.OUT)
+    ] = False,
+    overwrite: options.OverwriteFiles = False,
+) -> None:
+    """Find the highest threshold with which nearly all objects lie in windows that run; write the weights with it."""
+    from finespot.cli.progress import bar
+    from finespot.cli.terminal import console
+    from finespot.data import open_dataset
+    from finespot.errors import FineSpotError
+    from finespot.inference import calibrate_threshold, calibrated, load
+    from finespot.weights import save
+
+    if out.suffix != ".safetensors":
+        raise FineSpotError("expected a name that ends in .safetensors", where=out)
+    options.check_outputs(out, overwrite=overwrite, inputs=[weights])
+    model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
+    dataset = open_dataset(data, split)
+    screen = console()
+    for note in [model.session.reason, *dataset.notes]:
+        screen.print(note)
+    with bar(screen, "calibrate", len(dataset)) as advance:
+        found = calibrate_threshold(
+            model.session,
+            dataset,
+            recall,
+            imgsz=imgsz,
+            tiling=options.tiling(slice_size, overlap, model.card.tiling),
+            progress=lambda done, total: advance(),
+        )
+    screen.print(
+        f"threshold {found.threshold:.4g}: {100 * found.recall:.1f} % of {found.objects} objects lie in windows that "
+        f"run, {100 * found.share:.1f} % of all"
+    )
+    save(out, model.session.detector, calibrated(model.session, found.threshold), half=half)
+    screen.print(f"wrote {out}")

@@ -1,0 +1,109 @@
+"""What `--view-windows` adds to a prediction: drawings of where the network looked, and what that saved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finespot.inference import Model, Outcome, WindowView
+    from finespot.writers import Looked
+
+
+# What of the rule may be said anew in a run; how windows lie belongs to the weights.
+CHOICES = ("threshold", "budget", "dense_above", "select")
+
+
+def choose_windows(model: Model, text: str) -> None:
+    """Change how a loaded network chooses its windows, as `threshold=0.3,budget=8` says.
+
+    Raises
+    ------
+    FineSpotError
+        The network does not choose windows, there is no such choice, or a value is out of range.
+    """
+    from finespot.errors import FineSpotError, unknown
+    from finespot.registry import parse_call
+    from finespot.zoo import WindowedDetector
+
+    network = model.session.network
+    if not isinstance(network, WindowedDetector):
+        raise FineSpotError("this network does not choose windows", where="windows", hint="such as esod-yolov5m does")
+    _, given = parse_call(f"windows({text})")
+    for key in given:
+        if key not in CHOICES:
+            raise unknown("choice of windows", key, CHOICES)
+    if given.get("select") == "oracle":
+        raise FineSpotError("an oracle needs the truth, and pictures have none", where="windows")
+    network.windows = replace(network.windows, **given)
+
+
+class WindowViews:
+    """The view of the picture that is being written, and the sums over all pictures before it."""
+
+    def __init__(self) -> None:
+        self._current: WindowView | None = None
+        self._pictures = 0
+        self._sums: Counter[str] = Counter()
+        self._times: Counter[str] = Counter()
+
+    @staticmethod
+    def check(video: bool) -> None:
+        """Raise FineSpotError for a video."""
+        if video:
+            from finespot.errors import FineSpotError
+
+            raise FineSpotError(
+                "draws pictures, not a video", where="view-windows", hint="give some of its frames as pictures"
+            )
+
+    def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """The same outcomes, each noted before it is handed on."""
+        for outcome in outcomes:
+            if outcome.view is not None:
+                self._note(outcome.view)
+            yield outcome
+
+    def look(self) -> Looked:
+        """What is to be drawn of the current picture."""
+        from finespot.inference import enlarged
+        from finespot.writers import Looked
+
+        view = self._current
+        assert view is not None
+        saved = view.savings
+        figures = {
+            "windows": saved.windows,
+            "possible": saved.possible,
+            "dense": saved.dense,
+            "occupancy": round(saved.occupancy, 4),
+            "covered": round(saved.covered, 4),
+            "gflops": round(saved.gflops, 4),
+            "gflops_saved": round(saved.saved, 4),
+            "ms": {name: round(value, 3) for name, value in view.milliseconds.items()},
+        }
+        return Looked(enlarged(view.heat, view.size), view.windows, figures)
+
+    def summary(self) -> list[str]:
+        """Means over the pictures, in two lines."""
+        count = self._pictures
+        if not count:
+            return []
+        mean = {name: value / count for name, value in self._sums.items()}
+        spent, whole = mean["gflops"], mean["gflops"] + mean["saved"]
+        times = ", ".join(f"{name} {total / count:.1f} ms" for name, total in self._times.items())
+        where = f"{mean['windows']:.1f} of {mean['possible']:.1f} in a picture"
+        return [
+            f"windows: {where}, occupancy {mean['occupancy']:.2f}; "
+            f"{spent:.2f} GFLOPs where the dense network takes {whole:.2f} ({100 * mean['saved'] / whole:.0f} % saved)",
+            f"of the network, for each picture: {times}",
+        ]
+
+    def _note(self, view: WindowView) -> None:
+        self._current = view
+        self._pictures += 1
+        for name in ("windows", "possible", "occupancy", "gflops", "saved"):
+            self._sums[name] += getattr(view.savings, name)
+        self._times.update(dict(view.milliseconds))

@@ -1,0 +1,115 @@
+"""Where a network on windows looked in the pictures of a run, in their own pixels, and what that saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch import Tensor
+
+from finespot.errors import FineSpotError
+from finespot.runtimes import Session
+from finespot.structures import Boxes, Placement, Size
+from finespot.zoo import Look, Savings, WindowCosts, WindowedDetector, looks, window_costs
+
+
+@dataclass(frozen=True)
+class WindowView:
+    """Of one picture of `size` (height, width).
+
+    Attributes
+    ----------
+    heat:
+        (rows, columns) float32, 0 to 1: the seeker's map, a value for each cell, all of the picture.
+    windows:
+        (K, 4) xyxy in pixels of the picture, those that were computed; none where the whole map ran.
+    savings:
+        What was computed and spared; of a picture in tiles, all together.
+    milliseconds:
+        By part of the network, the batch's shared evenly.
+    """
+
+    size: Size
+    heat: NDArray[np.float32]
+    windows: Boxes
+    savings: Savings
+    milliseconds: Mapping[str, float]
+
+    def joined(self, other: WindowView) -> WindowView:
+        """Both as one: two tiles of a picture. Where tiles overlap, the greater heat counts."""
+        one, two = self.savings, other.savings
+        both = Savings(
+            windows=one.windows + two.windows,
+            possible=one.possible + two.possible,
+            occupancy=one.occupancy + two.occupancy,
+            covered=min(one.covered + two.covered, 1.0),
+            gflops=one.gflops + two.gflops,
+            saved=one.saved + two.saved,
+            dense=one.dense and two.dense,
+        )
+        times = {key: value + other.milliseconds.get(key, 0.0) for key, value in self.milliseconds.items()}
+        windows = np.concatenate((self.windows, other.windows))
+        return WindowView(self.size, np.maximum(self.heat, other.heat), windows, both, times)
+
+
+class WindowWatch:
+    """Reads from the raw output of a session's network where it looked; see `WindowView`.
+
+    Raises
+    ------
+    FineSpotError
+        The network does not choose windows.
+    """
+
+    def __init__(self, session: Session) -> None:
+        if not isinstance(session.network, WindowedDetector):
+            raise FineSpotError(
+                "this network does not choose windows", where="windows", hint="such as esod-yolov5m does"
+            )
+        self.network = session.network
+        self.network.laps = {}
+        self._costs: dict[Size, WindowCosts] = {}
+
+    def __call__(self, raw: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[WindowView]:
+        """A view of each picture (or tile of one) of a batch."""
+        rows, columns = raw["heat"].shape[2:]
+        size = (int(rows) * self.network.cut, int(columns) * self.network.cut)
+        if size not in self._costs:
+            self._costs[size] = window_costs(self.network, size)
+        content = np.concatenate([_content(one, size) for one in placements])
+        laps = self.network.laps or {}
+        times = {name: 1000 * seconds / len(placements) for name, seconds in laps.items()}
+        self.network.laps = {}
+        found = looks(self.network, raw, self._costs[size], content)
+        return [_view(look, one, size, times) for look, one in zip(found, placements, strict=True)]
+
+
+def _content(placement: Placement, size: Size) -> Boxes:
+    """Where the picture, or the window of it, lies in an input of `size`: (1, 4) xyxy in its pixels."""
+    height, width = placement.size
+    whole = placement.to_input(np.array([[0, 0, width, height]], np.float32))
+    return np.clip(whole, 0, np.array([size[1], size[0]] * 2, np.float32))
+
+
+def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, float]) -> WindowView:
+    height, width = placement.size
+    # A value for each cell of a map of the whole picture at this scale.
+    rows, columns = (max(1, round(side * scale / look.stride)) for side, scale in zip((height, width), placement.scale))
+    y, x = (np.arange(rows) + 0.5) * height / rows, (np.arange(columns) + 0.5) * width / columns
+    middle = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    place = placement.to_input(np.tile(middle, 2).astype(np.float32))[:, :2]
+    inside = ((place >= 0) & (place < np.array([size[1], size[0]]))).all(1)
+    cell = np.minimum((np.maximum(place, 0) / look.stride).astype(np.int64), np.array(look.heat.shape)[::-1] - 1)
+    heat = np.where(inside, look.heat[cell[:, 1], cell[:, 0]], 0).astype(np.float32).reshape(rows, columns)
+    limit = np.array([width, height] * 2, np.float32)
+    windows = np.clip(placement.to_picture(look.windows), 0, limit).astype(np.float32)
+    return WindowView((height, width), heat, windows, look.savings, times)
+
+
+def enlarged(heat: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """A map of cells as large as its picture, in between smooth."""
+    grown = Pillow.fromarray(heat).resize((size[1], size[0]), Pillow.Resampling.BILINEAR)
+    return np.asarray(grown, np.float32)

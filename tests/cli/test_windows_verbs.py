@@ -1,0 +1,87 @@
+"""Networks on windows at the command line: drawings of where they looked, choices in a run, the threshold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cli_factory import Run, refused
+from PIL import Image
+
+from finespot import weights, zoo
+from finespot.structures import Classes
+
+
+@pytest.fixture(scope="module")
+def on_windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random network whose seeker fires at random."""
+    torch.manual_seed(0)
+    architecture = zoo.architecture("esod-yolov8n", 2, core=8, halo=4, dense_above=None)
+    detector = zoo.build(architecture)
+    with torch.no_grad():
+        detector.relay.predict.weight.mul_(40)
+        detector.relay.predict.bias.zero_()
+    card = weights.Card(architecture=architecture, classes=Classes(("a", "b")), imgsz=256, conf=0.0, max_det=20)
+    return weights.save(tmp_path_factory.mktemp("weights") / "windows.safetensors", detector, card)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (160, 256, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    return tmp_path / "one.png"
+
+
+def figures(folder: Path) -> dict[str, object]:
+    (row,) = json.loads((folder / "windows.json").read_text())
+    return row
+
+
+def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp_path: Path) -> None:
+    words = ["predict", on_windows, picture, "--project", tmp_path / "runs", "--view-windows"]
+    code, said, wrong = run(*words, "--name", "all", "--windows", "select=all", "--no-images", "--format", "png")
+    assert (code, wrong) == (0, "")
+    assert "windows: 8.0 of 8.0 in a picture" in said
+    assert "GFLOPs where the dense network takes" in said
+    assert "stem and seeker" in said
+    everything = figures(tmp_path / "runs" / "all")
+    assert everything["picture"] == str(picture)
+    assert (everything["windows"], everything["possible"], everything["dense"]) == (8, 8, False)
+    assert set(everything["ms"]) == {"stem and seeker", "selection", "gathering", "tail and head"}
+    drawn = np.asarray(Image.open(tmp_path / "runs" / "all" / "windows" / "one.png"))
+    assert drawn.shape[0] > 160
+    assert (drawn == (60, 255, 120)).all(2).sum() > 500
+    assert run(*words, "--name", "few", "--windows", "threshold=0,budget=2")[0] == 0
+    few = figures(tmp_path / "runs" / "few")
+    assert few["windows"] == 2
+    assert few["gflops"] < everything["gflops"]
+    assert run(*words, "--name", "whole", "--windows", "select=all,dense_above=0.1")[0] == 0
+    assert figures(tmp_path / "runs" / "whole")["dense"] is True
+
+
+def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, picture: Path, tmp_path: Path) -> None:
+    words = ["--project", tmp_path / "runs"]
+    refused(run("predict", tiny, picture, *words, "--view-windows"), "this network does not choose windows")
+    refused(run("predict", tiny, picture, *words, "--windows", "budget=2"), "this network does not choose windows")
+    refused(run("predict", on_windows, picture, *words, "--windows", "core=8"), "unknown choice of windows 'core'")
+    refused(run("predict", on_windows, picture, *words, "--windows", "select=oracle"), "an oracle needs the truth")
+    refused(run("predict", on_windows, picture, *words, "--windows", "budget=0"), "budget: expected 1 or more")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_threshold_is_stored(run: Run, on_windows: Path, dataset: Path, tmp_path: Path, tiny: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    words = ["weights", "calibrate", on_windows, out, "--data", f"coco:{dataset}", "--imgsz", "128"]
+    code, said, wrong = run(*words, "--recall", "0.5")
+    assert (code, wrong) == (0, "")
+    threshold = weights.read_card(out).architecture.options["threshold"]
+    assert f"threshold {threshold:.4g}" in said
+    detector, _ = weights.load(out)
+    assert detector.windows.threshold == threshold
+    before = weights.load(on_windows)[0].state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+    refused(run(*words), "out.safetensors")
+    refused(run("weights", "calibrate", tiny, tmp_path / "x.safetensors", *words[4:]), "does not choose windows")

@@ -1,0 +1,140 @@
+"""Where a network on windows looked, in the pixels of its pictures; the threshold chosen on labelled pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from finespot import zoo
+from finespot.data import Dataset, open_dataset
+from finespot.errors import FineSpotError
+from finespot.inference import Model, calibrate_threshold, calibrated, enlarged
+from finespot.runtimes import Session
+from finespot.structures import Detections, Tiling
+from finespot.writers import window_picture
+
+
+@pytest.fixture
+def session() -> Session:
+    """A network whose seeker fires where a picture is bright, at half brightness with a probability of a half."""
+    torch.manual_seed(0)
+    made = zoo.build(zoo.architecture("esod-yolov8n", 4, core=8, halo=0, dense_above=None))
+    ready = Session(made, threads=1)
+    network = ready.network
+
+    def brightness(images: torch.Tensor, split: Any = None) -> Any:
+        features = network.split().stem(images)
+        mean = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 8)
+        features.auxiliary["heat"] = 20 * (mean - 0.5)
+        return features
+
+    network.look = brightness
+    return ready
+
+
+def spot(size: tuple[int, int], *places: tuple[int, int]) -> np.ndarray:
+    """A dark picture with bright squares of 16 px about (x, y)."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    for x, y in places:
+        pixels[max(y - 8, 0) : y + 8, max(x - 8, 0) : x + 8] = 255
+    return pixels
+
+
+def test_windows_and_heat_in_pixels_of_the_picture(session: Session) -> None:
+    model = Model(session)
+    # 250 x 120 is scaled to 256 x 123 and padded to 128, or as large again to 512 x 246 in 256.
+    for imgsz, scale in ((256, 1.024), (512, 2.048)):
+        (outcome,) = model.predict([spot((120, 250), (20, 80))], imgsz=imgsz, conf=0.0, windows=True).outcomes
+        view = outcome.view
+        assert view is not None
+        assert view.size == (120, 250)
+        assert view.savings.windows == len(view.windows) == 1
+        (x1, y1, x2, y2) = view.windows[0]
+        assert x1 <= 12 <= 28 <= x2 <= 250
+        assert y1 <= 72 <= 88 <= y2 <= 120
+        row, column = np.unravel_index(view.heat.argmax(), view.heat.shape)
+        assert view.heat.shape == (round(123 * scale / 1.024 / 8), round(256 * scale / 1.024 / 8))
+        assert abs((column + 0.5) * 8 / scale - 20) < 8
+        assert abs((row + 0.5) * 8 / scale - 80) < 8
+        assert 0 < view.savings.occupancy < 1
+        assert view.savings.saved > 0
+        assert set(view.milliseconds) == {"stem and seeker", "selection", "gathering", "tail and head"}
+        assert len(outcome.detections) > 0
+        grown = enlarged(view.heat, view.size)
+        assert grown.shape == (120, 250)
+        assert grown.max() > 0.9
+        none = Detections.empty((120, 250), session.classes)
+        drawn = window_picture(np.zeros((120, 250, 3), np.uint8), 0 * grown, view.windows, none)
+        assert tuple(drawn[int(y1) + 1, int((x1 + x2) / 2)]) == (60, 255, 120)
+        assert drawn[:120].any(2).mean() < 0.2
+    plain = next(model.predict([spot((120, 250), (20, 80))], imgsz=256, conf=0.0).outcomes)
+    assert plain.view is None
+    assert np.array_equal(plain.detections.boxes.shape[1:], (4,))
+
+
+def test_pictures_without_windows_keep_their_place(session: Session) -> None:
+    pictures = [spot((128, 128)), spot((128, 128), (64, 64)), spot((128, 128))]
+    for batch in (1, 3):
+        outcomes = list(Model(session).predict(pictures, imgsz=128, conf=0.0, batch=batch, windows=True).outcomes)
+        assert [len(one.detections) > 0 for one in outcomes] == [False, True, False]
+        assert [one.view.savings.windows for one in outcomes if one.view] == [0, 4, 0]
+        assert outcomes[0].view is not None
+        assert outcomes[0].view.savings.occupancy == 0
+        assert outcomes[0].detections.boxes.shape == (0, 4)
+
+
+def test_tiles_of_a_picture_are_one_view(session: Session) -> None:
+    picture = spot((128, 256), (40, 40), (232, 100))
+    rule = Tiling(128, 0.0)
+    (outcome,) = Model(session).predict([picture], imgsz=128, tiling=rule, conf=0.0, windows=True).outcomes
+    view = outcome.view
+    assert view is not None
+    assert view.savings.possible == 8
+    assert len(view.windows) == view.savings.windows == 2
+    assert view.heat.shape == (16, 32)
+    assert view.heat[5, 5] > 0.9
+    assert view.heat[12, 28] > 0.9
+    assert view.windows[:, 2].max() == 256
+
+
+def test_a_dense_network_has_none() -> None:
+    model = Model(Session(zoo.build(zoo.architecture("yolov8n", 2)), threads=1))
+    with pytest.raises(FineSpotError, match="windows: this network does not choose windows"):
+        model.predict([spot((64, 64))], windows=True)
+
+
+@pytest.fixture
+def dataset(tmp_path: Any) -> Dataset:
+    from PIL import Image
+
+    (tmp_path / "images" / "val").mkdir(parents=True)
+    (tmp_path / "labels" / "val").mkdir(parents=True)
+    for number, (level, x) in enumerate([(250, 30), (200, 60), (160, 100), (90, 20)]):
+        pixels = (spot((128, 128), (x, 40)) > 0).astype(np.uint8) * level
+        Image.fromarray(pixels).save(tmp_path / "images" / "val" / f"{number}.png")
+        (tmp_path / "labels" / "val" / f"{number}.txt").write_text(f"0 {x / 128} {40 / 128} 0.1 0.1\n")
+    (tmp_path / "set.yaml").write_text(f"path: {tmp_path}\ntrain: images/val\nval: images/val\nnames: [spot]\n")
+    return open_dataset(tmp_path / "set.yaml", "val")
+
+
+def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset: Dataset) -> None:
+    before = session.network.windows
+    most = calibrate_threshold(session, dataset, 0.75, imgsz=128)
+    assert (most.objects, most.recall) == (4, 0.75)
+    assert session.network.windows == replace(before, threshold=most.threshold)
+    # Brightness 160 of 255, spread over no cell but its own.
+    assert 0.5 < most.threshold < 1 / (1 + np.exp(-20 * (160 / 255 - 0.5))) + 1e-3
+    every = calibrate_threshold(session, dataset, 1.0, imgsz=128)
+    assert (every.recall, every.threshold < most.threshold) == (1.0, True)
+    assert every.share >= most.share > 0
+    card = calibrated(session, most.threshold)
+    assert card.architecture.options["threshold"] == most.threshold
+    rebuilt = zoo.build(card.architecture)
+    assert isinstance(rebuilt, zoo.WindowedDetector)
+    assert rebuilt.windows.threshold == most.threshold
+    with pytest.raises(FineSpotError, match="recall: expected a share above 0 and up to 1 but got 0"):
+        calibrate_threshold(session, dataset, 0)
