@@ -66,11 +66,11 @@ def test_windows_and_heat_in_pixels_of_the_picture(session: Session) -> None:
         assert len(outcome.detections) > 0
         grown = enlarged(view.heat, view.size)
         assert grown.shape == (120, 250)
-        assert grown.max() > 0.9
+        assert grown.max() > 0.5
         none = Detections.empty((120, 250), session.classes)
         drawn = window_picture(np.zeros((120, 250, 3), np.uint8), 0 * grown, view.windows, none)
         assert tuple(drawn[int(y1) + 1, int((x1 + x2) / 2)]) == (60, 255, 120)
-        assert drawn[:120].any(2).mean() < 0.2
+        assert drawn[:120, :250].any(2).mean() < 0.2
     plain = next(model.predict([spot((120, 250), (20, 80))], imgsz=256, conf=0.0).outcomes)
     assert plain.view is None
     assert np.array_equal(plain.detections.boxes.shape[1:], (4,))

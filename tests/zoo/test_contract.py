@@ -186,6 +186,9 @@ def test_fused_agrees_and_leaves_the_original_alone(name: str) -> None:
         raw, fused = detector.eval()(pictures((96, 160))), twin(pictures((96, 160)))
     for key in raw:
         one, other = in_order(detector, raw[key]), in_order(detector, fused[key])
+        if key in ("picks", "origins", "cores"):
+            assert torch.equal(one, other)
+            continue
         assert torch.allclose(one, other, rtol=0, atol=1e-4 * max(float(one.abs().max()), 1.0))
 
 

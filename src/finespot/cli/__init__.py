@@ -142,7 +142,7 @@ def overview() -> str:
 def _lines(names: Sequence[str]) -> list[str]:
     """The overview's two lines of each verb: what it does and an example."""
     return [
-        line for name in names for line in (f"  {name:<16}{VERBS[name].summary}", f"  {'':<18}{VERBS[name].example}")
+        line for name in names for line in (f"  {name:<19}{VERBS[name].summary}", f"  {'':<21}{VERBS[name].example}")
     ]
 
 

@@ -73,7 +73,7 @@ class Windows:
         The most windows of a picture, those of the highest heat. None: no limit.
     dense_above:
         The whole map runs instead where the windows of a batch together have this share of its cells or more. None:
-        never.
+        never. At 1.0 windows cost as many operations; on CPUs they took less time up to there.
     select:
         "seeker"; "all" cores; or "oracle", those that hold the center of an object, which needs the truth.
     share:
@@ -92,7 +92,7 @@ class Windows:
     sides: int = 8
     threshold: float = 0.5
     budget: int | None = None
-    dense_above: float | None = 0.7
+    dense_above: float | None = 1.0
     select: str = "seeker"
     share: float = 0.33
 
