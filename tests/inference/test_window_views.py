@@ -107,6 +107,18 @@ def test_a_dense_network_has_none() -> None:
         model.predict([spot((64, 64))], windows=True)
 
 
+@pytest.mark.slow
+def test_detections_in_windows_are_explained_by_the_dense_form() -> None:
+    torch.manual_seed(0)
+    made = zoo.build(zoo.architecture("esod-yolov8n", 2, core=8, halo=4, dense_above=None, select="all"))
+    model = Model(Session(made, threads=1))
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 150, 3), np.uint8)
+    for layers in (["neck"], ["backbone"], ["backbone.stage3"]):
+        (explained,) = model.explain([pixels], imgsz=160, conf=0.0, max_det=20, target="both", layers=layers)
+        assert len(explained.detections)
+        assert all(heat.shape == (96, 150) and heat.max() > 0 for heat in explained.heat.values())
+
+
 @pytest.fixture
 def dataset(tmp_path: Any) -> Dataset:
     from PIL import Image

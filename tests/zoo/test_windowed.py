@@ -298,6 +298,23 @@ def test_detections_on_the_borders_of_cores_are_found_once() -> None:
         assert np.allclose(boxes, wanted.numpy(), atol=1e-3)
 
 
+def test_a_background_cell_counts_the_same_in_windows() -> None:
+    """Objectness of pictures without an object: windows that tile the picture weigh as it does, a half of them half."""
+    detector = build("yolov5s-published", select="all")
+    images, nothing = pictures((256, 256), 1), truth([], [], 1)
+    found = {}
+    for whole in (True, False):
+        detector.whole = whole
+        raw = run(detector, images)
+        for key in ("boxes", "objectness", "scores"):
+            raw[key] = torch.zeros_like(raw[key])
+        found[whole] = detector.loss(raw, nothing).terms["obj"]
+    assert found[True] == pytest.approx(float(found[False]), rel=1e-5)
+    rows = {"boxes", "objectness", "scores", "origins", "cores"}
+    fewer = {key: value[: len(value) // 2] if key in rows else value for key, value in raw.items()}
+    assert detector.loss(fewer, nothing).terms["obj"] == pytest.approx(float(found[False]) / 2, rel=1e-5)
+
+
 def test_weights_of_a_host_fit_stem_and_tail() -> None:
     for host in ("yolov8n", "rtmdet-tiny", "retinanet-r50"):
         plain = zoo.build(zoo.architecture(host, 3)).state_dict()
