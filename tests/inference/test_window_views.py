@@ -12,10 +12,11 @@ import torch
 from finespot import zoo
 from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
-from finespot.inference import Model, calibrate_threshold, calibrated, enlarged
+from finespot.inference import Model, WindowView, calibrate_threshold, calibrated, coverage, enlarged
 from finespot.runtimes import Session
-from finespot.structures import Detections, Tiling
+from finespot.structures import Annotations, Detections, Tiling
 from finespot.writers import window_picture
+from finespot.zoo import Savings
 
 
 @pytest.fixture
@@ -73,6 +74,7 @@ def test_windows_and_heat_in_pixels_of_the_picture(session: Session) -> None:
         assert drawn[:120, :250].any(2).mean() < 0.2
     plain = next(model.predict([spot((120, 250), (20, 80))], imgsz=256, conf=0.0).outcomes)
     assert plain.view is None
+    assert session.network.laps is None
     assert np.array_equal(plain.detections.boxes.shape[1:], (4,))
 
 
@@ -105,6 +107,45 @@ def test_a_dense_network_has_none() -> None:
     model = Model(Session(zoo.build(zoo.architecture("yolov8n", 2)), threads=1))
     with pytest.raises(FineSpotError, match="windows: this network does not choose windows"):
         model.predict([spot((64, 64))], windows=True)
+
+
+def view(windows: list[list[float]], cores: list[list[float]], occupancy: float, covered: float) -> WindowView:
+    saved = Savings(len(windows), 8, occupancy, covered, 1.0, 1.0, False)
+    boxes = [np.array(one, np.float32).reshape(-1, 4) for one in (windows, cores)]
+    return WindowView((100, 200), np.zeros((13, 25), np.float32), boxes[0], boxes[1], saved, {})
+
+
+def truth(boxes: list[list[float]], ignore: list[bool] | None = None) -> Annotations:
+    flags = np.array(ignore or [False] * len(boxes), bool)
+    return Annotations(np.array(boxes, np.float32), np.zeros(len(boxes), np.int64), (100, 200), flags)
+
+
+def test_coverage_of_objects_and_pictures() -> None:
+    one = view([[0, 0, 60, 60], [40, 0, 120, 60]], [[0, 0, 50, 60], [50, 0, 110, 60]], 0.42, 0.36)
+    objects = truth(
+        # In both windows; in a halo alone; four tenths in; half and half in two; not at all; ignored; at the border.
+        [
+            [45, 10, 55, 20],
+            [112, 10, 118, 20],
+            [114, 10, 129, 20],
+            [20, 50, 40, 70],
+            [150, 80, 160, 90],
+            [150, 80, 160, 90],
+            [-8, -8, 4, 4],
+        ],
+        [False, False, False, False, False, True, False],
+    )
+    found = coverage([(one, objects), (view([], [], 0, 0), truth([[1, 1, 9, 9]])), (one, truth([]))])
+    assert (found.pictures, found.objects) == (3, 7)
+    assert found.by_box == pytest.approx(3 / 7)
+    assert found.by_center == pytest.approx(2 / 7)
+    assert found.missing_rate == pytest.approx(4 / 7)
+    assert found.occupancy == pytest.approx(0.28)
+    assert found.covered == pytest.approx(0.24)
+    assert found.empty_rate == pytest.approx(0.76)
+    assert (found.windows, found.windows_95) == (pytest.approx(4 / 3), 2.0)
+    assert np.isnan(coverage([(one, truth([]))]).by_box)
+    assert np.isnan(coverage([]).occupancy)
 
 
 @pytest.mark.slow

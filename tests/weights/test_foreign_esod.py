@@ -188,7 +188,13 @@ def test_other_namings_are_not_recognized() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [{"head": "anchor_based"}, {"relay": "seeker(stride=16)"}, {"neck": "pafpn"}, {"backbone": "resnet_vd"}]
+    "options",
+    [
+        {"head": "anchor_based"},
+        {"relay": "seeker(stride=16)", "windows": "none"},
+        {"neck": "pafpn"},
+        {"backbone": "resnet_vd"},
+    ],
 )
 def test_what_no_such_file_holds_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(FineSpotError, match=r"esod-yolov5s \(.*\) is not a released ESOD, so no such file holds it"):

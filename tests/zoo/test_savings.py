@@ -68,11 +68,13 @@ def test_savings_of_a_picture_with_padding() -> None:
         "heat": torch.full((2, 1, 8, 24), -3.0),
         "picks": torch.tensor([[[True, True, False]], [[False, False, False]]]),
         "origins": torch.tensor([[0, 0, 0], [0, 32, 0]]),
+        "cores": torch.tensor([[-torch.inf, -torch.inf, 64, torch.inf], [64, -torch.inf, 128, torch.inf]]),
     }
     content = np.array([[0, 0, 192, 32], [0, 0, 192, 64]], np.float32)
     first, second = looks(detector, raw, costs, content)
     # Two windows of 128 x 64 px (16 x 8 cells), 96 px of them seen twice, in a picture of 192 x 32.
     assert first.windows.tolist() == [[0, 0, 128, 64], [32, 0, 160, 64]]
+    assert first.cores.tolist() == [[0, 0, 64, 64], [64, 0, 128, 64]]
     one = first.savings
     assert (one.windows, one.possible, one.dense) == (2, 3, False)
     assert (one.occupancy, one.covered) == (pytest.approx(256 / 192), pytest.approx(160 / 192))
@@ -82,6 +84,7 @@ def test_savings_of_a_picture_with_padding() -> None:
     del raw["origins"]
     (whole, _) = looks(detector, raw, costs, content)
     assert whole.savings.dense
+    assert whole.windows.tolist() == whole.cores.tolist() == [[0, 0, 192, 64]]
     assert (whole.savings.windows, whole.savings.occupancy, whole.savings.gflops) == (3, 1.0, 3.0)
     assert whole.savings.saved == pytest.approx(-0.1)
     assert whole.heat.shape == (8, 24)

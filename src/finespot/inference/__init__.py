@@ -9,6 +9,7 @@ from finespot.inference.compare import (
     relabelled,
     relabelled_truth,
 )
+from finespot.inference.coverage import Coverage, coverage
 from finespot.inference.explain import METHODS, Explainer, Explanation
 from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
@@ -24,6 +25,7 @@ __all__ = [
     "METHODS",
     "Calibration",
     "Comparison",
+    "Coverage",
     "Entry",
     "Explainer",
     "Explanation",
@@ -43,6 +45,7 @@ __all__ = [
     "calibrated",
     "common_classes",
     "compare",
+    "coverage",
     "draw_predictions",
     "draw_report",
     "enlarged",

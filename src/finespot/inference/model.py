@@ -15,7 +15,7 @@ from finespot.inference.pipeline import Outcome, Settings, suppression_notes, wa
 from finespot.inference.prepare import Scaling, scale_notes, scaling, uncut
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
-from finespot.inference.windows import WindowWatch
+from finespot.inference.windows import watch_of
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Tiling
 from finespot.weights import Card
@@ -162,7 +162,7 @@ class Model:
             batch=batch,
             keep_pixels=pixels,
             skip_unreadable=not opened.single,
-            watch=WindowWatch(self.session) if windows else None,
+            watch=watch_of(self.session, windows),
         )
         suppress = self.session.head.suppress
         notes += suppression_notes(settings, suppress, nms_asked=nms is not None, iou_asked=iou is not None)

@@ -24,8 +24,9 @@ class WindowView:
     ----------
     heat:
         (rows, columns) float32, 0 to 1: the seeker's map, a value for each cell, all of the picture.
-    windows:
-        (K, 4) xyxy in pixels of the picture, those that were computed; none where the whole map ran.
+    windows, cores:
+        (K, 4) xyxy in pixels of the picture: those that were computed, and the part of each that it answers for; all of
+        the picture where the whole map ran.
     savings:
         What was computed and spared; of a picture in tiles, all together.
     milliseconds:
@@ -35,6 +36,7 @@ class WindowView:
     size: Size
     heat: NDArray[np.float32]
     windows: Boxes
+    cores: Boxes
     savings: Savings
     milliseconds: Mapping[str, float]
 
@@ -51,8 +53,17 @@ class WindowView:
             dense=one.dense and two.dense,
         )
         times = {key: value + other.milliseconds.get(key, 0.0) for key, value in self.milliseconds.items()}
-        windows = np.concatenate((self.windows, other.windows))
-        return WindowView(self.size, np.maximum(self.heat, other.heat), windows, both, times)
+        windows, cores = (np.concatenate(pair) for pair in ((self.windows, other.windows), (self.cores, other.cores)))
+        return WindowView(self.size, np.maximum(self.heat, other.heat), windows, cores, both, times)
+
+
+def watch_of(session: Session, asked: bool) -> WindowWatch | None:
+    """What watches a run of a session, if that is asked for; without it the network takes no times."""
+    if asked:
+        return WindowWatch(session)
+    if isinstance(session.network, WindowedDetector):
+        session.network.laps = None
+    return None
 
 
 class WindowWatch:
@@ -105,8 +116,10 @@ def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, floa
     cell = np.minimum((np.maximum(place, 0) / look.stride).astype(np.int64), np.array(look.heat.shape)[::-1] - 1)
     heat = np.where(inside, look.heat[cell[:, 1], cell[:, 0]], 0).astype(np.float32).reshape(rows, columns)
     limit = np.array([width, height] * 2, np.float32)
-    windows = np.clip(placement.to_picture(look.windows), 0, limit).astype(np.float32)
-    return WindowView((height, width), heat, windows, look.savings, times)
+    windows, cores = (
+        np.clip(placement.to_picture(one), 0, limit).astype(np.float32) for one in (look.windows, look.cores)
+    )
+    return WindowView((height, width), heat, windows, cores, look.savings, times)
 
 
 def enlarged(heat: NDArray[np.float32], size: Size) -> NDArray[np.float32]:

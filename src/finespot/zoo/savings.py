@@ -66,13 +66,14 @@ class Savings:
 
 @dataclass(frozen=True)
 class Look:
-    """Where the network looked: heat (rows, columns) 0 to 1 of cells of `stride`, windows (K, 4) xyxy in input pixels,
-    not those of a map that ran whole, and what that saved.
+    """Where the network looked: heat (rows, columns) 0 to 1 of cells of `stride`, windows (K, 4) xyxy in input pixels
+    and the part of each that it answers for, and what that saved. A map that ran whole is one window.
     """
 
     heat: NDArray[np.float32]
     stride: int
     windows: Boxes
+    cores: Boxes
     savings: Savings
 
 
@@ -106,23 +107,26 @@ def looks(
     `content` (B, 4) xyxy in input pixels says where the pictures lie in the input; None: everywhere.
     """
     heat = torch.sigmoid(raw[HEAT].detach().float())[:, 0].cpu().numpy()
-    picks = raw["picks"].flatten(1).sum(1).tolist()
     possible, cut = int(raw["picks"][0].numel()), detector.cut
     height, width = heat.shape[1] * cut, heat.shape[2] * cut
     if content is None:
         content = np.array([[0, 0, width, height]] * len(heat), np.float32)
     dense = "origins" not in raw
-    place = np.zeros((0, 3), np.int64) if dense else raw["origins"].cpu().numpy()
-    window = detector.windows.grid((heat.shape[1], heat.shape[2])).window
-    boxes = np.concatenate((place[:, 1:], place[:, 1:] + np.array([window[1], window[0]]) * cut), 1).astype(np.float32)
+    boxes = cores = np.array([[0, 0, width, height]] * len(heat), np.float32)
+    picture = np.arange(len(heat))
+    if not dense:
+        origins = raw["origins"].cpu().numpy()
+        picture, sides = origins[:, 0], detector.windows.grid((heat.shape[1], heat.shape[2])).window
+        corner = origins[:, 1:].astype(np.float32)
+        boxes = np.concatenate((corner, corner + np.array(sides[::-1], np.float32) * cut), 1)
+        cores = raw["cores"].cpu().numpy().clip(np.tile(boxes[:, :2], 2), np.tile(boxes[:, 2:], 2))
     found = []
     for number, (map_, inside) in enumerate(zip(heat, content)):
-        own = boxes[place[:, 0] == number]
-        count = possible if dense else int(picks[number])
+        own = picture == number
+        count = possible if dense else int(own.sum())
         spent = costs.picture + (costs.whole if dense else count * costs.window)
-        occupancy, covered = (1.0, 1.0) if dense else _areas(own, inside)
-        savings = Savings(count, possible, occupancy, covered, spent, costs.dense - spent, dense)
-        found.append(Look(map_, cut, own, savings))
+        savings = Savings(count, possible, *_areas(boxes[own], inside), spent, costs.dense - spent, dense)
+        found.append(Look(map_, cut, boxes[own], cores[own], savings))
     return found
 
 

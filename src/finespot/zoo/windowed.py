@@ -233,7 +233,14 @@ class WindowedDetector(Detector):
     def look(self, images: Tensor, split: Split | None = None) -> Features:
         """What runs on whole pictures: the maps of the cut, with the seeker's "heat" (B, 1, h, w)."""
         features: Features = (split or self.split()).stem(images)
-        return cast(Features, cast(Any, self.relay)(features))
+        seen: Features = cast(Any, self.relay)(features)
+        if HEAT not in seen.auxiliary:
+            raise FineSpotError(
+                f"the relay {type(self.relay).__name__} gives no '{HEAT}', by which windows are chosen",
+                where="windows",
+                hint="take relay=seeker",
+            )
+        return seen
 
     @torch.no_grad()
     def choose(self, heat: Tensor, targets: Targets | None = None) -> Chosen:
@@ -298,8 +305,8 @@ class WindowedDetector(Detector):
         else:
             objects = object_cores(self._truth(targets), grid, self.cut)
         scores = grid.largest(heat) if rule.select == "seeker" else heat.new_full(shape, -math.inf)
-        # Nothing fires at a threshold of 0 more than elsewhere.
-        return for_training(objects, scores, rule.threshold, rule.share, torch.rand(shape, device=heat.device))
+        # Drawn on the CPU, as a run that goes on draws the same there.
+        return for_training(objects, scores, rule.threshold, rule.share, torch.rand(shape).to(heat.device))
 
     def _truth(self, targets: Targets | None) -> Targets:
         if targets is None:
