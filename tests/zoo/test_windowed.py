@@ -315,6 +315,22 @@ def test_a_background_cell_counts_the_same_in_windows() -> None:
     assert detector.loss(fewer, nothing).terms["obj"] == pytest.approx(float(found[False]) / 2, rel=1e-5)
 
 
+def test_what_fires_on_one_side_of_a_border_is_found_on_the_other() -> None:
+    """A cell fires left of a border at x 128; the box that it leads to has its center at 129."""
+    detector = build("yolov8n", halo=0)
+    detector.head.decode = lambda values, anchors: values
+    wanted = torch.tensor([124.0, 40, 134, 48])
+    for cells, windows in (([(0, 5, 15)], 1), ([(0, 5, 15), (0, 5, 16)], 2)):
+        raw = run(detector, pictures(batch=1), cells)
+        assert len(raw["origins"]) == windows
+        raw["scores"] = torch.full_like(raw["scores"], -9)
+        raw["scores"][:, 1, 7] = 2
+        local = wanted - raw["origins"][:, 1:].repeat(1, 2)
+        raw["boxes"] = local[:, :, None].expand(-1, 4, raw["scores"].shape[2]).contiguous()
+        ((boxes, _, _),) = detector.head.select(raw, 0.5)
+        assert boxes.tolist() == [wanted.tolist()]
+
+
 def test_weights_of_a_host_fit_stem_and_tail() -> None:
     for host in ("yolov8n", "rtmdet-tiny", "retinanet-r50"):
         plain = zoo.build(zoo.architecture(host, 3)).state_dict()

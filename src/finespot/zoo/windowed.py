@@ -45,6 +45,7 @@ from finespot.nn.windows import (
     object_cores,
     peaks,
     shifted,
+    widened,
 )
 from finespot.structures import Architecture, Features, Size, Targets
 from finespot.zoo.detector import Detector
@@ -267,6 +268,8 @@ class WindowedDetector(Detector):
             origins = shifted(grid, picture, core, active)
             # Moved windows overlap and each keeps what it finds; suppression takes the doubles.
             cores = cores.new_tensor([-math.inf, -math.inf, math.inf, math.inf]).expand(len(core), 4)
+        elif not self.training and rule.select != "all":
+            cores = widened(cores, picks, picture, core, max(rule.halo, 1))
         return Chosen(grid, picks, picture, core, origins, cores)
 
     def scores(self, heat: Tensor, grid: Grid) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
-from finespot.nn.windows import UNIT, Grid, gather, shifted
+from finespot.nn.windows import UNIT, Grid, gather, shifted, widened
 
 UNITS = st.integers(1, 12).map(lambda n: n * UNIT)
 
@@ -115,3 +115,16 @@ def test_published_windows_move_onto_what_fires_also_when_the_picture_is_turned(
 def test_lengths_off_the_unit_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(FineSpotError, match="windows: expected a map, cores, a halo and a shift of multiples of 4"):
         Grid(**{"size": (64, 64), "core": (32, 32), "halo": 4, **change})
+
+
+def test_cores_reach_over_a_border_where_nothing_runs_behind_it() -> None:
+    grid = Grid((12, 24), (4, 8))
+    picks = torch.zeros(2, 3, 3, dtype=torch.bool)
+    picks[0, 1, 1] = picks[0, 1, 2] = picks[1] = True
+    picture, number = torch.tensor([0, 0, 1]), torch.tensor([4, 5, 4])
+    cores = grid.places(picks.device).cores[number]
+    assert cores[0].tolist() == [8, 4, 16, 8]
+    wide = widened(cores, picks, picture, number, 2)
+    assert wide.tolist() == [[6, 2, 16, 10], [16, 2, math.inf, 10], [8, 4, 16, 8]]
+    # At the border of the map nothing is behind.
+    assert widened(cores[:0], picks, picture[:0], number[:0], 2).shape == (0, 4)

@@ -2,7 +2,7 @@
 
 from finespot.nn.windows.changed import changed_layers
 from finespot.nn.windows.gather import gather
-from finespot.nn.windows.grid import UNIT, Grid, Places, shifted
+from finespot.nn.windows.grid import UNIT, Grid, Places, shifted, widened
 from finespot.nn.windows.regroup import by_picture
 from finespot.nn.windows.selection import choose, for_training, indices, object_cores, peaks
 from finespot.nn.windows.targets import in_windows
@@ -21,4 +21,5 @@ __all__ = [
     "object_cores",
     "peaks",
     "shifted",
+    "widened",
 ]

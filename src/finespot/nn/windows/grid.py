@@ -151,3 +151,17 @@ def shifted(grid: Grid, picture: Tensor, number: Tensor, active: Tensor) -> Tens
         place = number % grid.shape[1] if axis == 1 else torch.div(number, grid.shape[1], rounding_mode="floor")
         moves.append((place * grid.core[axis] + move).clamp(0, grid.size[axis] - grid.window[axis]))
     return torch.stack(moves, 1)
+
+
+def widened(cores: Tensor, picks: Tensor, picture: Tensor, number: Tensor, reach: int) -> Tensor:
+    """The cores (K, 4) of windows, each wider by `reach` cells on the sides where the next core does not run.
+
+    Else an object that fires on this side of a border, and whose box is found with its center on the other, would be
+    found by none. `picks` (B, rows, columns) are the cores that run; `number` (K,) is the core of each window and
+    `picture` (K,) its picture.
+    """
+    row, column = torch.div(number, picks.shape[2], rounding_mode="floor") + 1, number % picks.shape[2] + 1
+    run = F.pad(picks, (1, 1, 1, 1), value=True)
+    alone = [~run[picture, row, column - 1], ~run[picture, row - 1, column]]
+    alone += [~run[picture, row, column + 1], ~run[picture, row + 1, column]]
+    return cores + reach * torch.stack(alone, 1) * cores.new_tensor([-1, -1, 1, 1])
