@@ -12,9 +12,11 @@ import torch
 from finespot import zoo
 from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
-from finespot.inference import Model, WindowView, calibrate_threshold, calibrated, coverage, enlarged
+from finespot.inference import Model, Validation, WindowView, calibrate_threshold, calibrated, enlarged, validate
+from finespot.inference.timing import Timing
+from finespot.metrics import Results, Truth
 from finespot.runtimes import Session
-from finespot.structures import Annotations, Detections, Tiling
+from finespot.structures import Annotations, Classes, Detections, Tiling
 from finespot.writers import window_picture
 from finespot.zoo import Savings
 
@@ -120,32 +122,18 @@ def truth(boxes: list[list[float]], ignore: list[bool] | None = None) -> Annotat
     return Annotations(np.array(boxes, np.float32), np.zeros(len(boxes), np.int64), (100, 200), flags)
 
 
-def test_coverage_of_objects_and_pictures() -> None:
+def test_validation_keeps_the_views_and_measures_their_coverage() -> None:
     one = view([[0, 0, 60, 60], [40, 0, 120, 60]], [[0, 0, 50, 60], [50, 0, 110, 60]], 0.42, 0.36)
-    objects = truth(
-        # In both windows; in a halo alone; four tenths in; half and half in two; not at all; ignored; at the border.
-        [
-            [45, 10, 55, 20],
-            [112, 10, 118, 20],
-            [114, 10, 129, 20],
-            [20, 50, 40, 70],
-            [150, 80, 160, 90],
-            [150, 80, 160, 90],
-            [-8, -8, 4, 4],
-        ],
-        [False, False, False, False, False, True, False],
-    )
-    found = coverage([(one, objects), (view([], [], 0, 0), truth([[1, 1, 9, 9]])), (one, truth([]))])
-    assert (found.pictures, found.objects) == (3, 7)
-    assert found.by_box == pytest.approx(3 / 7)
-    assert found.by_center == pytest.approx(2 / 7)
-    assert found.missing_rate == pytest.approx(4 / 7)
-    assert found.occupancy == pytest.approx(0.28)
-    assert found.covered == pytest.approx(0.24)
-    assert found.empty_rate == pytest.approx(0.76)
-    assert (found.windows, found.windows_95) == (pytest.approx(4 / 3), 2.0)
-    assert np.isnan(coverage([(one, truth([]))]).by_box)
-    assert np.isnan(coverage([]).occupancy)
+    # In both windows; in a halo alone; four tenths in; half and half in two; not at all.
+    boxes = [[45, 10, 55, 20], [112, 10, 118, 20], [114, 10, 129, 20], [20, 50, 40, 70], [150, 80, 160, 90]]
+    objects = Truth.from_annotations([truth(boxes), truth([[1, 1, 9, 9]])], Classes(("a",)), [1, 2])
+    nothing = view([], [], 0, 0)
+    made = Validation((), [], [1, 2], objects, Results.from_detections([], objects, ()), Timing(), views=[one, nothing])
+    found = made.coverage()
+    assert (found.all.bpr_box, found.all.bpr_center) == (pytest.approx(3 / 6), pytest.approx(1 / 6))
+    assert found.windows_mean == 1
+    with pytest.raises(FineSpotError, match="validate with watch=True"):
+        replace(made, views=[]).coverage()
 
 
 @pytest.mark.slow
@@ -191,3 +179,15 @@ def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset
     assert rebuilt.windows.threshold == most.threshold
     with pytest.raises(FineSpotError, match="recall: expected a share above 0 and up to 1 but got 0"):
         calibrate_threshold(session, dataset, 0)
+
+
+def test_validation_watches_where_the_network_looked(session: Session, dataset: Dataset, tmp_path: Any) -> None:
+    text = (tmp_path / "set.yaml").read_text().replace("[spot]", "[a, b, c, d]")
+    (tmp_path / "four.yaml").write_text(text)
+    dataset = open_dataset(tmp_path / "four.yaml", "val")
+    plain, watched = validate(session, dataset), validate(session, dataset, watch=True)
+    assert plain.views == []
+    assert len(watched.views) == len(dataset)
+    windows = [len(one.windows) for one in watched.views]
+    assert watched.coverage().windows == sum(windows) > 0
+    assert watched.report.values == plain.report.values

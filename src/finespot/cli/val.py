@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from finespot.cli import analysis, options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from finespot.data import Dataset
+    from finespot.inference import Validation
     from finespot.metrics import Coverage, Truth
     from finespot.structures import Tiling
 
@@ -99,6 +102,7 @@ def command(
     from finespot.training.choice import recipe_beside
     from finespot.training.claim import Scored, beside
     from finespot.writers import new_run
+    from finespot.zoo import WindowedDetector
 
     out = console()
     rules = options.protocols(protocol, max_dets, sizes)
@@ -121,6 +125,7 @@ def command(
             nms=nms,
             max_det=max_det,
             tiling=tiling,
+            watch=coverage and isinstance(session.network, WindowedDetector),
             progress=lambda done, total: advance(),
         )
     for note in validation.notes:
@@ -155,10 +160,7 @@ def command(
         out.print(swept.table())
         found["merge_sweep"] = swept.to_json()
     if coverage:
-        covered = _coverage(validation.truth, dataset, tiling)
-        out.print("\ncoverage", style="bold", highlight=False, markup=False)
-        out.print(covered.table())
-        found["coverage"] = covered.to_json()
+        found |= _tell_coverage(out, validation, dataset, tiling)
     report = {**reports.joined(scored, split), **found}
     written = [options.write_report(folder / "report.json", report), *drawn]
     if json is not None:
@@ -170,6 +172,23 @@ def command(
         written.append(folder / "predictions")
     for path in written:
         out.print(f"wrote {path}")
+
+
+def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None) -> dict[str, Any]:
+    """Print what was looked at shows of the objects and, where a network chose windows, what that saved."""
+    covered = validation.coverage() if validation.views else _coverage(validation.truth, dataset, tiling)
+    out.print("\ncoverage", style="bold", highlight=False, markup=False)
+    out.print(covered.table())
+    if not validation.views:
+        return {"coverage": covered.to_json()}
+    from finespot.cli.window_views import WindowViews
+
+    seen = WindowViews()
+    for view in validation.views:
+        seen.note(view)
+    for line in seen.summary():
+        out.print(line)
+    return {"coverage": covered.to_json(), "savings": seen.means()}
 
 
 def _coverage(truth: Truth, dataset: Dataset, tiling: Tiling | None) -> Coverage:

@@ -63,7 +63,7 @@ class WindowViews:
         """The same outcomes, each noted before it is handed on."""
         for outcome in outcomes:
             if outcome.view is not None:
-                self._note(outcome.view)
+                self.note(outcome.view)
             yield outcome
 
     def look(self) -> Looked:
@@ -86,12 +86,16 @@ class WindowViews:
         }
         return Looked(enlarged(view.heat, view.size), view.windows, figures)
 
+    def means(self) -> dict[str, float]:
+        """Windows, those possible, occupancy, GFLOPs spent and saved: means over the pictures."""
+        return {name: value / self._pictures for name, value in self._sums.items()}
+
     def summary(self) -> list[str]:
-        """Means over the pictures, in two lines."""
+        """The means in two lines."""
         count = self._pictures
         if not count:
             return []
-        mean = {name: value / count for name, value in self._sums.items()}
+        mean = self.means()
         spent, whole = mean["gflops"], mean["gflops"] + mean["saved"]
         times = ", ".join(f"{name} {total / count:.1f} ms" for name, total in self._times.items())
         where = f"{mean['windows']:.1f} of {mean['possible']:.1f} in a picture"
@@ -101,7 +105,8 @@ class WindowViews:
             f"of the network, for each picture: {times}",
         ]
 
-    def _note(self, view: WindowView) -> None:
+    def note(self, view: WindowView) -> None:
+        """Count a picture's view; it is the current one then."""
         self._current = view
         self._pictures += 1
         for name in ("windows", "possible", "occupancy", "gflops", "saved"):

@@ -9,7 +9,6 @@ from finespot.inference.compare import (
     relabelled,
     relabelled_truth,
 )
-from finespot.inference.coverage import Coverage, coverage
 from finespot.inference.explain import METHODS, Explainer, Explanation
 from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
@@ -25,7 +24,6 @@ __all__ = [
     "METHODS",
     "Calibration",
     "Comparison",
-    "Coverage",
     "Entry",
     "Explainer",
     "Explanation",
@@ -45,7 +43,6 @@ __all__ = [
     "calibrated",
     "common_classes",
     "compare",
-    "coverage",
     "draw_predictions",
     "draw_report",
     "enlarged",

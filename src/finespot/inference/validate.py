@@ -16,6 +16,7 @@ from finespot.inference.pipeline import Settings, suppression_notes, walk
 from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
+from finespot.inference.windows import WindowView, watch_of
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Labels, Tiling
 from finespot.writers import write_coco
@@ -45,6 +46,8 @@ class Validation:
         Where the time went; `speed` and `rate` are shortcuts.
     notes:
         What was decided or left out, one line each.
+    views:
+        Where a network on windows looked in each picture, where that was watched.
     """
 
     reports: tuple[metrics.Report, ...]
@@ -54,6 +57,20 @@ class Validation:
     results: metrics.Results
     timing: Timing
     notes: list[str] = field(default_factory=list)
+    views: list[WindowView] = field(default_factory=list)
+
+    def coverage(self) -> metrics.Coverage:
+        """How well the windows that were looked at cover the objects, and what they cost.
+
+        Raises
+        ------
+        FineSpotError
+            Nothing was watched.
+        """
+        if len(self.views) != len(self.image_ids):
+            raise FineSpotError("expected the view of each picture but none was kept", hint="validate with watch=True")
+        windows, cores = ([getattr(one, name) for one in self.views] for name in ("windows", "cores"))
+        return metrics.coverage(self.truth, windows, cores=cores)
 
     @property
     def report(self) -> metrics.Report:
@@ -87,6 +104,7 @@ def validate(
     nms: str | None = None,
     max_det: int | None = None,
     tiling: Tiling | None = None,
+    watch: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
     """Score a network on a data set.
@@ -106,13 +124,16 @@ def validate(
     max_det:
         Most detections in a picture; by default 300 or the protocols' largest limit, if that is more (10 000 where one
         has none).
+    watch:
+        Keep where a network on windows looked (`Validation.views`).
     progress:
         Called with (pictures done, pictures in all) after each picture.
 
     Raises
     ------
     FineSpotError
-        A picture cannot be read, or no class of the weights is one of the data set's.
+        A picture cannot be read, no class of the weights is one of the data set's, or the network to watch chooses no
+        windows.
     """
     asked = [protocol] if isinstance(protocol, str | metrics.Protocol) else list(protocol)
     protocols = [metrics.protocol(one) if isinstance(one, str) else one for one in asked]
@@ -131,13 +152,16 @@ def validate(
         max_det=most_detections(protocols) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
+        watch=watch_of(session, watch),
     )
     notes += suppression_notes(settings, session.head.suppress, nms_asked=nms is not None, iou_asked=True)
     labels, class_notes = match_classes(session.classes, dataset.classes)
     timing = Timing()
     detections: list[Detections] = []
+    views: list[WindowView] = []
     for outcome in walk(session, _entries(dataset), settings, timing):
         detections.append(_relabel(outcome.detections, labels, dataset.classes))
+        views += [] if outcome.view is None else [outcome.view]
         if progress is not None:
             progress(len(detections), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
@@ -154,7 +178,7 @@ def validate(
         notes_of_limit = _limit_notes(settings, rules)
         reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
     notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
-    return Validation(tuple(reports), detections, ids, truths[0], results, timing, [*dataset.notes, *notes])
+    return Validation(tuple(reports), detections, ids, truths[0], results, timing, [*dataset.notes, *notes], views)
 
 
 def most_detections(protocols: Sequence[metrics.Protocol]) -> int:
