@@ -53,8 +53,8 @@ def test_errors_in_sizes_of_ones_own(run: Run, files: tuple[str, ...]) -> None:
 
 def test_thresholds_by_class(run: Run, files: tuple[str, ...]) -> None:
     made, out = told(run, files, "--thresholds")
-    assert made["thresholds"]["car"]["f1"] == pytest.approx(0.768, abs=1e-3)
-    assert made["thresholds"]["bike"] is None
+    assert made["thresholds"]["per_class"]["car"]["f1"] == pytest.approx(0.768, abs=1e-3)
+    assert made["thresholds"]["per_class"]["bike"] is None
     assert "ECE" in out
 
 
@@ -127,7 +127,7 @@ def test_the_page_shows_pictures_of_the_folder(run: Run, tmp_path: Path) -> None
 
 
 def test_detections_against_themselves_need_two_names(run: Run, files: tuple[str, ...]) -> None:
-    refused(run("score", *files, "--against", GOLDEN / "dt.json"), "two different names")
+    refused(run("score", *files, "--against", GOLDEN / "dt.json"), "is the file of --dt itself")
 
 
 def test_impossible_numbers(run: Run, files: tuple[str, ...]) -> None:
@@ -184,3 +184,62 @@ def test_val_merges_tiles_as_it_is_told(tiny: Path, dataset: Path, tmp_path: Pat
     assert {row["merge"] for row in report()["merge_sweep"]["rows"]} >= {"greedy", "nmm"}
     assert "merge sweep" in out
     refused(run(*words[:-2], "--merge-sweep"), "merge-sweep", "give --slice")
+
+
+def test_errors_are_those_of_the_protocol(run: Run, tmp_path: Path) -> None:
+    # UAVDT takes all classes for one, so no class can be wrong; SODA-D ignores what is flagged.
+    one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}
+    two = {**one, "id": 2, "bbox": [60, 60, 20, 20], "ignore": 1}
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": k, "name": f"c{k}"} for k in (1, 2)],
+        "annotations": [one, two],
+    }
+    found = [{"image_id": 1, "category_id": 2, "bbox": [10, 10, 20, 20], "score": 7.5}]
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "dt.json").write_text(json.dumps(found))
+    files = ("--gt", str(tmp_path / "gt.json"), "--dt", str(tmp_path / "dt.json"), "--json", str(tmp_path / "out.json"))
+
+    def counts(protocol: str) -> dict[str, int]:
+        made, out = told(run, files, "--errors", "--thresholds", "--protocol", protocol, "--overwrite")
+        assert "scores are not all from 0 to 1" in out
+        return made["errors"]["counts"]
+
+    assert (counts("coco")["Cls"], counts("coco")["Miss"]) == (1, 1)
+    assert counts("uavdt")["Cls"] == 0
+    assert (counts("soda-d")["Cls"], counts("soda-d")["Miss"]) == (1, 0)
+
+
+def test_the_limit_of_errors(run: Run, files: tuple[str, ...]) -> None:
+    usual, _ = told(run, files, "--errors")
+    more, out = told(run, files, "--errors", "--max-dets", "1,10,1000", "--overwrite")
+    assert sum(more["errors"]["counts"].values()) > sum(usual["errors"]["counts"].values())
+    assert "at most 1000 detections per image" in out
+
+
+def test_what_cannot_be_told_is_refused_before(run: Run, files: tuple[str, ...], tmp_path: Path) -> None:
+    refused(run("score", *files, "--html", tmp_path / "p.html", "--images", tmp_path / "none"), "expected a folder")
+    (tmp_path / "empty").mkdir()
+    refused(run("score", *files, "--html", tmp_path / "p.html", "--images", tmp_path / "empty"), "there are none")
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.slow
+def test_val_keeps_labels_and_shows_clean_numbers(tiny: Path, dataset: Path, tmp_path: Path, run: Run) -> None:
+    words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path, "--overwrite"]
+    assert run(*words, "--protocol", "visdrone")[0] == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    # Each of the two classes has one object; the official mean leaves neither out, the clean one has no macro rows.
+    assert report["clean"]["protocol"] == "visdrone (clean)"
+    refused(run(*words, "--merge-sweep"), "merge-sweep", "give --slice")
+    labels = tmp_path / "yolo" / "labels" / "val"
+    labels.mkdir(parents=True)
+    (tmp_path / "yolo" / "images").mkdir()
+    (tmp_path / "yolo" / "images" / "val").symlink_to(dataset / "images" / "val")
+    for name in "ab":
+        (labels / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "yolo.yaml").write_text(
+        f"path: {tmp_path / 'yolo'}\ntrain: images/val\nval: images/val\nnames: [a, b]\n"
+    )
+    words[3] = str(tmp_path / "yolo.yaml")
+    refused(run(*words, "--save-json", labels / "a.txt"), "is input of this command")

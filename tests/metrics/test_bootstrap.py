@@ -87,12 +87,16 @@ def test_protocols_have_intervals_or_say_so(name) -> None:
         with pytest.raises(FineSpotError, match="pictures cannot be drawn for"):
             bootstrap(truth, untied(results), rules, resamples=20)
         return
+    if name.startswith("tinyperson-mr"):
+        with pytest.raises(FineSpotError, match="has no AP or AR that pictures could be drawn for"):
+            bootstrap(truth, results, rules, resamples=20)
+        return
     made = bootstrap(truth, untied(results), rules, resamples=20)
     rows = [row for row in rules.rows if row.kind in ("AP", "AR") and rules.covers(row)]
     assert made.values.keys() == {rules.label(row) for row in rows}
     for label, one in made.values.items():
         if one.value is not None:
-            assert one.low <= one.high <= (100 if rules.percent else 1), label
+            assert one.low <= one.high <= (100 if rules.percent and label != "final_recall" else 1), label
 
 
 @pytest.mark.parametrize(("folder", "name"), [("coco", "coco"), ("aitod", "ai-tod"), ("coco_id0", "coco")])

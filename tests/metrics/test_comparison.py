@@ -191,7 +191,7 @@ def test_errors(tables) -> None:
     truth, a, b = tables
     with pytest.raises(FineSpotError, match="names: expected two different names but got 'x' twice"):
         compare(truth, a, b, names=("x", "x"))
-    with pytest.raises(FineSpotError, match="has no AP or AR to compare"):
+    with pytest.raises(FineSpotError, match="has no AP or AR that pictures could be drawn for"):
         compare(truth, a, b, replace(COCO, rows=()))
     with pytest.raises(FineSpotError, match="resamples: expected 1"):
         compare(truth, a, b, resamples=0)

@@ -40,7 +40,10 @@ def test_pr_curves_without_objects_and_with_many_classes(tables, tmp_path) -> No
     report = evaluate(*tables)
     assert plots.pr_curves(replace(report, curves={}), tmp_path / "none.png").exists()
     curve = next(iter(report.curves.values()))
-    many = replace(report, curves={f"class {k}": curve for k in range(40)})
+    curve = replace(curve, iou=0.5)
+    names = tuple(f"class {k}" for k in range(40))
+    averages = replace(report.averages, average={(0, 100): np.full((40, 10), 0.5)})
+    many = replace(report, classes=names, curves=dict.fromkeys(names, curve), averages=averages)
     assert plots.pr_curves(many, tmp_path / "many.png").exists()
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_tables import marked_tables, random_tables
 
-from finespot.metrics import PROTOCOLS, Protocol, Regions, Results, Truth, evaluate
+from finespot.metrics import PROTOCOLS, Protocol, Regions, Results, Truth, evaluate, tide
+from finespot.metrics.subset import by_rules
 from finespot.structures import Classes
 
 every = pytest.mark.parametrize("name", sorted(PROTOCOLS))
@@ -131,13 +132,13 @@ def test_perfect_detections(name, seed) -> None:
         ids=np.arange(1, len(truth) + 1),
     )
     values = evaluate(truth, Results(truth.image, truth.label, boxes, np.linspace(1, 0.1, len(truth))), rules).values
-    best = {"AP": 100.0 if rules.percent else 1.0, "AR": 100.0 if rules.percent else 1.0}
     seen = 0
     for row in rules.rows:
         limit = rules.limit(row)
         value = values.get(rules.label(row))
         if value is not None and (row.kind != "AR" or limit is None or limit >= len(truth)):
-            assert value == pytest.approx(best.get(row.kind, 0)), rules.label(row)
+            best = 100.0 if rules.percent and not row.fraction else 1.0
+            assert value == pytest.approx(best if row.kind in ("AP", "AR") else 0), rules.label(row)
             seen += 1
     assert seen
 
@@ -215,3 +216,19 @@ def test_clean_has_nothing_left_to_mend(name, seed) -> None:
     truth, results = marked_tables(seed)
     renumbered = replace(truth, ids=truth.ids + 1)
     assert evaluate(truth, results, clean).values == evaluate(renumbered, results, clean).values
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_tables_by_the_rules_hold_what_the_report_counts(name) -> None:
+    truth, results = marked_tables(3)
+    truth = replace(truth, classes=Classes(("c0", "c1", "others", "ignore")))
+    rules = PROTOCOLS[name]
+    report = evaluate(truth, results, rules)
+    own, found = by_rules(truth, results, rules)
+    assert own.classes.names == report.classes
+    if rules.regions != "half covered":
+        assert int((~own.crowd).sum()) == report.truths
+    if rules.pooled:
+        assert set(found.label.tolist()) == {0}
+    with_flags = tide(own, found)
+    assert with_flags.objects == int((~own.crowd).sum())

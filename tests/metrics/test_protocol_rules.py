@@ -115,9 +115,9 @@ def test_sequences_without_regions() -> None:
     results = detections([[0, 0, 10, 10], [70, 70, 10, 10]], [0.5, 0.9])
     rules = PROTOCOLS["uavdt"]
     left_out = replace(rules, without_regions=("s0",))
-    assert evaluate(truth, results, rules).values == pytest.approx({"AP": 50, "final_recall": 50})
-    assert evaluate(truth, results, left_out).values["AP"] == pytest.approx(25)
-    assert evaluate(truth, results, left_out.clean()).values["AP"] == pytest.approx(50)
+    assert evaluate(truth, results, rules).values == pytest.approx({"AP_overall": 50, "final_recall": 0.5})
+    assert evaluate(truth, results, left_out).values["AP_overall"] == pytest.approx(25)
+    assert evaluate(truth, results, left_out.clean()).values["AP_overall"] == pytest.approx(50)
     assert "not in the sequences s0" in "; ".join(left_out.describe())
 
 

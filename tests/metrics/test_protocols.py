@@ -70,7 +70,7 @@ def test_thresholds_come_from_linspace() -> None:
         ({"max_dets": (0,)}, "limits of 1 or more"),
         ({"thresholds": (0.0,)}, "above 0"),
         ({"rows": (Row("AP", "AP", area="huge"),)}, "huge"),
-        ({"rows": (Row("AR", "AR", place=3),)}, "more limits"),
+        ({"rows": (Row("AR", "AR", place=3),)}, "expected . limits"),
     ],
 )
 def test_refuses(change, message) -> None:

@@ -134,11 +134,23 @@ def test_area_and_ignore_are_reported(tmp_path) -> None:
     assert any("flagged ignore" in note for note in truth.notes)
 
 
-def test_text_ids_and_pictures_listed_twice(tmp_path) -> None:
-    path = truth_file(tmp_path, {**BOX, "image_id": "b"}, images=[{"id": "b"}, {"id": "a"}, {"id": "b"}])
-    truth = Truth.read(path)
+def test_text_ids(tmp_path) -> None:
+    truth = Truth.read(truth_file(tmp_path, {**BOX, "image_id": "b"}, images=[{"id": "b"}, {"id": "a"}]))
     assert truth.image_ids == ("b", "a")
     assert truth.image.tolist() == [0]
+
+
+def test_pictures_listed_twice(tmp_path) -> None:
+    path = truth_file(tmp_path, {**BOX, "image_id": "b"}, images=[{"id": "b"}, {"id": "a"}, {"id": "b"}])
+    with pytest.raises(FineSpotError, match="image id 'b' occurs twice among the images"):
+        Truth.read(path)
+
+
+def test_boxes_beyond_numbers(tmp_path) -> None:
+    truth = Truth.read(truth_file(tmp_path, BOX))
+    path = results_file(tmp_path, [{**FOUND, "bbox": [0, 0, 1e300, 1e300]}])
+    with pytest.raises(FineSpotError, match="record 0: expected a bbox of finite area"):
+        Results.read(path, truth)
 
 
 def test_id0(tmp_path) -> None:

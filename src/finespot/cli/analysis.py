@@ -18,7 +18,7 @@ from finespot.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from finespot.metrics import ConfidenceCurves, Protocol, Report, Results, Truth
+    from finespot.metrics import ConfidenceCurve, ConfidenceCurves, Protocol, Report, Results, Truth
     from finespot.metrics.page import PictureOf
 
 T = TypeVar("T")
@@ -26,6 +26,10 @@ T = TypeVar("T")
 # Sides in pixels that part the table of errors, where the user names none.
 _SIZES = (8.0, 16.0, 32.0)
 _RESAMPLES = 1000
+# As in TIDE.
+_LIMIT = 100
+# For the bands of a plot fewer do.
+_DRAWN = 200
 
 _PLOTS = ("pr_curves", "confusion", "confidence", "calibration", "errors", "size", "comparison")
 
@@ -54,7 +58,10 @@ Page = Annotated[
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for; `plots` is a folder, `resamples` None where no intervals are."""
+    """What was asked for; `plots` is a folder, `resamples` None where no intervals are.
+
+    `limit` is the number of detections in a picture, of all classes, that errors are looked for among.
+    """
 
     errors: bool = False
     thresholds: bool = False
@@ -62,6 +69,7 @@ class Wanted:
     sizes: tuple[float, ...] = _SIZES
     plots: Path | None = None
     html: Path | None = None
+    limit: int = _LIMIT
 
 
 @dataclass(frozen=True)
@@ -88,16 +96,20 @@ class Analysis:
     def tell(self, wanted: Wanted, out: Console) -> tuple[dict[str, Any], list[Path]]:
         """Print what was asked for; returns it for a JSON file, and the files that were written."""
         from finespot import metrics
+        from finespot.metrics.subset import by_rules
 
         found: dict[str, Any] = {}
-        kinds = compared = None
+        kinds = curves = compared = None
         if wanted.errors or wanted.plots or wanted.html:
-            kinds = metrics.tide(self.truth, self.results, sizes=wanted.sizes)
+            kinds = metrics.tide(
+                *by_rules(self.truth, self.results, self.rules), sizes=wanted.sizes, max_dets=wanted.limit
+            )
         if wanted.errors and kinds is not None:
             _show(out, "errors", kinds.table())
             found["errors"] = kinds.to_json()
-        curves = metrics.confidence_curves(self.truth, self.results, self.rules)
-        if wanted.thresholds:
+        if wanted.thresholds or wanted.plots or wanted.html:
+            curves = metrics.confidence_curves(self.truth, self.results, self.rules)
+        if wanted.thresholds and curves is not None:
             _show(out, "thresholds", _thresholds(curves, self.truth, self.results, self.rules))
             found["thresholds"] = _thresholds_json(curves)
         if wanted.resamples is not None:
@@ -120,20 +132,20 @@ class Analysis:
 
         try:
             return make(self.rules)
-        except FineSpotError:
+        except FineSpotError as error:
             clean = self.rules.clean()
-            if clean is self.rules:
+            if clean is self.rules or "pictures cannot be drawn" not in error.what:
                 raise
             return make(clean)
 
-    def _draw(self, wanted: Wanted, curves: ConfidenceCurves, kinds: Any, compared: Any) -> list[Path]:
+    def _draw(self, wanted: Wanted, curves: ConfidenceCurves | None, kinds: Any, compared: Any) -> list[Path]:
         """The plots in their folder, and the page with the plots on it."""
         from tempfile import TemporaryDirectory
 
         from finespot.metrics.page import report_page
         from finespot.writers import make_folder
 
-        if wanted.plots is None and wanted.html is None:
+        if curves is None or (wanted.plots is None and wanted.html is None):
             return []
         written = []
         with TemporaryDirectory() as scratch:
@@ -159,25 +171,23 @@ class Analysis:
         """Title, file and caption of each plot; those without a caption are on a page anyway."""
         from finespot import metrics
         from finespot.metrics import plots
+        from finespot.metrics.subset import by_rules
         from finespot.metrics.tide_plot import tide_bars
 
         truth, results = self.truth, self.results
-        resamples = wanted.resamples or _RESAMPLES
+        resamples = wanted.resamples or _DRAWN
         conf = curves.together.best_threshold()
         least = 0.25 if conf is None else conf.confidence
-        matrix = metrics.confusion_matrix(truth, results, conf=least)
+        # The confusion matrix knows crowds only.
+        own_truth, own_results = by_rules(truth, results, self.rules)
+        matrix = metrics.confusion_matrix(own_truth, own_results, conf=least)
         made = [
             ("Precision and recall", plots.pr_curves(self.reports[0], folder / "pr_curves.png"), ""),
-            ("Confusion", plots.confusion(matrix, truth.classes, folder / "confusion.png", conf=least), ""),
+            ("Confusion", plots.confusion(matrix, own_truth.classes, folder / "confusion.png", conf=least), ""),
             (
                 "Confidence",
                 plots.confidence(curves, folder / "confidence.png"),
                 "precision, recall and F1 of the detections of at least a confidence",
-            ),
-            (
-                "Calibration",
-                plots.reliability(metrics.calibration(truth, results, self.rules), folder / "calibration.png"),
-                "whether a confidence of 0.7 means that seven in ten are right",
             ),
             (
                 "Errors",
@@ -185,6 +195,9 @@ class Analysis:
                 "what each kind of error costs, and how many",
             ),
         ]
+        if _are_shares(results):
+            picture = plots.reliability(metrics.calibration(truth, results, self.rules), folder / "calibration.png")
+            made.append(("Calibration", picture, "whether a confidence of 0.7 means that seven in ten are right"))
         if curves.together.objects and len(truth.image_ids) > 1:
             curve = self._drawn(lambda rules: metrics.size_curve(truth, results, rules, resamples=resamples))
             text = "AP and recall against the side of the objects, with intervals over pictures"
@@ -207,26 +220,45 @@ def _thresholds(curves: ConfidenceCurves, truth: Truth, results: Results, rules:
     from finespot import metrics
     from finespot.writers.table import ResultTable
 
-    calibration = metrics.calibration(truth, results, rules, iou=curves.iou)
+    calibration = metrics.calibration(truth, results, rules, iou=curves.iou) if _are_shares(results) else None
     table = ResultTable(("class",), ("confidence", "precision", "recall", "F1", "ECE"), box=None, pad_edge=False)
-    rows = {**curves.classes, "all": curves.together}
-    for name, curve in rows.items():
+    last = curves.together
+    for name, curve in (*curves.classes.items(), ("all", last)):
         best = curve.best_threshold()
         numbers = (None,) * 4 if best is None else (best.confidence, best.precision, best.recall, best.f1)
-        reliable = calibration.overall if name == "all" else calibration.classes.get(name)
+        reliable = (
+            None if calibration is None else calibration.overall if curve is last else calibration.classes.get(name)
+        )
         cells = (*numbers, None if reliable is None else reliable.ece)
-        style = "bold" if name == "all" else None
+        style = "bold" if curve is last else None
         table.row(name, *("-" if number is None else f"{number:.3f}" for number in cells), style=style)
     text = f"{rules.name}, best F1 at IoU {curves.iou:g}; ECE: mean distance of confidence and share of true positives"
+    if calibration is None:
+        text += " (left out: scores are not all from 0 to 1)"
     return Group(table, Text(text))
 
 
 def _thresholds_json(curves: ConfidenceCurves) -> dict[str, Any]:
     from dataclasses import asdict
 
-    rows = {**curves.classes, "all": curves.together}
-    best = {name: curve.best_threshold() for name, curve in rows.items()}
-    return {name: None if one is None else asdict(one) for name, one in best.items()}
+    def plain(curve: ConfidenceCurve) -> dict[str, Any] | None:
+        best = curve.best_threshold()
+        return None if best is None else asdict(best)
+
+    return {
+        "per_class": {name: plain(curve) for name, curve in curves.classes.items()},
+        "all": plain(curves.together),
+    }
+
+
+def _are_shares(results: Results) -> bool:
+    """Whether scores lie from 0 to 1, so that they can be compared with shares."""
+    return not len(results) or bool(results.scores.min() >= 0 and results.scores.max() <= 1)
+
+
+def limit_of(text: str | None, rules: Sequence[Protocol]) -> int:
+    """The limit for errors: the largest that `--max-dets` names, else TIDE's own."""
+    return _LIMIT if text is None else rules[0].largest or _LIMIT
 
 
 def plot_files(folder: Path | None) -> list[Path]:

@@ -26,8 +26,18 @@ class Scored:
         """Score results by a protocol."""
         from finespot import metrics
 
-        official, clean = metrics.both(truth, results, rules)
-        return cls(official, None if clean is None or _same(official.values, clean.values) else clean)
+        return cls.beside(metrics.evaluate(truth, results, rules), truth, results)
+
+    @classmethod
+    def beside(cls, official: Report, truth: Truth, results: Results) -> Scored:
+        """A report of these tables, and that of its protocol's clean form where it differs."""
+        from finespot import metrics
+
+        rules = official.protocol.clean()
+        if rules is official.protocol:
+            return cls(official)
+        clean = replace(metrics.evaluate(truth, results, rules), settings=official.settings)
+        return cls(official, None if _same(official.values, clean.values) else clean)
 
     def made_with(self, settings: Mapping[str, Any]) -> Scored:
         """The same, told how it was made."""

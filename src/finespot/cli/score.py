@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,13 +100,16 @@ def command(
 ) -> None:
     """Evaluate detections in files: AP and AR by size and class, as the official tools compute them."""
     from finespot.cli import reports
-    from finespot.cli.analysis import Analysis, Wanted, plot_files, sizes_of
+    from finespot.cli.analysis import Analysis, Wanted, limit_of, plot_files, sizes_of
     from finespot.cli.terminal import console
+    from finespot.errors import FineSpotError
     from finespot.metrics.reading import split_kind
 
     paths = [split_kind(one)[1] for one in (gt, dt, against) if one is not None]
     inputs = [*paths, *(file for file in (images, names, corners) if file is not None)]
     options.check_outputs(json, html, *plot_files(plots), overwrite=overwrite, inputs=inputs)
+    if against is not None and os.path.realpath(paths[1]) == os.path.realpath(paths[2]):
+        raise FineSpotError("is the file of --dt itself", where=paths[2], hint="name other detections")
     rules = options.protocols(protocol, max_dets, sizes)
     read = _read(gt, dt, images, names, corners, fix_id0, drop_unknown, show=html is not None)
     other = None if against is None else _found(against, read.truth, images, corners, drop_unknown)[0]
@@ -115,6 +119,9 @@ def command(
     if fix_id0:
         scored = [one.made_with({"fix_id0": True}) for one in scored]
     split = split or paths[0].stem
+    picture = _pictures(images, read.truth) if html is not None else None
+    if bootstrap is not None and len(read.truth.image_ids) < 2:
+        raise FineSpotError("expected two pictures or more to draw from", where="bootstrap")
     out = console()
     out.print(f"truth: {read.kinds['gt']}; detections: {read.kinds['dt']}", highlight=False, markup=False)
     for one in scored:
@@ -126,9 +133,11 @@ def command(
         split,
         against=other,
         names=_names(against, dt),
-        picture=_pictures(images, read.truth) if html is not None else None,
+        picture=picture,
     )
-    found, written = analysed.tell(Wanted(errors, thresholds, bootstrap, sizes_of(sizes), plots, html), out)
+    found, written = analysed.tell(
+        Wanted(errors, thresholds, bootstrap, sizes_of(sizes), plots, html, limit_of(max_dets, rules)), out
+    )
     for path in written:
         out.print(f"wrote {path}")
     if json is not None:
@@ -203,13 +212,18 @@ def _names(against: str | None, dt: str) -> tuple[str, str]:
 
 def _pictures(images: Path | None, truth: Truth) -> PictureOf | None:
     """The picture at each position of the truth, where a folder with pictures is known."""
-    if images is None or not images.is_dir():
-        return None
     from finespot.errors import FineSpotError
+
+    if images is None or (images.is_file() and images.suffix.lower() in (".json", ".txt")):
+        return None
+    if not images.is_dir():
+        raise FineSpotError("expected a folder with pictures but there is none", where=images)
     from finespot.images import open_image
     from finespot.metrics.reading.pictures import picture_files
 
     files = picture_files(images)
+    if not files:
+        raise FineSpotError("expected pictures but there are none", where=images)
     stems = truth.stems or [str(key) for key in truth.image_ids]
 
     def picture(index: int) -> Image:

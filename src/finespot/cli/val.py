@@ -93,7 +93,7 @@ def command(
 ) -> None:
     """Evaluate weights on a data set: AP and AR by size and class, with curves and pictures beside the truth."""
     from finespot.cli import reports
-    from finespot.cli.analysis import Analysis, Wanted, sizes_of
+    from finespot.cli.analysis import Analysis, Wanted, limit_of, sizes_of
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
@@ -111,8 +111,9 @@ def command(
     truth = _truth(data, dataset)
     options.check_run(project or PROJECT, name, overwrite, truth)
     options.check_outputs(json, save_json, html, overwrite=overwrite, inputs=[weights, *truth])
-    out.print(session.reason)
     tiling = options.tiling(slice_size, overlap, session.card.tiling, whole=whole, merge=merge, metric=merge_metric)
+    _check(dataset, bootstrap, sweep, tiling or session.card.tiling)
+    out.print(session.reason)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
             session,
@@ -130,7 +131,7 @@ def command(
         )
     for note in validation.notes:
         out.print(note)
-    scored = [reports.Scored(one) for one in validation.reports]
+    scored = [reports.Scored.beside(one, *tables) for one, tables in zip(validation.reports, validation.tables)]
     for one in scored:
         one.show(out, split)
     recipe = recipe_beside(weights)
@@ -140,8 +141,11 @@ def command(
         out.print(beside(recipe.claimed, ours, validation.report.values))
     out.print(validation.timing.summary())
     folder = new_run(project or PROJECT, name, overwrite)
-    analysed = Analysis(validation.truth, validation.results, validation.reports, split, picture=dataset.image)
-    wanted = Wanted(errors, thresholds, bootstrap, sizes_of(sizes), folder if plots else None, html)
+    told = [*validation.reports, *(one.clean for one in scored if one.clean is not None)]
+    analysed = Analysis(validation.truth, validation.results, told, split, picture=dataset.image)
+    wanted = Wanted(
+        *(errors, thresholds, bootstrap, sizes_of(sizes), folder if plots else None, html), limit_of(max_dets, rules)
+    )
     found, drawn = analysed.tell(wanted, out)
     if sweep:
         with bar(out, "sweep", len(dataset)) as advance:
@@ -172,6 +176,16 @@ def command(
         written.append(folder / "predictions")
     for path in written:
         out.print(f"wrote {path}")
+
+
+def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling | None) -> None:
+    """Refuse, before the pass, what could not be told after it."""
+    from finespot.errors import FineSpotError
+
+    if bootstrap is not None and len(dataset) < 2:
+        raise FineSpotError("expected two pictures or more to draw from but got one", where="bootstrap")
+    if sweep and (tiling is None or tiling.size is None):
+        raise FineSpotError("merges tiles, but nothing is cut", where="merge-sweep", hint="give --slice")
 
 
 def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None) -> dict[str, Any]:
@@ -207,10 +221,12 @@ def _truth(data: str, dataset: Dataset) -> list[str | Path]:
     """The files that a data set is read from: labels (all in its folder; the files that a YAML names), pictures."""
     from finespot.data.dataset import find_format
     from finespot.data.formats.data_yaml import read_data_yaml
+    from finespot.data.formats.yolo_text import label_path
 
     place = find_format(data)[1]
     named = []
     if place.is_file() and place.suffix.lower() in (".yaml", ".yml"):
         read = read_data_yaml(place)
         named = [read.root / one for one in read.value(dataset.split)]
-    return [place, *named, *(dataset.path(i) for i in range(len(dataset)))]
+    pictures = [dataset.path(i) for i in range(len(dataset))]
+    return [place, *named, *pictures, *map(label_path, pictures)]

@@ -63,15 +63,21 @@ class MergeSweep:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def labels(self) -> list[str]:
+        """The protocol's AP numbers that its thresholds and limits cover."""
+        rules = self.protocol
+        return [rules.label(row) for row in rules.rows if row.kind == "AP" and rules.covers(row)]
+
+    @property
     def best(self) -> SweepRow:
-        """The row of the highest AP (the protocol's first number); of equal ones the first."""
-        return max(self.rows, key=lambda row: self._main(row) or 0.0)
+        """The row of the highest AP (the first of `labels`); of equal ones the first."""
+        return max(self.rows, key=lambda row: row.values[self.labels[0]] or 0.0)
 
     def table(self) -> Any:
         """A `rich` table: a line an operator and threshold, the best one bold."""
         from finespot.writers.table import ResultTable
 
-        labels = [self.protocol.label(row) for row in self.protocol.rows if row.kind == "AP"]
+        labels = self.labels
         table = ResultTable(("merge",), ("iou", *labels, "boxes", "ms"), box=None, pad_edge=False)
         for row in self.rows:
             values = ["-" if row.values[name] is None else f"{row.values[name]:.3f}" for name in labels]
@@ -93,9 +99,6 @@ class MergeSweep:
             for row in self.rows
         ]
         return {"protocol": self.protocol.name, "rows": rows, "notes": self.notes}
-
-    def _main(self, row: SweepRow) -> float | None:
-        return row.values[self.protocol.label(self.protocol.rows[0])]
 
 
 @dataclass
@@ -144,6 +147,8 @@ def merge_sweep(
     cut = card.tiling if tiling is None else tiling
     if cut is None or cut.size is None:
         raise FineSpotError("merges tiles, but nothing is cut", where="merge-sweep", hint="give --slice")
+    if not any(row.kind == "AP" and rules.covers(row) for row in rules.rows):
+        raise FineSpotError(f"'{rules.name}' has no AP to choose by", where="merge-sweep", hint="try coco")
     rule, notes = scaling(
         card.imgsz if imgsz is None else imgsz, session.stride, replace(cut, merge=None, metric=None), card.fit
     )
@@ -176,7 +181,8 @@ def merge_sweep(
         if progress is not None:
             progress(len(sizes), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
-    truth = metrics.Truth.from_annotations([dataset.annotations(i) for i in range(len(dataset))], dataset.classes, ids)
+    annotations = [dataset.annotations(i) for i in range(len(dataset))]
+    truth = metrics.Truth.from_annotations(annotations, dataset.classes, ids, heeded=rules.ignored)
     rows = []
     for run in runs:
         values = metrics.evaluate(truth, metrics.Results.from_detections(run.found, truth), rules).values

@@ -40,8 +40,8 @@ class Validation:
         The numbers of each protocol; `report` is the first.
     detections, image_ids:
         Per picture in the data set's order; labels are the data set's classes.
-    truth, results:
-        The columns that were compared for the first (for a confusion matrix and curves).
+    truths, results:
+        The columns that were compared for each; `truth` is the first (for a confusion matrix and curves).
     timing:
         Where the time went; `speed` and `rate` are shortcuts.
     notes:
@@ -53,7 +53,7 @@ class Validation:
     reports: tuple[metrics.Report, ...]
     detections: list[Detections]
     image_ids: list[int | str]
-    truth: metrics.Truth
+    truths: tuple[metrics.Truth, ...]
     results: metrics.Results
     timing: Timing
     notes: list[str] = field(default_factory=list)
@@ -76,6 +76,16 @@ class Validation:
     def report(self) -> metrics.Report:
         """The numbers of the first protocol."""
         return self.reports[0]
+
+    @property
+    def truth(self) -> metrics.Truth:
+        """The truth as the first protocol takes it."""
+        return self.truths[0]
+
+    @property
+    def tables(self) -> list[tuple[metrics.Truth, metrics.Results]]:
+        """What was compared, by protocol."""
+        return [(truth, self.results) for truth in self.truths]
 
     @property
     def speed(self) -> dict[str, float]:
@@ -178,7 +188,7 @@ def validate(
         notes_of_limit = _limit_notes(settings, rules)
         reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
     notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
-    return Validation(tuple(reports), detections, ids, truths[0], results, timing, [*dataset.notes, *notes], views)
+    return Validation(tuple(reports), detections, ids, tuple(truths), results, timing, [*dataset.notes, *notes], views)
 
 
 def most_detections(protocols: Sequence[metrics.Protocol]) -> int:

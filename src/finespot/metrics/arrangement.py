@@ -107,7 +107,7 @@ def arrange(truth: Truth, results: Results, rules: Protocol) -> Arranged:
         names=names,
         truth=sorted_truth,
         results=results.select(order),
-        ignored=_ignored(sorted_truth, rules),
+        ignored=ignored_rows(sorted_truth, rules),
         truth_group=truth_group[truth_order],
         group=group[order],
         rank=rank,
@@ -147,7 +147,8 @@ def _rank_in_picture(results: Results, order: Rows, rules: Protocol) -> Rows | N
     return rank
 
 
-def _ignored(truth: Truth, rules: Protocol) -> Flags:
+def ignored_rows(truth: Truth, rules: Protocol) -> Flags:
+    """(G,) the rows that a protocol ignores by their flags."""
     flags = np.zeros(len(truth), bool)
     for name in rules.ignored:
         flags |= truth.crowd if name == "crowd" else truth.marks.get(name, False)

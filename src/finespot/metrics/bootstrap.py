@@ -185,6 +185,8 @@ def tallied(truth: Truth, results: Results, rules: Protocol) -> tuple[Report, Ta
     FineSpotError
         Each picture counted once gives other numbers: intervals would be of something else.
     """
+    if not any(row.kind in ("AP", "AR") and rules.covers(row) for row in rules.rows):
+        raise FineSpotError(f"'{rules.name}' has no AP or AR that pictures could be drawn for")
     report, tally = evaluate(truth, results, rules), Tally(truth, results, rules)
     whole = over_classes(tally.weigh(np.ones((1, tally.pictures), np.int32)))[0]
     for row, number in zip(tally.rows, whole.tolist()):
@@ -258,7 +260,7 @@ class Tally:
                 chosen = _thresholds(self.protocol, row)
                 share = np.stack([np.mean([one[t] for t in chosen], axis=0) for one in curves[key]], axis=1)
             values[:, :, r] = np.where(seen, share, np.nan)
-        return 100 * values if self.protocol.percent else values
+        return values * [100 if self.protocol.percent and not row.fraction else 1 for row in self.rows]
 
     def _wanted(self) -> dict[Slice, list[int]]:
         """The thresholds that AP rows need by size range and limit."""

@@ -262,8 +262,6 @@ def compare(
     rules = replace(rules, percent=False)
     reports, tallies = zip(*(tallied(truth, results, rules) for results in (a, b)))
     labels = [rules.label(row) for row in tallies[0].rows]
-    if not labels:
-        raise FineSpotError(f"the protocol '{rules.name}' has no AP or AR to compare")
     chunk = min(tally.chunk for tally in tallies)
     parts, drawn = [], []
     for weights in draws(len(truth.image_ids), resamples, seed, chunk):

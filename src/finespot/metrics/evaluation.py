@@ -130,7 +130,7 @@ def _mean(table: Floats, row: Row, averages: Accumulated, rules: Protocol) -> fl
 
 
 def _unit(row: Row, rules: Protocol) -> float:
-    return 100.0 if rules.percent and row.kind in ("AP", "AR") else 1.0
+    return 100.0 if rules.percent and not row.fraction and row.kind in ("AP", "AR") else 1.0
 
 
 def _count_ignored(truth: Truth, data: Arranged, rules: Protocol) -> int:

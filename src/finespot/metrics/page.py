@@ -20,6 +20,7 @@ from finespot.metrics.closeups import closeup, swatch
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.judged import judged
 from finespot.metrics.report import Report
+from finespot.metrics.subset import by_rules
 from finespot.metrics.tables import Results, Truth
 from finespot.metrics.worst import Failure, Worst, worst
 from finespot.structures import Image
@@ -148,6 +149,8 @@ def _diagrams(
             caption = "a dot marks the best F1 of its class"
             page.figures([Figure(plots.pr_curves(report, file).read_bytes(), caption)])
         page.heading("Which class is taken for which")
+        # The confusion matrix knows crowds only.
+        truth, results = by_rules(truth, results, reports[0].protocol)
         matrix = confusion_matrix(truth, results, conf=confidence)
         caption = "at the confidence of the best F1 over all objects"
         page.figures([Figure(plots.confusion(matrix, truth.classes, file, conf=confidence).read_bytes(), caption)])

@@ -37,10 +37,11 @@ def pr_curves(report: Report, path: str | Path) -> Path:
     """
     figure = blank_figure(9, 5.5)
     axes = figure.add_subplot()
+    averages = _averages(report)
     named = len(report.curves) <= _NAMED
     colors = _colors(len(report.curves))
     for (name, curve), color in zip(report.curves.items(), colors):
-        average = curve.precision.mean()
+        average = averages[name]
         text = f"{literal(name)} {average:.3f} (conf {curve.confidence:.2f})" if named else None
         axes.plot(curve.recall, curve.precision, color=color, linewidth=1.4 if named else 0.7, label=text)
         axes.plot([curve.best_recall], [curve.best_precision], "o", color=color, markersize=4)
@@ -48,7 +49,7 @@ def pr_curves(report: Report, path: str | Path) -> Path:
         curves = list(report.curves.values())
         mean = np.mean([curve.precision for curve in curves], axis=0)
         if len(curves) > 1:
-            axes.plot(curves[0].recall, mean, color="black", linewidth=2.5, label=f"mean {mean.mean():.3f}")
+            axes.plot(curves[0].recall, mean, color="black", linewidth=2.5, label="mean of the curves")
         title = f"{report.protocol.name}, IoU {curves[0].iou:g}, {report.images} images"
         _legend_beside(axes, "average precision\n(confidence of the best F1)")
     else:
@@ -56,6 +57,14 @@ def pr_curves(report: Report, path: str | Path) -> Path:
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), title=title)
     axes.grid(alpha=0.3)
     return save_figure(figure, path)
+
+
+def _averages(report: Report) -> dict[str, float]:
+    """The average precision of each class that has a curve, at the curves' overlap, as the protocol integrates it."""
+    rules = report.protocol
+    table = report.averages.average[0, rules.largest]
+    places = {name: k for k, name in enumerate(report.classes)}
+    return {name: float(table[places[name], rules.lanes.index(one.iou)]) for name, one in report.curves.items()}
 
 
 def confusion(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
+from finespot.metrics.curves import ConfidenceCurve
 from finespot.metrics.judged import Judged
-from finespot.metrics.report import Curve
 from finespot.metrics.tables import Results, Truth
 
 Rows = NDArray[np.int64]
@@ -43,21 +43,12 @@ class Worst:
 
 def best_confidence(results: Results, fates: Judged) -> float:
     """The confidence of the best F1 over the objects of all classes together; 0 where none counts."""
-    objects = int(fates.counts.sum())
-    if not objects:
+    if not fates.counts.any():
         return 0.0
     order = np.argsort(-results.scores, kind="stable")
-    none = np.zeros(0)
-    curve = Curve.trace(
-        iou=0.5,
-        recall=none,
-        precision=none,
-        scores=results.scores[order],
-        right=fates.right[order],
-        wrong=fates.wrong[order],
-        objects=objects,
-    )
-    return curve.confidence
+    rows = (results.scores[order], fates.right[order], fates.wrong[order])
+    best = ConfidenceCurve.trace(*rows, int(fates.counts.sum())).best_threshold()
+    return 0.0 if best is None else best.confidence
 
 
 def worst(truth: Truth, results: Results, fates: Judged, n: int = 12) -> Worst:

@@ -13,6 +13,9 @@ from finespot.metrics.protocols.rules import AreaRange, Integral, Protocol, Row
 
 _INTEGRALS: dict[Integral, str] = {"11 points": "", "area": " exact area", "101 points": " 101 points"}
 
+# As the program names the two that it has.
+_LABELS: dict[Integral, str] = {"11 points": "map_voc07", "area": "map_all_points", "101 points": "map_101_points"}
+
 
 def dota_hbb(version: Literal["1.0", "1.5"] = "1.0", *, iou: float = 0.5, integral: Integral = "11 points") -> Protocol:
     """DOTA with horizontal boxes.
@@ -34,7 +37,7 @@ def dota_hbb(version: Literal["1.0", "1.5"] = "1.0", *, iou: float = 0.5, integr
         thresholds=(iou,),
         areas=(AreaRange("all", 0, float("inf")),),
         max_dets=(),
-        rows=(Row("mAP", "AP"), Row("final_recall", "AR")),
+        rows=(Row(_LABELS[integral], "AP"), Row("final_recall", "AR")),
         ignored=("difficult",) if version == "1.0" else (),
         iod="never",
         candidate="any",

@@ -47,7 +47,7 @@ UAVDT = Protocol(
     thresholds=(0.7,),
     areas=_ANY_SIZE,
     max_dets=(),
-    rows=(Row("AP", "AP"), Row("final_recall", "AR")),
+    rows=(Row("AP_overall", "AP"), Row("final_recall", "AR", fraction=True)),
     pooled=True,
     ignored=(),
     iod="never",

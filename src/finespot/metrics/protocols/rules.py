@@ -40,7 +40,7 @@ class Row:
     `kind` is the average precision (AP), the recall (AR), the miss rate (MR), one of the parts of the LRP error, or the
     score threshold that it finds best (by class only). The limit of detections is the one at `place` among the
     protocol's, or `exactly` this one (no value where the protocol lacks it). `{0}` in the label stands for the first
-    limit, and so on. `class_mean` replaces the protocol's.
+    limit, and so on. `class_mean` replaces the protocol's; a `fraction` is not in percent where the protocol is.
     """
 
     label: str
@@ -50,6 +50,7 @@ class Row:
     place: int = -1
     exactly: int | None = None
     class_mean: ClassMean | None = None
+    fraction: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,11 @@ class Protocol:
         strange = sorted({row.area for row in self.rows} - labels)
         if strange:
             raise FineSpotError(f"expected rows of the areas {sorted(labels)} but got {strange}")
-        if any(not -len(self.limits) <= row.place < len(self.limits) for row in self.rows):
-            raise FineSpotError(f"'{self.name}' needs more limits than {list(self.max_dets)}", where="max_dets")
+        needed = max((row.place + 1 if row.place >= 0 else -row.place for row in self.rows), default=1)
+        if needed > len(self.limits):
+            raise FineSpotError(
+                f"expected {needed} limits, as '{self.name}' has, but got {list(self.max_dets)}", where="max-dets"
+            )
 
     @property
     def lanes(self) -> tuple[float, ...]:

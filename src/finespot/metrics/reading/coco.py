@@ -84,6 +84,9 @@ def read_truth(path: Path, *, fix_id0: bool = False) -> Truth:
     """
     file = decode(path, _TruthFile, "COCO truth: images, categories, annotations")
     pictures = {one.id: one for one in file.images}
+    if len(pictures) < len(file.images):
+        doubled = next(key for key, count in Counter(one.id for one in file.images).items() if count > 1)
+        raise FineSpotError(f"image id {doubled!r} occurs twice among the images", where=path)
     # In the order of the file, which TIDE settles ties by; the protocols sort by id themselves.
     image_ids = list(pictures)
     if len({type(key) for key in image_ids}) > 1:
@@ -256,6 +259,9 @@ def _boxes(rows: list[Box], path: Path) -> NDArray[np.float64]:
         (boxes[:, 2:] < 0).any(axis=1),
         lambda k: f"expected a bbox [x, y, width, height] of no negative size but got {boxes[k].tolist()}",
     )
+    with np.errstate(over="ignore"):
+        huge = ~np.isfinite(boxes[:, 2] * boxes[:, 3]) | ~np.isfinite(boxes[:, :2] + boxes[:, 2:]).all(axis=1)
+    _check(path, huge, lambda k: f"expected a bbox of finite area but got {boxes[k].tolist()}")
     return boxes
 
 
