@@ -14,7 +14,7 @@ from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import Model, Validation, WindowView, calibrate_threshold, calibrated, enlarged, validate
 from finespot.inference.timing import Timing
-from finespot.metrics import Results, Truth
+from finespot.metrics import Results, Truth, evaluate
 from finespot.runtimes import Session
 from finespot.structures import Annotations, Classes, Detections, Tiling
 from finespot.writers import window_picture
@@ -128,9 +128,9 @@ def test_validation_keeps_the_views_and_measures_their_coverage() -> None:
     boxes = [[45, 10, 55, 20], [112, 10, 118, 20], [114, 10, 129, 20], [20, 50, 40, 70], [150, 80, 160, 90]]
     objects = Truth.from_annotations([truth(boxes), truth([[1, 1, 9, 9]])], Classes(("a",)), [1, 2])
     nothing = view([], [], 0, 0)
-    made = Validation(
-        (), [], [1, 2], (objects,), Results.from_detections([], objects, ()), Timing(), views=[one, nothing]
-    )
+    none = Results.from_detections([], objects, ())
+    reports = (evaluate(objects, none),)
+    made = Validation(reports, [], [1, 2], (objects,), none, Timing(), views=[one, nothing])
     found = made.coverage()
     assert (found.all.bpr_box, found.all.bpr_center) == (pytest.approx(3 / 6), pytest.approx(1 / 6))
     assert found.windows_mean == 1

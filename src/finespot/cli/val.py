@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from finespot.data import Dataset
     from finespot.inference import Validation
-    from finespot.metrics import Coverage, Truth
+    from finespot.metrics import Coverage
     from finespot.structures import Tiling
 
 PROJECT = Path("runs/val")
@@ -190,7 +190,7 @@ def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling 
 
 def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None) -> dict[str, Any]:
     """Print what was looked at shows of the objects and, where a network chose windows, what that saved."""
-    covered = validation.coverage() if validation.views else _coverage(validation.truth, dataset, tiling)
+    covered = validation.coverage() if validation.views else _coverage(validation, dataset, tiling)
     out.print("\ncoverage", style="bold", highlight=False, markup=False)
     out.print(covered.table())
     if not validation.views:
@@ -205,15 +205,17 @@ def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tilin
     return {"coverage": covered.to_json(), "savings": seen.means()}
 
 
-def _coverage(truth: Truth, dataset: Dataset, tiling: Tiling | None) -> Coverage:
-    """What the windows of a tiling show of the objects."""
+def _coverage(validation: Validation, dataset: Dataset, tiling: Tiling | None) -> Coverage:
+    """What the windows of a tiling show of the objects that the protocol counts."""
     import numpy as np
 
     from finespot import metrics
+    from finespot.metrics.subset import by_rules
     from finespot.tiling import windows
 
     sizes = [dataset.size(i) for i in range(len(dataset))]
     shown = [np.array([tile.window for tile in windows(size, tiling)], np.float64) for size in sizes]
+    truth, _ = by_rules(validation.truth, validation.results, validation.report.protocol)
     return metrics.coverage(truth, shown, sizes=np.array(sizes))
 
 

@@ -17,6 +17,7 @@ from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.inference.windows import WindowView, watch_of
+from finespot.metrics.subset import by_rules
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Labels, Tiling
 from finespot.writers import write_coco
@@ -70,7 +71,9 @@ class Validation:
         if len(self.views) != len(self.image_ids):
             raise FineSpotError("expected the view of each picture but none was kept", hint="validate with watch=True")
         windows, cores = ([getattr(one, name) for one in self.views] for name in ("windows", "cores"))
-        return metrics.coverage(self.truth, windows, cores=cores)
+        # What the protocol ignores need not be found.
+        truth, _ = by_rules(self.truth, self.results, self.report.protocol)
+        return metrics.coverage(truth, windows, cores=cores)
 
     @property
     def report(self) -> metrics.Report:

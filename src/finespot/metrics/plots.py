@@ -24,6 +24,8 @@ from finespot.writers.figures import blank_figure, literal, save_figure
 
 # More classes than the color map tells apart are drawn thin and gray, without an entry in the legend.
 _NAMED = 20
+# And so many where names stand among the curves.
+_BESIDE = 8
 # Numbers in the cells of larger matrices would be too small to read.
 _WRITTEN = 25
 # Classes of a comparison that fit on a page.
@@ -130,7 +132,7 @@ def confidence(curves: ConfidenceCurves, path: str | Path) -> Path:
 def reliability(calibration: Calibration, path: str | Path) -> Path:
     """Draw the share of true positives over the confidence, of all, by size and by class, above the counts.
 
-    Below the diagonal confidences promise too much. Legends give the expected calibration error (ECE).
+    Below the diagonal confidences promise too much. Legends give the expected calibration error (ECE), of few classes.
     """
     named = len(calibration.classes) <= _NAMED
     groups: list[tuple[str, dict[str, Reliability]]] = [
@@ -145,14 +147,15 @@ def reliability(calibration: Calibration, path: str | Path) -> Path:
         above.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
         for (name, one), color in zip(some.items(), _colors(len(some))):
             seen = one.count > 0
-            text = None if one.ece is None or not (named or title != "by class") else f"{literal(name)} {one.ece:.3f}"
+            # More names than a few would lie over the curves.
+            text = None if one.ece is None or len(some) > _BESIDE else f"{literal(name)} {one.ece:.3f}"
             style = {"color": color, "linewidth": 1.4 if named else 0.7}
             above.plot(one.confidence[seen], one.precision[seen], "o-", markersize=3, label=text, **style)
             below.stairs(one.count, one.edges, **style)
         above.set(title=title, xlim=(0, 1), ylim=(-0.02, 1.02))
         above.grid(alpha=0.3)
         if above.get_legend_handles_labels()[0]:
-            above.legend(loc="best", frameon=False, fontsize="small", title="ECE", ncols=1 + (len(some) > 8))
+            above.legend(loc="best", frameon=False, fontsize="small", title="ECE")
         below.set(xlabel="confidence", yscale="symlog", ylim=(0, None))
         below.grid(alpha=0.3)
     panels[0, 0].set_ylabel("share of true positives")

@@ -43,7 +43,13 @@ _MEANS = {
 
 def brief(rules: Protocol) -> str:
     """What no report may leave out: the limit of detections, what is ignored, the mean over classes."""
-    return "; ".join([_limit(rules), _ignoring(rules)[0], _mean(rules)])
+    ignoring = _ignoring(rules)
+    regions = (
+        []
+        if rules.regions == "crowds"
+        else [next(line for line in ignoring if line.startswith(_REGIONS[rules.regions]))]
+    )
+    return "; ".join([_limit(rules), ignoring[0], *regions, _mean(rules)])
 
 
 def describe(rules: Protocol) -> list[str]:
@@ -101,12 +107,16 @@ def _ignoring(rules: Protocol) -> list[str]:
         lines = [f"what lies on an ignored object of its class ({flags}) is neither right nor wrong", _IOD[rules.iod]]
     else:
         lines = ["no object is ignored by a flag"]
-    without = f" (not in the sequences {', '.join(rules.without_regions)})" if rules.without_regions else ""
-    lines.append(_REGIONS[rules.regions] + without)
+    lines.append(_regions(rules))
     if rules.leftovers != "none":
         how = "measured" if rules.true_iod else "derived from the stored overlap"
         lines.append(f"{_LEFTOVERS[rules.leftovers]} ({how})")
     return lines
+
+
+def _regions(rules: Protocol) -> str:
+    without = f" (not in the sequences {', '.join(rules.without_regions)})" if rules.without_regions else ""
+    return _REGIONS[rules.regions] + without
 
 
 def _bounds(low: float, high: float) -> str:
