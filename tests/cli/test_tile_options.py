@@ -48,6 +48,7 @@ def asked(run: Run, tiny: Path, dataset: Path, tmp_path: Path, monkeypatch: pyte
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "tiling"),
     [
@@ -88,6 +89,7 @@ def test_what_words_ask_for(asked, words: str, tiling: Tiling | None) -> None:
     assert asked(*words.split()) == (tiling, 0.7)
 
 
+@pytest.mark.slow
 def test_the_threshold_of_matches(asked) -> None:
     assert asked("--postprocess-match-threshold", "0.4") == (None, 0.4)
 

@@ -40,6 +40,7 @@ def figures(folder: Path) -> dict[str, object]:
     return row
 
 
+@pytest.mark.slow
 def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp_path: Path) -> None:
     words = ["predict", on_windows, picture, "--project", tmp_path / "runs", "--view-windows"]
     code, said, wrong = run(*words, "--name", "all", "--windows", "select=all", "--no-images", "--format", "png")
@@ -62,6 +63,7 @@ def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp
     assert figures(tmp_path / "runs" / "whole")["dense"] is True
 
 
+@pytest.mark.slow
 def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, picture: Path, tmp_path: Path) -> None:
     words = ["--project", tmp_path / "runs"]
     refused(run("predict", tiny, picture, *words, "--view-windows"), "this network does not choose windows")
@@ -72,6 +74,7 @@ def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, 
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_threshold_is_stored(run: Run, on_windows: Path, dataset: Path, tmp_path: Path, tiny: Path) -> None:
     out = tmp_path / "out.safetensors"
     words = ["weights", "calibrate", on_windows, out, "--data", f"coco:{dataset}", "--imgsz", "128"]

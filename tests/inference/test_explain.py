@@ -292,6 +292,7 @@ class TestErrors:
 
 
 class TestTheNetworkIsLeftAlone:
+    @pytest.mark.slow
     def test_training_goes_on(self, detector, card, samples) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         detector.train()

@@ -27,6 +27,7 @@ def sweep(session, dataset):
     return merge_sweep(session, dataset, operators=OPERATORS, thresholds=(0.4, 0.7), tiling=TILES, conf=0.3)
 
 
+@pytest.mark.slow
 def test_each_row_is_a_validation(session, dataset, sweep) -> None:
     asked = [(row.operator, row.threshold) for row in sweep.rows]
     assert asked == [

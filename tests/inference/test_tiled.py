@@ -77,6 +77,7 @@ def test_the_whole_view_adds_a_window_and_its_detections(model, pixels) -> None:
     assert seen.boxes.tolist() != plain.boxes.tolist()
 
 
+@pytest.mark.slow
 def test_operator_and_metric_decide_what_is_left(model, pixels) -> None:
     def boxes(merge=None, metric=None, **options) -> list[list[float]]:
         tiling = replace(TILES, merge=merge, metric=metric)
@@ -98,6 +99,7 @@ def test_operator_and_metric_decide_what_is_left(model, pixels) -> None:
         boxes("nmmm")
 
 
+@pytest.mark.slow
 def test_a_weight_file_says_how_tiles_are_merged(detector, card, session, pixels) -> None:
     tiling = replace(TILES, overlap=64, whole=True, merge="nmm", metric="ios")
     read = Card.from_json(msgspec.structs.replace(card, tiling=tiling).to_json())
@@ -144,6 +146,7 @@ def test_parts_are_kept_where_asked_for() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_lives_is_one_picture_and_a_bounded_number_of_windows(monkeypatch) -> None:
     pictures: list[weakref.ref] = []
     alive: list[weakref.ref] = []

@@ -30,6 +30,7 @@ def test_weights_by_size(scale: str) -> None:
     assert row(f"| `scale={scale}`") == [round(weight, 4) for weight in loss.weights(boxes).tolist()]
 
 
+@pytest.mark.slow
 def test_parameters_of_the_hosts() -> None:
     lines = re.findall(r"^\| ((?:yolo[\w-]+(?:, )?)+) \| [\d, ]+ \| ([\d,]+) \|$", PAGE, re.MULTILINE)
     assert len(lines) == 5

@@ -63,6 +63,7 @@ def test_reliability(tables, tmp_path) -> None:  # noqa: F811
     assert "by size" in words(plots.reliability(none, tmp_path / "none.svg"))
 
 
+@pytest.mark.slow
 def test_size_curve(tables, tmp_path) -> None:  # noqa: F811
     truth, a, _ = tables
     text = words(plots.size_curve(size_curve(truth, a, edges=(0, 9, 20), resamples=5), tmp_path / "size.svg"))

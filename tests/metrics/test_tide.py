@@ -139,6 +139,7 @@ def same(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(tables(), st.sampled_from([(0.5, 0.1), (0.4, 0.4), (0.75, 0.25)]), st.sampled_from([2, 100]))
 def test_equals_its_slow_twin(data, overlaps, limit) -> None:
@@ -369,6 +370,7 @@ def test_a_large_set_takes_seconds() -> None:
     assert time.process_time() - start < 10
 
 
+@pytest.mark.slow
 def test_plot(tmp_path) -> None:
     whole = tide_bars(tide(*official()), tmp_path / "whole.svg").read_text()
     assert "AP50 is 20.3, 24 images" in whole

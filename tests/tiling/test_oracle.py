@@ -71,6 +71,7 @@ def tilings(draw) -> Tiling:
     return Tiling(side, draw(st.integers(32, side // 2)), whole=draw(st.booleans()))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1), st.integers(100, 500), st.integers(100, 500), st.sampled_from(BY_IOU))
 def test_no_object_is_lost_or_doubled(data, seed, height, width, operator) -> None:
@@ -101,6 +102,7 @@ def test_by_ios_a_small_object_on_a_large_one_is_lost() -> None:
     assert left == dict.fromkeys(BY_IOU, 2) | dict.fromkeys(BY_IOS, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", [*BY_IOU, "soft", "soft(method=linear)"])
 @pytest.mark.parametrize("whole", [False, True])
 def test_ap_of_objects_as_large_as_the_overlap(operator, whole) -> None:

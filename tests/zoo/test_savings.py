@@ -44,6 +44,7 @@ def test_costs_are_those_measured_of_the_released_network() -> None:
     assert costs.picture + 20 * costs.window == pytest.approx(model, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("firing", [0, 1, 3])
 def test_a_run_costs_what_the_model_says(firing: int) -> None:
     detector = build("esod-yolov8n", core=8, halo=4, dense_above=None, threshold=0.0, budget=max(firing, 1))

@@ -331,6 +331,7 @@ def test_what_fires_on_one_side_of_a_border_is_found_on_the_other() -> None:
         assert boxes.tolist() == [wanted.tolist()]
 
 
+@pytest.mark.slow
 def test_weights_of_a_host_fit_stem_and_tail() -> None:
     for host in ("yolov8n", "rtmdet-tiny", "retinanet-r50"):
         plain = zoo.build(zoo.architecture(host, 3)).state_dict()
