@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
@@ -149,7 +149,8 @@ def read_results(
     scores = np.array([one.score for one in records], np.float64)
     _check(path, ~np.isfinite(scores), lambda k: f"expected a finite score but got {scores[k]}")
     position = {key: index for index, key in enumerate(category_ids)}
-    label = np.array([position.get(one.category_id, -1) for one in records], np.int64)
+    named = [one.category_id for one in records]
+    label = np.fromiter(map(position.get, named, repeat(-1)), np.int64, len(named))
     keep = label >= 0
     if not drop_unknown:
         _check(
@@ -246,7 +247,7 @@ def _positions(keys: list[T], known: Sequence[Any], path: Path, key: str, what: 
 
 
 def _places(keys: list[T], place: Mapping[Any, int], path: Path, key: str, what: str) -> NDArray[np.int64]:
-    found = np.array([place.get(value, -1) for value in keys], np.int64)
+    found = np.fromiter(map(place.get, keys, repeat(-1)), np.int64, len(keys))
     _check(path, found < 0, lambda k: f"{key} {keys[k]!r} is not the id of any {what} of the truth")
     return found
 
