@@ -15,7 +15,7 @@ from finespot.metrics.subset import by_rules
 from finespot.structures import Classes
 
 every = pytest.mark.parametrize("name", sorted(PROTOCOLS))
-few = settings(max_examples=4, deadline=None)
+few = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 10**6)
 COLUMNS = ("image", "label", "boxes", "scores")
 
