@@ -45,6 +45,7 @@ def test_all_with_all_is_pair_by_pair(name: str) -> None:
     assert MEASURES[name](a[:0, None], b[None]).shape == (0, 7)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 999))
 def test_best_with_itself(seed: int) -> None:

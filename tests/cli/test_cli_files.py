@@ -80,6 +80,7 @@ class TestFilesThatExist:
         assert run("models", "yolov8n", "--json", tmp_path / "m.json", "--overwrite")[0] == 0
         assert "hit-uav-n" in (tmp_path / "m.json").read_text()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
     def test_devices_hold_nothing_to_keep(self, files: tuple[Path, Path]) -> None:
         truth, found = files
@@ -91,6 +92,7 @@ class TestFilesThatExist:
 
 
 class TestOverwrite:
+    @pytest.mark.slow
     def test_pictures_are_not_drawn_over(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         folder = dataset / "images" / "val"
         before = {path: path.read_bytes() for path in dataset.rglob("*.*")}
@@ -151,6 +153,7 @@ class TestVal:
         assert run(*words, "--overwrite")[0] == 0
         assert not (tmp_path / "x3").exists()
 
+    @pytest.mark.slow
     def test_the_table_says_how_it_was_made(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         words = ["val", tiny, "--data", f"coco:{dataset}", "--no-plots", "--project", tmp_path]
         _, out, _ = run(*words, "--slice", "32", "--max-det", "7", "conf=0.01")

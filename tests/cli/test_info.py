@@ -49,6 +49,7 @@ def test_none_takes_a_part_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert "parameters: 13,630,407" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_models_lists_what_the_recipes_train(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models") == 0
     said = capsys.readouterr().out

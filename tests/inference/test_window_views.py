@@ -183,6 +183,7 @@ def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset
         calibrate_threshold(session, dataset, 0)
 
 
+@pytest.mark.slow
 def test_validation_watches_where_the_network_looked(session: Session, dataset: Dataset, tmp_path: Any) -> None:
     text = (tmp_path / "set.yaml").read_text().replace("[spot]", "[a, b, c, d]")
     (tmp_path / "four.yaml").write_text(text)

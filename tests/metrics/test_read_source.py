@@ -204,6 +204,7 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_damage_is_told_in_one_line(tmp_path: Path, kind: str) -> None:
     gt, dt = SETS[kind](tmp_path / "set")

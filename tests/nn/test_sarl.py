@@ -254,6 +254,7 @@ def test_half_precision() -> None:
         assert (one.float() - other).norm() / other.norm() < 0.02
 
 
+@pytest.mark.slow
 def test_export() -> None:
     """At odd sizes, as a program that other runtimes can read."""
 

@@ -194,6 +194,7 @@ def test_bad_input_is_a_bug_of_the_caller(detector, card, images) -> None:
         Session(detector, card=card)(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error",
     [

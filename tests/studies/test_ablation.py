@@ -290,6 +290,7 @@ def test_a_device_that_is_not_there_is_refused_before_any_cell_fails_for_it(tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted_once")
 def test_tables_of_another_study_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(STUDY)
@@ -309,6 +310,7 @@ def test_tables_of_another_study_are_not_written_over(tmp_path: Path) -> None:
         assert report.read_text() == text
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     record = tmp_path / "out" / "cells" / "plain" / "seed-3" / "cell.json"
     record.parent.mkdir(parents=True)

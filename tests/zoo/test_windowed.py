@@ -258,6 +258,7 @@ def test_a_training_step_costs_less_in_proportion() -> None:
     assert windows < 0.45 * cost()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["anchors", "task aligned"])
 def test_positives_do_not_depend_on_the_window_nor_on_the_border(head: str) -> None:
     """An object has as many positive points in any window at the same place on the grid, and at the picture's edge as

@@ -212,6 +212,7 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(name=st.sampled_from(list(MAKERS)), share=st.floats(0, 1), value=VALUES)
 def test_files_with_changed_values_are_read_or_refused(

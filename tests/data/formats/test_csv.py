@@ -191,6 +191,7 @@ def test_round_trip(made: Any, spec: str) -> None:
     come_back(spec, made, ("no", "Größe, 1", '"x"'))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=80) | st.text('0123456789.,-"ax\n\r\0', max_size=80).map(str.encode), st.booleans())
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes, header: bool) -> None:

@@ -209,6 +209,7 @@ def test_official_classes_need_no_list(tmp_path: Path) -> None:
     assert open_dataset(place, "train").annotations(0).labels.tolist() == [15]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from((("ship", "storage tank", "Übergang:1"), DOTA_CLASSES["1.0"])))
 def test_round_trip(data: st.DataObject, classes: tuple[str, ...]) -> None:
@@ -220,6 +221,7 @@ def test_round_trip(data: st.DataObject, classes: tuple[str, ...]) -> None:
     come_back("dota", made, classes)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=60) | st.text("0123456789 .-:shipx\n\r", max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:

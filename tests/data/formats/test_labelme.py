@@ -234,6 +234,7 @@ def test_the_written_file(tmp_path: Path) -> None:
     assert [one["flags"] for one in content["shapes"]] == [{}, {"ignore": True}, {"any_class": True, "ignore": True}]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(splits(3))
 def test_round_trip(made: Any) -> None:
@@ -242,6 +243,7 @@ def test_round_trip(made: Any) -> None:
     come_back("labelme", made, ("no", "ignore", "Größe"), classes_stay=False)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_mutated_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

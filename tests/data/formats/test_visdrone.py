@@ -241,6 +241,7 @@ boxes = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.lists(boxes, max_size=4), min_size=2, max_size=2))
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list[list[dict[str, Any]]]) -> None:

@@ -355,6 +355,7 @@ boxes = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(st.lists(boxes, max_size=4), min_size=2, max_size=2),

@@ -123,6 +123,7 @@ def test_prompts_in_smaller_groups_give_the_same(sam: Sam, pixels: np.ndarray, m
     assert asked == [3, 1]
 
 
+@pytest.mark.slow
 def test_a_thousand_boxes(sam: Sam, pixels: np.ndarray) -> None:
     corners = np.random.default_rng(1).uniform(0, 1, (1000, 4)).astype(np.float32) * [50, 30, 9, 9]
     boxes = np.concatenate([corners[:, :2], corners[:, :2] + corners[:, 2:] + 0.5], axis=1).astype(np.float32)

@@ -68,6 +68,7 @@ def test_broken_files_are_errors_never_other_masks(data: st.DataObject) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_no_single_bit_can_change(tmp_path: Path) -> None:
     content = encode(random_mask(9, 21), **ABOUT)[1]
     path = tmp_path / "a.shape"

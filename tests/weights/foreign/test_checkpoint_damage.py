@@ -95,6 +95,7 @@ def test_an_empty_safetensors_file(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "a.safetensors").tree == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_every_length(kind: str, tmp_path: Path) -> None:
     file = small_files(tmp_path)[kind]
