@@ -263,7 +263,7 @@ def test_an_old_page_stays_where_the_new_one_fails(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
     with pytest.raises(FineSpotError, match="expected a JPEG or PNG"):
-        report_page(path, [evaluate(truth, results)], truth, results, figures=[("a", b"GIF89a", "b")])
+        report_page(path, [evaluate(truth, results)], truth, results, figures=[Diagram("a", b"GIF89a", "b")])
     with pytest.raises(FineSpotError, match="reports: expected at least one report"):
         report_page(path, [], truth, results)
     assert path.read_text() == "old"

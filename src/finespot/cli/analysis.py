@@ -142,7 +142,7 @@ class Analysis:
         """The plots in their folder, and the page with the plots on it."""
         from tempfile import TemporaryDirectory
 
-        from finespot.metrics.page import report_page
+        from finespot.metrics.page import Diagram, report_page
         from finespot.writers import make_folder
 
         if curves is None or (wanted.plots is None and wanted.html is None):
@@ -155,7 +155,7 @@ class Analysis:
                 written += [path for _, path, _ in diagrams]
             if wanted.html is not None:
                 # Curves of precision over recall and the confusion matrix are on every page.
-                own = [(title, path.read_bytes(), text) for title, path, text in diagrams if text]
+                own = [Diagram(title, path.read_bytes(), text) for title, path, text in diagrams if text]
                 page = report_page(
                     *(wanted.html, self.reports, self.truth, self.results),
                     picture=self.picture,

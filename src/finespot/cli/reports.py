@@ -33,11 +33,8 @@ class Scored:
         """A report of these tables, and that of its protocol's clean form where it differs."""
         from finespot import metrics
 
-        rules = official.protocol.clean()
-        if rules is official.protocol:
-            return cls(official)
-        clean = replace(metrics.evaluate(truth, results, rules), settings=official.settings)
-        return cls(official, None if _same(official.values, clean.values) else clean)
+        clean = metrics.cleaned(official, truth, results)
+        return cls(official, None if clean is None or _same(official.values, clean.values) else clean)
 
     def made_with(self, settings: Mapping[str, Any]) -> Scored:
         """The same, told how it was made."""

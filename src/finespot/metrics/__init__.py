@@ -16,7 +16,7 @@ from finespot.metrics.comparison import Comparison, Difference, FoundObjects, Pi
 from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.coverage import Coverage, coverage
 from finespot.metrics.curves import ConfidenceCurve, ConfidenceCurves, Threshold, confidence_curves
-from finespot.metrics.evaluation import both, evaluate, score
+from finespot.metrics.evaluation import both, cleaned, evaluate, score
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
@@ -55,6 +55,7 @@ __all__ = [
     "bootstrap",
     "both",
     "calibration",
+    "cleaned",
     "compare",
     "confidence_curves",
     "confusion_matrix",

@@ -72,8 +72,15 @@ def both(truth: Truth, results: Results, protocol_or_name: Protocol | str = "coc
     The two are for columns side by side, never for one table of several protocols: raises as `evaluate`.
     """
     official = evaluate(truth, results, protocol_or_name)
-    clean = official.protocol.clean()
-    return official, None if clean is official.protocol else evaluate(truth, results, clean)
+    return official, cleaned(official, truth, results)
+
+
+def cleaned(official: Report, truth: Truth, results: Results) -> Report | None:
+    """The report of the same tables without the oddities of a report's protocol; None where it has none."""
+    rules = official.protocol.clean()
+    if rules is official.protocol:
+        return None
+    return replace(evaluate(truth, results, rules), settings=official.settings)
 
 
 def score(

@@ -57,7 +57,7 @@ def report_page(
     results: Results,
     *,
     picture: PictureOf | None = None,
-    figures: Sequence[Diagram | tuple[str, Any, str]] = (),
+    figures: Sequence[Diagram] = (),
     title: str = "Evaluation",
     split: str = "",
     n: int = 12,
@@ -140,7 +140,7 @@ def _diagrams(
     truth: Truth,
     results: Results,
     confidence: float,
-    figures: Sequence[Diagram | tuple[str, Any, str]],
+    figures: Sequence[Diagram],
 ) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "diagram.png"
