@@ -17,11 +17,11 @@ CLASSES = Classes(("thing",))
 
 
 @st.composite
-def scenes(draw, largest: int = 400):
+def scenes(draw, largest: int = 300):
     """Heat, a tiling and a picture's size; hot places from single cells to nearly everything."""
     size = draw(st.integers(1, largest)), draw(st.integers(1, largest))
     side = draw(st.integers(32, 160))
-    tiling = Tiling(side, draw(st.sampled_from([0.0, 0.2, 0.5, 0.9]) | st.integers(1, side * 9 // 10)))
+    tiling = Tiling(side, draw(st.sampled_from([0.0, 0.2, 0.5]) | st.integers(1, side * 3 // 4)))
     shape = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     heat = rng.random(shape).astype(np.float32)
@@ -51,7 +51,7 @@ def around(centers: np.ndarray, side: float, size: tuple[int, int]) -> np.ndarra
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(scenes(), st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
 def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> None:
     heat, threshold, tiling, size = scene

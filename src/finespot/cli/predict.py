@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finespot.cli import heat_maps, options
-from finespot.cli.window_views import WindowViews, choose_windows
+from finespot.cli import heat_maps, options, tile_choice
+from finespot.cli.window_views import TileViews, WindowViews, choose_windows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +46,12 @@ def command(
     whole: options.SliceWhole = None,
     merge: options.Merge = None,
     merge_metric: options.MergeMetric = None,
+    seeker: tile_choice.Seeker = None,
+    max_tiles: tile_choice.MaxTiles = None,
+    budget_ms: tile_choice.BudgetMs = None,
+    roi: tile_choice.Roi = None,
+    refresh: tile_choice.Refresh = None,
+    uniform_above: tile_choice.UniformAbove = None,
     batch: options.BatchSize = 1,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -83,7 +89,7 @@ def command(
         bool,
         typer.Option(
             "--view-windows",
-            help="of a network on windows: where it looked and what that saved",
+            help="which tiles were looked at, or where a network on windows looked, and what that saved",
             rich_help_panel=options.OUT,
         ),
     ] = False,
@@ -110,7 +116,8 @@ def command(
         choose_windows(model, windows)
     tiling = options.tiling(slice_size, overlap, model.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     writers += heat.writers(model, tiling, imgsz, products)
-    views = WindowViews()
+    chosen = any(one is not None for one in (seeker, max_tiles, budget_ms, roi, refresh, uniform_above))
+    views = TileViews() if chosen else WindowViews()
     writers += products.window_writers(views) if view_windows else []
     outcomes: Iterator[Outcome] = model.predict(
         pictures,
@@ -124,6 +131,12 @@ def command(
         batch=batch,
         pixels=images or save_crops or explain or view_windows,
         windows=view_windows,
+        seeker=seeker,
+        max_tiles=max_tiles,
+        budget_ms=budget_ms,
+        roi=roi,
+        refresh=refresh,
+        uniform_above=uniform_above,
     ).outcomes
     out = console()
     decided = list(model.notes)
@@ -207,8 +220,8 @@ class Products:
             made = [*([DrawingWriter(self.line_width, labels, kind)] if self.images else []), CocoWriter()]
         return [*made, *([YoloWriter()] if self.save_txt else []), *([CropWriter(0, kind)] if self.save_crops else [])]
 
-    def window_writers(self, views: WindowViews) -> list[Writer]:
-        """What draws where the network looked."""
+    def window_writers(self, views: WindowViews | TileViews) -> list[Writer]:
+        """What draws which tiles were looked at, or where the network looked."""
         from finespot.writers import WindowWriter
 
         kind = options.picture_format(self.format)

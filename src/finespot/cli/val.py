@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finespot.cli import analysis, options
+from finespot.cli import analysis, options, tile_choice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +57,11 @@ def command(
     whole: options.SliceWhole = None,
     merge: options.Merge = None,
     merge_metric: options.MergeMetric = None,
+    seeker: tile_choice.Seeker = None,
+    max_tiles: tile_choice.MaxTiles = None,
+    budget_ms: tile_choice.BudgetMs = None,
+    roi: tile_choice.Roi = None,
+    uniform_above: tile_choice.UniformAbove = None,
     batch: options.BatchSize = 8,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -127,6 +132,11 @@ def command(
             max_det=max_det,
             tiling=tiling,
             watch=coverage and isinstance(session.network, WindowedDetector),
+            seeker=seeker,
+            max_tiles=max_tiles,
+            budget_ms=budget_ms,
+            roi=roi,
+            uniform_above=uniform_above,
             progress=lambda done, total: advance(),
         )
     for note in validation.notes:
@@ -140,6 +150,9 @@ def command(
         ours = Scored(data, split, rules[0].name, recipe.model, side, recipe.epochs, f"weights {Path(weights).name}")
         out.print(beside(recipe.claimed, ours, validation.report.values))
     out.print(validation.timing.summary())
+    skipping = validation.skipping
+    for line in [] if skipping is None else skipping.lines():
+        out.print(line)
     folder = new_run(project or PROJECT, name, overwrite)
     told = [*validation.reports, *(one.clean for one in scored if one.clean is not None)]
     analysed = Analysis(validation.truth, validation.results, told, split, picture=dataset.image)
@@ -165,6 +178,8 @@ def command(
         found["merge_sweep"] = swept.to_json()
     if coverage:
         found |= _tell_coverage(out, validation, dataset, tiling)
+    if skipping is not None:
+        found["skipping"] = skipping.to_json()
     report = {**reports.joined(scored, split), **found}
     written = [options.write_report(folder / "report.json", report), *drawn]
     if json is not None:
@@ -193,16 +208,23 @@ def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tilin
     covered = validation.coverage() if validation.views else _coverage(validation, dataset, tiling)
     out.print("\ncoverage", style="bold", highlight=False, markup=False)
     out.print(covered.table())
-    if not validation.views:
-        return {"coverage": covered.to_json()}
-    from finespot.cli.window_views import WindowViews
+    found: dict[str, Any] = {"coverage": covered.to_json()}
+    if validation.skipping is not None:
+        sizes = [(one.label, one.bpr_center) for one in covered.sizes if one.bpr_center is not None]
+        lost = [f"{label} {100 * (1 - reached):.1f} %" for label, reached in sizes]
+        out.print(f"lost, their centers in no tile, by side in pixels: {', '.join(lost) or 'there is no object'}")
+    elif validation.views:
+        from finespot.cli.window_views import WindowViews
+        from finespot.inference import WindowView
 
-    seen = WindowViews()
-    for view in validation.views:
-        seen.note(view)
-    for line in seen.summary():
-        out.print(line)
-    return {"coverage": covered.to_json(), "savings": seen.means()}
+        seen = WindowViews()
+        for view in validation.views:
+            if isinstance(view, WindowView):
+                seen.note(view)
+        for line in seen.summary():
+            out.print(line)
+        found["savings"] = seen.means()
+    return found
 
 
 def _coverage(validation: Validation, dataset: Dataset, tiling: Tiling | None) -> Coverage:

@@ -1,4 +1,6 @@
-"""What `--view-windows` adds to a prediction: drawings of where the network looked, and what that saved."""
+"""What `--view-windows` adds to a prediction: drawings of the tiles that were chosen, or of where a network on windows
+looked, and what that saved.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finespot.inference import Model, Outcome, WindowView
+    from finespot.inference import Model, Outcome, TileView, WindowView
     from finespot.writers import Looked
 
 
@@ -61,8 +63,10 @@ class WindowViews:
 
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """The same outcomes, each noted before it is handed on."""
+        from finespot.inference import WindowView
+
         for outcome in outcomes:
-            if outcome.view is not None:
+            if isinstance(outcome.view, WindowView):
                 self.note(outcome.view)
             yield outcome
 
@@ -112,3 +116,43 @@ class WindowViews:
         for name in ("windows", "possible", "occupancy", "gflops", "saved"):
             self._sums[name] += getattr(view.savings, name)
         self._times.update(dict(view.milliseconds))
+
+
+class TileViews:
+    """The tiles that were chosen of the picture that is being written. The run sums them up itself."""
+
+    def __init__(self) -> None:
+        self._current: TileView | None = None
+
+    def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """The same outcomes, each noted before it is handed on."""
+        from finespot.inference import TileView
+
+        for outcome in outcomes:
+            if isinstance(outcome.view, TileView):
+                self._current = outcome.view
+            yield outcome
+
+    def look(self) -> Looked:
+        """What is to be drawn of the current picture."""
+        import numpy as np
+
+        from finespot.inference import enlarged
+        from finespot.writers import Looked
+
+        view = self._current
+        assert view is not None
+        figures = {
+            "windows": len(view.windows),
+            "possible": view.possible,
+            "uniform": view.uniform,
+            "limited": view.limited,
+            "ms": {"seeker": round(view.seeker_ms, 3), "window": round(view.window_ms, 3)},
+            "ms_saved": round(view.saved_ms, 3),
+        }
+        heat = np.zeros(view.size, np.float32) if view.heat is None else enlarged(view.heat, view.size)
+        return Looked(heat, view.windows, figures)
+
+    def summary(self) -> list[str]:
+        """Nothing more than the run says."""
+        return []

@@ -1,6 +1,7 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
 from finespot.inference.calibrate import Calibration, calibrate_threshold, calibrated
+from finespot.inference.chooser import Chooser, Seeks, chooser_of
 from finespot.inference.compare import (
     Comparison,
     common_classes,
@@ -14,6 +15,7 @@ from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
@@ -23,6 +25,7 @@ from finespot.inference.windows import WindowView, WindowWatch, enlarged
 __all__ = [
     "METHODS",
     "Calibration",
+    "Chooser",
     "Comparison",
     "Entry",
     "Explainer",
@@ -31,9 +34,12 @@ __all__ = [
     "Model",
     "Outcome",
     "Predictions",
+    "Seeks",
     "Settings",
+    "Skipping",
     "Source",
     "SweepRow",
+    "TileView",
     "Timing",
     "Validation",
     "VideoRecorder",
@@ -41,6 +47,7 @@ __all__ = [
     "WindowWatch",
     "calibrate_threshold",
     "calibrated",
+    "chooser_of",
     "common_classes",
     "compare",
     "draw_predictions",

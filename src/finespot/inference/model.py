@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import torch
 
 from finespot import zoo
 from finespot.errors import FineSpotError
+from finespot.inference.chooser import Seeks, chooser_of
 from finespot.inference.explain import Explainer, Explanation, explanations
 from finespot.inference.pipeline import Outcome, Settings, suppression_notes, walk
 from finespot.inference.prepare import Scaling, scale_notes, scaling, uncut
+from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
 from finespot.inference.windows import watch_of
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Tiling
+from finespot.tiling import Region
 from finespot.weights import Card
 
 
@@ -108,6 +112,12 @@ class Model:
         batch: int = 1,
         pixels: bool = False,
         windows: bool = False,
+        seeker: str | Path | Seeks | None = None,
+        max_tiles: int | None = None,
+        budget_ms: float | None = None,
+        roi: str | Path | Region | None = None,
+        refresh: int | None = None,
+        uniform_above: float | None = None,
     ) -> Predictions:
         """Detect in all pictures of a source, one after the other.
 
@@ -135,13 +145,26 @@ class Model:
         pixels:
             Keep each picture's pixels for `Predictions.outcomes`.
         windows:
-            Of a network on windows: keep where it looked, and what that saved, there too (`Outcome.view`).
+            Keep which tiles were looked at there too (`Outcome.view`), or, of a network on windows, where it looked.
+        seeker:
+            What says which tiles are looked at: a seeker, its weight file or the name of bundled weights.
+        max_tiles, budget_ms:
+            At most so many tiles in a picture, those with the most heat; at most as many as fit in that time.
+        roi:
+            Where to look: a region, a GeoJSON file in pixels of the pictures, or a mask picture. What has its center
+            elsewhere is left out.
+        refresh:
+            The pictures are frames of a video, of which each tile is looked at every so many frames; tiles on which the
+            last frame had objects in each. 10 for a video whose tiles are chosen.
+        uniform_above:
+            Share of hot cells from which on all tiles of a picture are looked at (0.5).
 
         Raises
         ------
         FineSpotError
             The source is not there, or the one picture named cannot be read. In a folder or a list a picture that
-            cannot be read is left out: see `skipped`. Or windows are asked for and the network has none.
+            cannot be read is left out: see `skipped`. Or windows are asked for and none are chosen; or something of how
+            tiles are chosen has no effect.
         """
         card = self.card
         if isinstance(classes, str) or (classes is not None and not len(classes)):
@@ -152,6 +175,17 @@ class Model:
             )
         opened = open_source(source)
         rule, notes = self._scaling(imgsz, tiling)
+        chooser = chooser_of(
+            self.session,
+            rule.tiling,
+            seeker=seeker,
+            max_tiles=max_tiles,
+            budget_ms=budget_ms,
+            roi=roi,
+            refresh=refresh,
+            uniform_above=uniform_above,
+            video=opened.fps is not None,
+        )
         settings = Settings(
             scaling=rule,
             conf=card.conf if conf is None else conf,
@@ -162,13 +196,14 @@ class Model:
             batch=batch,
             keep_pixels=pixels,
             skip_unreadable=not opened.single,
-            watch=watch_of(self.session, windows),
+            watch=watch_of(self.session, windows and chooser is None),
+            chooser=chooser,
         )
         suppress = self.session.head.suppress
         notes += suppression_notes(settings, suppress, nms_asked=nms is not None, iou_asked=iou is not None)
         self.skipped, self.notes, self.timing = list(opened.left_out), notes, Timing()
         walked = walk(self.session, opened.entries, settings, self.timing)
-        return Predictions(_watched(walked, rule.tiling, self.skipped, notes))
+        return Predictions(_watched(walked, settings, self.skipped, notes))
 
     def explain(
         self,
@@ -255,14 +290,22 @@ class Model:
 
 
 def _watched(
-    outcomes: Iterator[Outcome], tiling: Tiling | None, skipped: list[tuple[str, str]], notes: list[str]
+    outcomes: Iterator[Outcome], settings: Settings, skipped: list[tuple[str, str]], notes: list[str]
 ) -> Generator[Outcome, None, None]:
     """The outcomes; what is to be said of the pictures is added to the lists."""
-    sizes = []
+    sizes, views = [], []
     for outcome in outcomes:
         if outcome.error is None:
             sizes.append(outcome.detections.size)
         else:
             skipped.append((outcome.detections.source, outcome.error.what))
+        if isinstance(outcome.view, TileView):
+            views.append(replace(outcome.view, heat=None))
         yield outcome
-    notes += uncut(sizes, tiling)
+    notes += uncut(sizes, settings.scaling.tiling)
+    if settings.chooser is not None:
+        seeker = settings.chooser.seeker
+        found = Skipping.of(views)
+        if seeker is not None:
+            found = replace(found, recall=seeker.recall, lost=seeker.lost)
+        notes += [*settings.chooser.notes(), *found.lines()]

@@ -1,9 +1,10 @@
 """The pipeline: source -> Image -> windows -> batch -> Session -> select -> merge -> Detections.
 
-Prediction and validation both walk it; a whole picture is the case of one window. A background thread decodes, cuts
-and scales while the network runs; windows of equal shape share a batch, also across pictures. Results come out picture
-by picture in the order of the source. In memory are one decoded picture, what is read ahead of windows, and at most
-two batches of them.
+Prediction and validation both walk it; a whole picture is the case of one window. A background thread decodes, chooses
+windows, cuts and scales while the network runs; windows of equal shape share a batch, also across pictures. Results
+come out picture by picture in the order of the source. In memory are one decoded picture, what is read ahead of
+windows, and at most two batches of them. Where the windows of a picture depend on what came of those before (a video's
+last frame, a budget of time), only decoding runs ahead, and no batch reaches over pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 
 import numpy as np
@@ -21,14 +22,16 @@ from numpy.typing import NDArray
 
 from finespot.boxes import Suppressor, suppressor
 from finespot.errors import FineSpotError
+from finespot.inference.chooser import Choice, Chooser
 from finespot.inference.prefetch import Prefetch
 from finespot.inference.prepare import Scaling, place, read_rgb
+from finespot.inference.skipping import TileView
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.inference.windows import WindowView, WindowWatch
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Placement, Size, Window
-from finespot.tiling import Part, merge, windows
+from finespot.tiling import Part, merge
 
 # Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
 _READ_AHEAD_BYTES = 128 << 20
@@ -60,6 +63,8 @@ class Settings:
         Go on after a picture that cannot be read; otherwise the error is raised.
     watch:
         Tells of a network on windows where it looked in each picture, and what that saved.
+    chooser:
+        Decides which windows of each picture are looked at; None for all of them. It serves one run.
     """
 
     scaling: Scaling
@@ -74,6 +79,7 @@ class Settings:
     keep_parts: bool = False
     skip_unreadable: bool = False
     watch: WindowWatch | None = None
+    chooser: Chooser | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("conf", self.conf), ("iou", self.iou)):
@@ -111,7 +117,7 @@ def suppression_notes(settings: Settings, needed: bool, *, nms_asked: bool, iou_
 @dataclass(frozen=True)
 class Outcome:
     """What came of one picture: its place in the source, its detections, its pixels and parts where asked for, and
-    where a network on windows looked, where that was.
+    where a chooser or a network on windows looked, where that was.
 
     `error` is set, and `detections` empty, for a picture that could not be read.
     """
@@ -121,32 +127,42 @@ class Outcome:
     pixels: NDArray[np.uint8] | None = None
     error: FineSpotError | None = None
     parts: tuple[Part, ...] = ()
-    view: WindowView | None = None
+    view: WindowView | TileView | None = None
 
 
 @dataclass
 class _Picture:
-    """A picture on its way: its windows not yet run and what was found so far."""
+    """A picture on its way: its pixels until it is cut, its windows not yet run and what was found so far.
+
+    It is done when it is `cut` and no window is open. `pixels` are those to hand out.
+    """
 
     index: int
     name: str
-    size: Size
-    windows: int
-    open_windows: int
-    pixels: NDArray[np.uint8] | None = None
+    decoded: NDArray[np.uint8] | None = None
     error: FineSpotError | None = None
+    size: Size = (0, 0)
+    windows: int = 0
+    open_windows: int = 0
+    cut: bool = False
+    pixels: NDArray[np.uint8] | None = None
     parts: list[Part] = field(default_factory=list)
     view: WindowView | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A prepared window: uint8 (h, w, 3), or none for a picture that could not be read."""
+    """A prepared window: uint8 (h, w, 3), made in so many seconds. Without pixels it says that its picture is cut, or,
+    with `flush`, that all windows before it are to run now.
+    """
 
     picture: _Picture
     pixels: NDArray[np.uint8] | None = None
     placement: Placement | None = None
     window: Window | None = None
+    seconds: float = 0.0
+    flush: bool = False
 
 
 def walk(
@@ -159,15 +175,26 @@ def walk(
     """Detect in every picture, in order; `timing` gets the times added, `classes` defaults to the session's."""
     timing = timing if timing is not None else Timing()
     names = classes or session.classes
-    ahead = Prefetch(_pieces(entries, settings, timing), _weigh, _READ_AHEAD_BYTES)
+    chooser = Chooser(settings.scaling.tiling) if settings.chooser is None else settings.chooser
+    read, cut = (
+        _pictures(entries, settings, timing),
+        partial(_pieces, chooser=chooser, settings=settings, timing=timing),
+    )
+    ahead: Prefetch[_Picture] | Prefetch[_Piece]
+    if chooser.waits:
+        ahead = Prefetch(read, _weigh_picture, _READ_AHEAD_BYTES)
+        pieces = cut(ahead)
+    else:
+        ahead = Prefetch(cut(read), _weigh, _READ_AHEAD_BYTES)
+        pieces = ahead
     pending: deque[_Picture] = deque()
     start = time.perf_counter()
     try:
-        for group in _groups(_enter(ahead, pending), settings.batch):
+        for group in _groups(_enter(pieces, pending), settings.batch):
             if group:
-                _run(session, group, settings, timing, ahead.cpu_time)
-            while pending and pending[0].open_windows == 0:
-                outcome = _finish(pending.popleft(), session, settings, names, timing)
+                _run(session, group, settings, chooser, timing, ahead.cpu_time)
+            while pending and pending[0].cut and pending[0].open_windows == 0:
+                outcome = _finish(pending.popleft(), session, settings, chooser, names, timing)
                 timing.total += time.perf_counter() - start
                 yield outcome
                 start = time.perf_counter()
@@ -176,42 +203,69 @@ def walk(
         timing.waiting += ahead.waited
 
 
-def _pieces(entries: Iterable[Entry], settings: Settings, timing: Timing) -> Iterator[_Piece]:
-    """Decode, cut and scale: what the background thread does."""
+def _pictures(entries: Iterable[Entry], settings: Settings, timing: Timing) -> Iterator[_Picture]:
+    """Decode."""
     reading = iter(entries)
     for index in count():
         with timing.stage("decode"):
             entry = next(reading, None)
         if entry is None:
             return
-        yield from _windows_of(entry, index, settings, timing)
+        yield _decoded(entry, index, settings, timing)
 
 
-def _windows_of(entry: Entry, index: int, settings: Settings, timing: Timing) -> Iterator[_Piece]:
-    """The windows of one picture, whose pixels are let go before the next one is decoded."""
+def _decoded(entry: Entry, index: int, settings: Settings, timing: Timing) -> _Picture:
     try:
         with timing.stage("decode"):
-            pixels = read_rgb(entry.open())
+            return _Picture(index, entry.name, read_rgb(entry.open()))
     except FineSpotError as error:
         if not settings.skip_unreadable:
             raise
-        yield _Piece(_Picture(index, entry.name, (0, 0), 0, 0, error=error))
-        return
-    size = pixels.shape[0], pixels.shape[1]
-    tiles = windows(size, settings.scaling.tiling)
-    kept = pixels if settings.keep_pixels else None
-    picture = _Picture(index, entry.name, size, len(tiles), len(tiles), kept)
-    for tile in tiles:
-        with timing.stage("prepare"):
-            window, placement = place(pixels, tile, settings.scaling)
-        yield _Piece(picture, window, placement, tile.window)
+        return _Picture(index, entry.name, error=error, cut=True)
+
+
+def _pieces(pictures: Iterable[_Picture], chooser: Chooser, settings: Settings, timing: Timing) -> Iterator[_Piece]:
+    """Choose, cut and scale."""
+    for picture in pictures:
+        if picture.error is None:
+            yield from _windows_of(picture, chooser, settings, timing)
+        else:
+            yield _Piece(picture)
+
+
+def _windows_of(picture: _Picture, chooser: Chooser, settings: Settings, timing: Timing) -> Iterator[_Piece]:
+    """The windows of one picture, whose pixels are let go before the next one is cut."""
+    pixels, picture.decoded = picture.decoded, None
+    assert pixels is not None
+    picture.size = pixels.shape[0], pixels.shape[1]
+    picture.pixels = pixels if settings.keep_pixels else None
+    picture.choice = chooser.choose(pixels)
+    for tiles in picture.choice.rounds:
+        picture.windows += len(tiles)
+        picture.open_windows += len(tiles)
+        # Without more rounds, the picture is done with its last window.
+        picture.cut = not chooser.waits
+        for tile in tiles:
+            start = time.perf_counter()
+            with timing.stage("prepare"):
+                window, placement = place(pixels, tile, settings.scaling)
+            yield _Piece(picture, window, placement, tile.window, time.perf_counter() - start)
+        if chooser.waits:
+            yield _Piece(picture, flush=True)
+    if not picture.cut or picture.windows == 0:
+        picture.cut = True
+        yield _Piece(picture)
 
 
 def _weigh(piece: _Piece) -> int:
     own = 0 if piece.pixels is None else piece.pixels.nbytes
     # A picture that is kept stays in memory with all its windows: each carries its share.
-    whole = 0 if piece.picture.pixels is None else piece.picture.pixels.nbytes // piece.picture.windows
+    whole = 0 if piece.picture.pixels is None else piece.picture.pixels.nbytes // max(1, piece.picture.windows)
     return own + whole
+
+
+def _weigh_picture(picture: _Picture) -> int:
+    return 0 if picture.decoded is None else picture.decoded.nbytes
 
 
 def _enter(pieces: Iterable[_Piece], pending: deque[_Picture]) -> Iterator[_Piece]:
@@ -223,13 +277,16 @@ def _enter(pieces: Iterable[_Piece], pending: deque[_Picture]) -> Iterator[_Piec
 
 
 def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
-    """Windows of one shape, up to `batch`; an empty group after a picture that could not be read.
+    """Windows of one shape, up to `batch`; an empty group after a picture that was cut without one.
 
     Windows of a rarer shape, as that of whole pictures beside their tiles, wait for others of theirs, as long as fewer
     than two batches wait in all.
     """
     waiting: dict[tuple[int, ...], list[_Piece]] = {}
     for piece in pieces:
+        if piece.flush:
+            yield from waiting.values()
+            waiting.clear()
         if piece.pixels is None:
             yield []
             continue
@@ -243,8 +300,14 @@ def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
 
 
 def _run(
-    session: Session, group: list[_Piece], settings: Settings, timing: Timing, background: Callable[[], float]
+    session: Session,
+    group: list[_Piece],
+    settings: Settings,
+    chooser: Chooser,
+    timing: Timing,
+    background: Callable[[], float],
 ) -> None:
+    start = time.perf_counter()
     with timing.stage("prepare"):
         # (B, H, W, 3) seen as (B, 3, H, W) is channels-last memory already: nothing is moved.
         images = torch.from_numpy(np.stack([piece.pixels for piece in group if piece.pixels is not None]))
@@ -264,9 +327,12 @@ def _run(
             piece.picture.parts.append(part if settings.classes is None else part.of_classes(settings.classes))
             piece.picture.open_windows -= 1
     timing.windows += len(group)
+    chooser.pace.add(time.perf_counter() - start + sum(piece.seconds for piece in group), len(group))
 
 
-def _finish(picture: _Picture, session: Session, settings: Settings, classes: Classes, timing: Timing) -> Outcome:
+def _finish(
+    picture: _Picture, session: Session, settings: Settings, chooser: Chooser, classes: Classes, timing: Timing
+) -> Outcome:
     if picture.error is not None:
         return Outcome(picture.index, Detections.empty((0, 0), classes, picture.name), error=picture.error)
     with timing.stage("postprocess"):
@@ -275,12 +341,18 @@ def _finish(picture: _Picture, session: Session, settings: Settings, classes: Cl
             size=picture.size,
             classes=classes,
             iou=settings.iou,
-            max_det=settings.max_det,
+            # What lies outside of a region does not count.
+            max_det=settings.max_det if chooser.region is None else None,
             suppress=session.head.suppress or picture.windows > 1,
             nms=settings.suppressor,
             conf=settings.conf,
             source=picture.name,
         )
+        found = chooser.within(found, settings.max_det)
+    chooser.learn(found)
     timing.pictures += 1
+    view: WindowView | TileView | None = picture.view
+    if settings.chooser is not None and picture.choice is not None:
+        view = picture.choice.view(chooser.pace.ms or 0.0)
     parts = tuple(picture.parts) if settings.keep_parts else ()
-    return Outcome(picture.index, found, picture.pixels, parts=parts, view=picture.view)
+    return Outcome(picture.index, found, picture.pixels, parts=parts, view=view)

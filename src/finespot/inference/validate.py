@@ -12,14 +12,17 @@ import numpy as np
 
 from finespot import metrics
 from finespot.errors import FineSpotError, some
+from finespot.inference.chooser import Chooser, Seeks, chooser_of
 from finespot.inference.pipeline import Settings, suppression_notes, walk
 from finespot.inference.prepare import scale_notes, scaling, uncut
+from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.inference.windows import WindowView, watch_of
 from finespot.metrics.subset import by_rules
 from finespot.runtimes import Session
-from finespot.structures import Classes, Detections, Labels, Tiling
+from finespot.structures import Annotations, Classes, Detections, Labels, Tiling
+from finespot.tiling import Region
 from finespot.writers import write_coco
 
 if TYPE_CHECKING:
@@ -48,7 +51,10 @@ class Validation:
     notes:
         What was decided or left out, one line each.
     views:
-        Where a network on windows looked in each picture, where that was watched.
+        Which tiles of each picture were looked at, where they were chosen; or where a network on windows looked, where
+        that was watched.
+    skipping:
+        What the choice of tiles saved and lost, where they were chosen.
     """
 
     reports: tuple[metrics.Report, ...]
@@ -58,7 +64,8 @@ class Validation:
     results: metrics.Results
     timing: Timing
     notes: list[str] = field(default_factory=list)
-    views: list[WindowView] = field(default_factory=list)
+    views: Sequence[WindowView | TileView] = ()
+    skipping: Skipping | None = None
 
     def coverage(self) -> metrics.Coverage:
         """How well the windows that were looked at cover the objects, and what they cost.
@@ -118,6 +125,11 @@ def validate(
     max_det: int | None = None,
     tiling: Tiling | None = None,
     watch: bool = False,
+    seeker: str | Path | Seeks | None = None,
+    max_tiles: int | None = None,
+    budget_ms: float | None = None,
+    roi: str | Path | Region | None = None,
+    uniform_above: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
     """Score a network on a data set.
@@ -139,14 +151,17 @@ def validate(
         has none).
     watch:
         Keep where a network on windows looked (`Validation.views`).
+    seeker, max_tiles, budget_ms, roi, uniform_above:
+        What decides which tiles are looked at, as in `Model.predict`. Objects with their center outside of a region do
+        not count either.
     progress:
         Called with (pictures done, pictures in all) after each picture.
 
     Raises
     ------
     FineSpotError
-        A picture cannot be read, no class of the weights is one of the data set's, or the network to watch chooses no
-        windows.
+        A picture cannot be read, no class of the weights is one of the data set's, the network to watch chooses no
+        windows, or something of how tiles are chosen has no effect.
     """
     asked = [protocol] if isinstance(protocol, str | metrics.Protocol) else list(protocol)
     protocols = [metrics.protocol(one) if isinstance(one, str) else one for one in asked]
@@ -157,6 +172,15 @@ def validate(
         card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
     )
     notes += scale_notes(rule, card)
+    chooser = chooser_of(
+        session,
+        rule.tiling,
+        seeker=seeker,
+        max_tiles=max_tiles,
+        budget_ms=budget_ms,
+        roi=roi,
+        uniform_above=uniform_above,
+    )
     settings = Settings(
         scaling=rule,
         conf=conf,
@@ -165,20 +189,21 @@ def validate(
         max_det=most_detections(protocols) if max_det is None else max_det,
         batch=batch,
         multi_label=True,
-        watch=watch_of(session, watch),
+        watch=watch_of(session, watch and chooser is None),
+        chooser=chooser,
     )
     notes += suppression_notes(settings, session.head.suppress, nms_asked=nms is not None, iou_asked=True)
     labels, class_notes = match_classes(session.classes, dataset.classes)
     timing = Timing()
     detections: list[Detections] = []
-    views: list[WindowView] = []
+    views: list[WindowView | TileView] = []
     for outcome in walk(session, _entries(dataset), settings, timing):
         detections.append(_relabel(outcome.detections, labels, dataset.classes))
         views += [] if outcome.view is None else [outcome.view]
         if progress is not None:
             progress(len(detections), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
-    annotations = [dataset.annotations(i) for i in range(len(dataset))]
+    annotations, outside = _in_region([dataset.annotations(i) for i in range(len(dataset))], chooser)
     truths = [
         metrics.Truth.from_annotations(annotations, dataset.classes, ids, heeded=one.ignored) for one in protocols
     ]
@@ -190,8 +215,32 @@ def validate(
         report = metrics.evaluate(truth, results, rules)
         notes_of_limit = _limit_notes(settings, rules)
         reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
-    notes += [*uncut([one.size for one in detections], rule.tiling), *class_notes]
-    return Validation(tuple(reports), detections, ids, tuple(truths), results, timing, [*dataset.notes, *notes], views)
+    notes = [*dataset.notes, *notes, *uncut([one.size for one in detections], rule.tiling), *class_notes, *outside]
+    made = Validation(tuple(reports), detections, ids, tuple(truths), results, timing, notes, views)
+    return made if chooser is None else replace(made, skipping=_skipping(made, chooser, dataset.split))
+
+
+def _in_region(annotations: list[Annotations], chooser: Chooser | None) -> tuple[list[Annotations], list[str]]:
+    """The truth with its center in the region that is looked at, and what is to be said about the rest.
+
+    Ignore regions stay: where they reach into the region, what is found there does not count.
+    """
+    if chooser is None or chooser.region is None:
+        return annotations, []
+    kept = []
+    for one in annotations:
+        region = chooser.region_in(one.size)
+        assert region is not None
+        kept.append(one.select(one.ignore | region.contains((one.boxes[:, :2] + one.boxes[:, 2:]) / 2)))
+    before, after = (sum(map(len, truth)) for truth in (annotations, kept))
+    return kept, [*chooser.notes(), f"{before - after} of {before} objects lie outside of the region and do not count"]
+
+
+def _skipping(validation: Validation, chooser: Chooser, split: str) -> Skipping:
+    tiles = [one for one in validation.views if isinstance(one, TileView)]
+    reached = validation.coverage().all.bpr_center
+    recall = None if chooser.seeker is None else chooser.seeker.recall
+    return replace(Skipping.of(tiles), recall=recall, lost=None if reached is None else 1 - reached, split=split)
 
 
 def most_detections(protocols: Sequence[metrics.Protocol]) -> int:

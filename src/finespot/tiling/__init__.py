@@ -1,17 +1,19 @@
 """How a picture is cut into windows, which of them are looked at, and how what was found in them comes together."""
 
-from finespot.tiling.choice import cover
+from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
 from finespot.tiling.plan import grid, windows
 from finespot.tiling.region import Mask, Polygons, Region, polygons_of, read_region
 
 __all__ = [
+    "UNIFORM_ABOVE",
     "Mask",
     "Part",
     "Polygons",
     "Region",
     "cover",
     "grid",
+    "looked_at",
     "merge",
     "polygons_of",
     "read_region",

@@ -1,0 +1,132 @@
+"""Which tiles of a picture were looked at, and what a run saved by that, in lines for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finespot.structures import Boxes, Size
+
+
+@dataclass(frozen=True)
+class TileView:
+    """Of one picture of `size` (height, width).
+
+    Attributes
+    ----------
+    heat:
+        (rows, columns) float32, 0 to 1, all of the picture; None where no seeker ran.
+    windows:
+        (K, 4) xyxy in pixels of the picture: the tiles that were computed, without the whole view.
+    possible:
+        How many tiles the uniform grid has.
+    uniform:
+        Whether these are the grid's, as many as touch the region.
+    limited:
+        Whether a budget left out tiles that would have been chosen.
+    seeker_ms, window_ms:
+        Milliseconds of the seeker, and the mean of a window so far in the run.
+    """
+
+    size: Size
+    heat: NDArray[np.float32] | None
+    windows: Boxes
+    possible: int
+    uniform: bool
+    limited: bool
+    seeker_ms: float = 0.0
+    window_ms: float = 0.0
+
+    @property
+    def cores(self) -> Boxes:
+        """The part of each window that it answers for: all of it."""
+        return self.windows
+
+    @property
+    def saved_ms(self) -> float:
+        """What the tiles that were skipped would have taken, less the seeker's time."""
+        return (self.possible - len(self.windows)) * self.window_ms - self.seeker_ms
+
+
+@dataclass(frozen=True)
+class Skipping:
+    """What a run computed and skipped, over all its pictures.
+
+    `lost` is the share of the objects of `split` whose center lies in no window, where that is known; `recall` what the
+    seeker was calibrated for.
+    """
+
+    pictures: int
+    computed: int
+    possible: int
+    uniform: int
+    limited: int
+    seeker_ms: float
+    window_ms: float
+    saved_ms: float
+    recall: float | None = None
+    lost: float | None = None
+    split: str = "val"
+
+    @classmethod
+    def of(cls, views: Sequence[TileView]) -> Skipping:
+        """Of the views of a run. A tile is as expensive as their mean at its end."""
+        count = max(1, len(views))
+        computed, possible = sum(len(one.windows) for one in views), sum(one.possible for one in views)
+        seeker = sum(one.seeker_ms for one in views) / count
+        window = views[-1].window_ms if views else 0.0
+        return cls(
+            pictures=len(views),
+            computed=computed,
+            possible=possible,
+            uniform=sum(one.uniform for one in views),
+            limited=sum(one.limited for one in views),
+            seeker_ms=seeker,
+            window_ms=window,
+            saved_ms=(possible - computed) / count * window - seeker,
+        )
+
+    @property
+    def share(self) -> float:
+        """The share of the tiles that was skipped."""
+        return 1 - self.computed / self.possible if self.possible else 0.0
+
+    def lines(self) -> list[str]:
+        """What was saved and what that cost; the first line says it all."""
+        if not self.pictures:
+            return []
+        told = f"{100 * self.share:.0f} % of tiles skipped ({self.computed} of {self.possible} computed)"
+        if self.lost is not None:
+            told += f", {100 * self.lost:.1f} % of objects lost on {self.split}"
+        if self.recall is not None:
+            told += f" (seeker calibrated for {100 * self.recall:g} %)"
+        times = f"a tile takes {self.window_ms:.1f} ms"
+        if self.seeker_ms:
+            times += f", the seeker {self.seeker_ms:.1f} ms a picture"
+        gain = f"about {abs(self.saved_ms):.0f} ms a picture {'saved' if self.saved_ms >= 0 else 'lost'}"
+        lines = [told, f"{times}: {gain}"]
+        if self.uniform:
+            lines.append(f"{self.uniform} of {self.pictures} pictures were looked at in full")
+        if self.limited:
+            lines.append(f"the budget left out tiles in {self.limited} of {self.pictures} pictures")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a file."""
+        return {
+            "pictures": self.pictures,
+            "tiles": self.computed,
+            "possible": self.possible,
+            "skipped": round(self.share, 4),
+            "uniform_pictures": self.uniform,
+            "limited_pictures": self.limited,
+            "seeker_ms": round(self.seeker_ms, 3),
+            "window_ms": round(self.window_ms, 3),
+            "saved_ms": round(self.saved_ms, 3),
+            "calibrated_recall": self.recall,
+            "lost": self.lost,
+        }
