@@ -78,7 +78,9 @@ class WindowWatch:
     def __init__(self, session: Session) -> None:
         if not isinstance(session.network, WindowedDetector):
             raise FineSpotError(
-                "this network does not choose windows", where="windows", hint="such as esod-yolov5m does"
+                "this network does not choose windows",
+                where="windows",
+                hint="esod-yolov5m does, and with tiles a --seeker",
             )
         self.network = session.network
         self.network.laps = {}
