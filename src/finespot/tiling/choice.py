@@ -93,19 +93,18 @@ def cover(
     inside = None if region is None else _inside(region, size, (len(axes[0].low), len(axes[1].low)))
     weights = _weights(heat, threshold, axes, forced, inside)
     seen = [_held(axes, tile) for tile in given]
-    plan = _Plan(weights.copy(), axes)
-    for one in seen:
-        plan.take(one)
+    most = len(tiles) - len(given)
     if max_tiles is None or max_tiles >= len(tiles):
         cells = weights.size if inside is None else int(inside.sum())
         if int((weights > 0).sum()) > uniform_above * cells:
             return tiles
-        limit = len(tiles)
+        chosen = _fewest(weights, axes, seen, most)
     else:
-        limit = max(0, max_tiles - len(given))
-    chosen = _pruned(weights > 0, seen, plan.choose(limit, len(tiles) - len(given)))
-    if len(given) + len(chosen) >= len(tiles):
+        chosen = _Plan(weights, axes, seen).choose(max(0, max_tiles - len(given)), most)
+        chosen = None if len(chosen) >= most else _pruned(weights > 0, seen, chosen)
+    if chosen is None:
         return tiles
+    chosen.sort(key=lambda block: -int(weights[block.rows, block.columns].sum()))
     return [*given, *_placed(weights > 0, axes, seen, chosen)]
 
 
@@ -184,6 +183,10 @@ class _Axis:
         first = int(np.searchsorted(self.low, low, "left"))
         return first, max(first, int(np.searchsorted(self.high, high, "right")))
 
+    def holding(self, cell: int) -> slice:
+        """The windows that hold a cell."""
+        return slice(int(np.searchsorted(self.last, cell, "right")), int(np.searchsorted(self.first, cell, "right")))
+
     def middle(self, cells: Ints) -> int:
         """Where a window begins that has these cells and their margins in its middle, as far as the picture allows."""
         low, high = int(self.low[cells[0]]), int(self.high[cells[-1]])
@@ -191,23 +194,33 @@ class _Axis:
 
 
 _Axes = tuple[_Axis, _Axis]
+# Of a picture: the axis at right angles to it, and whether it is the far one.
+_Side = tuple[int, bool]
+_SIDES: tuple[_Side, ...] = ((0, False), (0, True), (1, False), (1, True))
 
 
 class _Plan:
-    """Which window adds the most. `weights` (rows, columns) say what each cell is worth that no window has yet; that of
-    a window at [i, j] of `gains` begins with the margins of row i and column j.
+    """Which window adds the most to those that have been `seen`.
+
+    `weights` (rows, columns) say what each cell is worth that no window has yet; the window at [i, j] of `gains` begins
+    with the margins of row i and column j.
     """
 
-    def __init__(self, weights: Ints, axes: _Axes) -> None:
-        self.weights, self.axes = weights, axes
+    def __init__(self, weights: Ints, axes: _Axes, seen: Sequence[_Block]) -> None:
+        self.weights, self.axes = weights.copy(), axes
+        for block in seen:
+            self.weights[block.rows, block.columns] = 0
         self.gains = self._sums(*(slice(0, len(axis.low)) for axis in axes))
 
-    def choose(self, limit: int, most: int) -> list[_Block]:
-        """The cells of windows, the most rewarding first: up to `limit`, and `most` where cells are forced."""
+    def choose(self, limit: int, most: int, side: _Side | None = None) -> list[_Block]:
+        """The cells of windows, the most rewarding first: up to `limit`, and `most` where cells are forced.
+
+        With a `side`, each window holds the cell next to it of all that no window has.
+        """
         chosen: list[_Block] = []
         down, across = self.axes
         while len(chosen) < most:
-            row, column = divmod(int(self.gains.argmax()), self.gains.shape[1])
+            row, column = self._best(side)
             gain = int(self.gains[row, column])
             if gain == 0 or (len(chosen) >= limit and gain < _FORCED):
                 break
@@ -218,6 +231,23 @@ class _Plan:
             self.take(block)
             chosen.append(block)
         return chosen
+
+    def _best(self, side: _Side | None) -> tuple[int, int]:
+        """The window that adds the most; nothing anywhere where no cell is left."""
+        if side is None:
+            row, column = divmod(int(self.gains.argmax()), self.gains.shape[1])
+            return row, column
+        axis, last = side
+        lines = np.flatnonzero(self.weights.any(1 - axis))
+        if not len(lines):
+            return 0, 0
+        line = int(lines[-1 if last else 0])
+        place = int(np.flatnonzero(self.weights.take(line, axis))[0])
+        cell = (line, place) if axis == 0 else (place, line)
+        rows, columns = (one.holding(at) for one, at in zip(self.axes, cell))
+        best = int(self.gains[rows, columns].argmax())
+        row, column = divmod(best, columns.stop - columns.start)
+        return rows.start + row, columns.start + column
 
     def take(self, block: _Block) -> None:
         """Cells are had: they add nothing any more, and windows that hold some of them add less."""
@@ -239,6 +269,23 @@ class _Plan:
         bands = sums[down.last[rows] - top] - sums[down.first[rows] - top]
         gains: Ints = bands[:, across.last[columns] - left] - bands[:, across.first[columns] - left]
         return gains
+
+
+def _fewest(weights: Ints, axes: _Axes, seen: Sequence[_Block], most: int) -> list[_Block] | None:
+    """Fewer windows than `most` for all cells; None where that many are not found to do.
+
+    The most rewarding ones, or, where these are fewer, those found from one side on: the most rewarding window may
+    stand in the middle of what two others would have shared.
+    """
+    best: list[_Block] | None = None
+    for side in (None, *_SIDES):
+        plan = _Plan(weights, axes, seen)
+        found = _pruned(weights > 0, seen, plan.choose(most, most, side))
+        if len(found) < most and not plan.weights.any():
+            best, most = found, len(found)
+        if most <= 2:
+            break
+    return best
 
 
 def _weights(
