@@ -121,7 +121,7 @@ def test_from_which_share_on_all_tiles_are_looked_at() -> None:
     half = np.zeros_like(FULL)
     half[:100] = 255
     counts = []
-    for above in (None, 0.3, 0.5):
+    for above in (None, 0.3, 0.6):
         session = Spots()
         list(Model(session).predict(half, seeker=Brightness(), uniform_above=above))
         counts.append(session.windows)

@@ -40,7 +40,7 @@ UniformAbove = Annotated[
         "--uniform-above",
         min=0,
         max=1,
-        help="share of hot area from which on all tiles are looked at (default: 0.5)",
+        help="share of hot area from which on all tiles are looked at (default: 0.6)",
         rich_help_panel=SLICE,
     ),
 ]

@@ -157,7 +157,7 @@ class Model:
             The pictures are frames of a video, of which each tile is looked at every so many frames; tiles on which the
             last frame had objects in each. 10 for a video whose tiles are chosen.
         uniform_above:
-            Share of hot cells from which on all tiles of a picture are looked at (0.5).
+            Share of hot cells from which on all tiles of a picture are looked at (0.6).
 
         Raises
         ------
