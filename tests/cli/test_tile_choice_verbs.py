@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -34,9 +32,7 @@ def seeker(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         asked.append((path, threads))
         return Brightness()
 
-    module = ModuleType("finespot.inference.seeker")
-    module.load_seeker = load_seeker  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "finespot.inference.seeker", module)
+    monkeypatch.setattr("finespot.inference.chooser.load_seeker", load_seeker)
     return asked
 
 

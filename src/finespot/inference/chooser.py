@@ -285,6 +285,12 @@ class Chooser:
             raise FineSpotError("has no effect without a seeker", where="uniform-above", hint="give --seeker too")
 
 
+def load_seeker(path: str | Path, *, threads: int, device: str) -> Seeks:
+    """See `finespot.inference.seeker.load_seeker`."""
+    found = importlib.import_module("finespot.inference.seeker")
+    return cast(Seeks, found.load_seeker(path, threads=threads, device=device))
+
+
 def chooser_of(
     session: Session,
     tiling: Tiling | None,
@@ -312,8 +318,7 @@ def chooser_of(
     if video and refresh is None and not (seeker is None and max_tiles is None and budget_ms is None):
         refresh = REFRESH
     if isinstance(seeker, str | Path) and tiling is not None and tiling.size is not None:
-        load = importlib.import_module("finespot.inference.seeker").load_seeker
-        seeker = cast(Seeks, load(seeker, threads=session.threads, device=str(session.device)))
+        seeker = load_seeker(seeker, threads=session.threads, device=str(session.device))
     return Chooser(
         tiling,
         seeker=cast("Seeks | None", seeker),
