@@ -16,6 +16,7 @@ from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.skipping import Skipping, TileView
+from finespot.inference.seeker import Seeker, load_seeker
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
@@ -35,6 +36,7 @@ __all__ = [
     "Outcome",
     "Predictions",
     "Seeks",
+    "Seeker",
     "Settings",
     "Skipping",
     "Source",
@@ -54,6 +56,7 @@ __all__ = [
     "draw_report",
     "enlarged",
     "load",
+    "load_seeker",
     "merge_sweep",
     "open_pictures",
     "open_source",

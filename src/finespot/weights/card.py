@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -12,11 +13,24 @@ from finespot.errors import FineSpotError
 from finespot.structures import FITS, Architecture, Classes, Normalization, Tiling
 
 FORMAT_VERSION = 1
+# What a weight file may hold, and what is to be done with it where another kind is wanted.
+DETECTOR, SEEKER = "detector", "seeker"
+_USES = {
+    SEEKER: "a seeker says where a detector is to look: give the detector's weights, and this file as --seeker FILE",
+    DETECTOR: "a seeker is made by finespot train seeker --data ...",
+}
 CHANNELS = 3
 # The largest `imgsz`. Of this side, the first maps of the smallest networks take 4 GiB a picture, and with three
 # channels a picture of twice the side (multi_scale) has more values than kernels with 32-bit indices can count. Larger
 # pictures are for tiles.
 LARGEST_SIDE = 16384
+
+
+class _Checked(Protocol):
+    def check(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Checked)
 
 
 class MetricRecord(msgspec.Struct, kw_only=True):
@@ -133,20 +147,9 @@ class Card(msgspec.Struct, kw_only=True):
         Raises
         ------
         FineSpotError
-            The file comes from a newer FineSpot, or the text is not a card.
+            The file comes from a newer FineSpot or holds no detector, or the text is not a card.
         """
-        try:
-            version = msgspec.json.decode(text, type=_Version).format_version
-            if version > FORMAT_VERSION:
-                raise FineSpotError(
-                    f"expected format version {FORMAT_VERSION} or older but got {version}",
-                    hint="the file was written by a newer FineSpot: update this one",
-                )
-            card = msgspec.json.decode(text, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise FineSpotError(f"the description under 'finespot' cannot be read ({error})") from error
-        card.check()
-        return card
+        return decode(text, cls, DETECTOR)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -161,5 +164,42 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-class _Version(msgspec.Struct):
+class _Head(msgspec.Struct):
     format_version: int
+    kind: str = DETECTOR
+
+
+def kind_of(description: str) -> str:
+    """What the text of a weight file describes: a detector or a seeker."""
+    with _readable():
+        return msgspec.json.decode(description, type=_Head).kind
+
+
+def decode(description: str, card: type[C], kind: str) -> C:
+    """The card in the text of a weight file, checked.
+
+    Raises
+    ------
+    FineSpotError
+        The file comes from a newer FineSpot or is of another kind, or the text is no such card.
+    """
+    with _readable():
+        head = msgspec.json.decode(description, type=_Head)
+        if head.format_version > FORMAT_VERSION:
+            raise FineSpotError(
+                f"expected format version {FORMAT_VERSION} or older but got {head.format_version}",
+                hint="the file was written by a newer FineSpot: update this one",
+            )
+        if head.kind != kind:
+            raise FineSpotError(f"expected a {kind} but it holds a {head.kind}", hint=_USES.get(head.kind))
+        found = msgspec.json.decode(description, type=card)
+    found.check()
+    return found
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FineSpotError(f"the description under 'finespot' cannot be read ({error})") from error

@@ -8,10 +8,10 @@ which reach from 1e-9 to beyond fp16's 65504) are a hundredth of the file and st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import torch
@@ -56,14 +56,19 @@ def save(path: str | Path, detector: Detector, card: Card, half: bool = True) ->
     if msgspec.json.encode(card.architecture) != msgspec.json.encode(detector.architecture):
         raise FineSpotError("expected the card of this detector but got another architecture", where=path)
     card = msgspec.structs.replace(card, levels_off=detector.levels_off)
+    return write(path, detector.network_state(), card.to_json(), half)
+
+
+def write(path: str | Path, state: Mapping[str, Tensor], description: str, half: bool) -> Path:
+    """Write tensors with FineSpot's description of them; see `save`."""
     tensors = {}
-    for name, tensor in detector.network_state().items():
+    for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise FineSpotError(f"the tensor '{name}' holds NaN or infinity; nothing was written", where=path)
         # A copy of its own in plain layout: safetensors refuses shared memory and channels-last strides.
         kind = _stored_type(tensor, half)
         tensors[name] = tensor.detach().to("cpu", kind, copy=True).contiguous().clone()
-    return write_atomic(path, to_bytes(tensors, {KEY: card.to_json()}))
+    return write_atomic(path, to_bytes(tensors, {KEY: description}))
 
 
 def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector, Card]:
@@ -85,7 +90,7 @@ def load(name_or_path: str | Path, *, own_parts: bool = False) -> tuple[Detector
     if not own_parts:
         refuse_own_parts(path, card)
     detector = build(path, card.architecture)
-    _check_fit(path, detector.network_state(), tensors)
+    check_fit(path, detector.network_state(), tensors)
     with naming(path):
         detector.switch_off(card.levels_off)
     detector.load_state_dict(tensors, strict=False)  # all that it takes is there: a loss has nothing to load
@@ -124,15 +129,28 @@ def refuse_own_parts(path: Path, card: Card) -> None:
 
 def read_card(name_or_path: str | Path) -> Card:
     """The card of a weight file, without its tensors."""
-    return _open(resolve(name_or_path), tensors=False)[1]
+    return _with_card(resolve(name_or_path), tensors=False)[1]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Card]:
     """All tensors of a weight file by name, floating ones as float32, and its card."""
-    return _open(path, tensors=True)
+    return _with_card(path, tensors=True)
 
 
-def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
+def _with_card(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
+    found, description = read(path, tensors)
+    with naming(path):
+        return found, Card.from_json(description)
+
+
+def read(path: Path, tensors: bool) -> tuple[dict[str, Tensor], str]:
+    """The tensors (where wanted; floating ones as float32) and FineSpot's description of them.
+
+    Raises
+    ------
+    FineSpotError
+        Not a safetensors file, a broken one, or one without a description.
+    """
     found: dict[str, Tensor] = {}
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -155,12 +173,11 @@ def _open(path: Path, tensors: bool) -> tuple[dict[str, Tensor], Card]:
             where=path,
             hint=_FOREIGN,
         )
-    with naming(path):
-        card = Card.from_json(metadata[KEY])
-    return found, card
+    return found, metadata[KEY]
 
 
-def _check_fit(path: Path, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+def check_fit(path: Path, state: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Raise `FineSpotError` unless tensors of a file are a network's in name, shape and kind, and finite."""
     absent, extra = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
     if absent:
         count = f"{len(absent)} of {len(state)} tensors are absent, first '{absent[0]}'"

@@ -1,0 +1,107 @@
+"""A seeker ready to use: where in a picture objects may be, on cells that part all of it.
+
+    picture (H, W) -> scaled to whole cells -> network -> heat (rows, columns)
+
+A picture is scaled so that its sides become whole numbers of cells, near `1 / reduction`: so every cell is an equal
+share of the picture whatever its size, and nothing is padded.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from finespot.errors import FineSpotError
+from finespot.images import resize
+from finespot.nn.seeker import SeekerNet
+from finespot.runtimes import within_memory
+from finespot.runtimes.settings import choose_device, choose_threads
+from finespot.runtimes.torch_eager import torch_threads
+from finespot.structures import Size
+from finespot.weights import SeekerCard, read_seeker
+
+# Of a seeker that nobody calibrated.
+THRESHOLD = 0.5
+
+
+class Seeker:
+    """Says where a detector is to look.
+
+    Parameters
+    ----------
+    network, card:
+        The network, which is copied, and what is known of it.
+    threads:
+        CPU threads; by default one for each core that this process may use.
+    device:
+        `cpu`, `cuda`, `cuda:1` or `1`, or `auto`: the first GPU, else the CPU.
+
+    Attributes
+    ----------
+    threshold:
+        Cells of this heat or more are hot: as calibrated, else 0.5.
+    recall, lost:
+        The share of objects that the threshold was chosen to reach, and the share that it lost on the pictures it was
+        chosen on; None where nobody calibrated it.
+    parameters:
+        How many the network has.
+    """
+
+    def __init__(
+        self, network: SeekerNet, card: SeekerCard, *, threads: int | None = None, device: str = "cpu"
+    ) -> None:
+        card.check()
+        self.card, self.threads = card, choose_threads(threads)
+        self.device = torch.device(choose_device(device).value)
+        found = card.calibration
+        self.threshold = THRESHOLD if found is None else found.threshold
+        self.recall = None if found is None else found.target
+        self.lost = None if found is None else found.lost
+        self.parameters = sum(parameter.numel() for parameter in network.parameters())
+        twin = copy.deepcopy(network).eval().requires_grad_(False)
+        for module in list(twin.modules()):
+            if callable(fuse := getattr(module, "fuse", None)):
+                fuse()
+        self._network = twin.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def grid(self, size: Size) -> Size:
+        """Rows and columns of cells of a picture of (height, width)."""
+        rows, columns = (max(1, int(side / self.card.cell + 0.5)) for side in size)
+        return rows, columns
+
+    def heat(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The heat (rows, columns), 0 to 1, of a picture (H, W, 3) uint8 RGB; a cell is an equal share of it.
+
+        Raises
+        ------
+        FineSpotError
+            The pixels have another form, or the memory does not suffice.
+        """
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+            raise FineSpotError(f"expected uint8 pixels (H, W, 3) but got {pixels.dtype} {pixels.shape}")
+        rows, columns = self.grid((pixels.shape[0], pixels.shape[1]))
+        stride = self.card.stride
+        what = f"a seeker's look at {pixels.shape[1]}x{pixels.shape[0]} px on {self.device}"
+        count = self.threads if self.device.type == "cpu" else None
+        with torch.inference_mode(), torch_threads(count), within_memory(what, "cut the picture into parts"):
+            reduced = torch.from_numpy(resize(pixels, (rows * stride, columns * stride)))
+            inputs = reduced.to(self.device).permute(2, 0, 1)[None].float().div_(255)
+            logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
+            heat: NDArray[np.float32] = torch.sigmoid(logits[0, 0].float()).cpu().numpy()
+        return heat
+
+
+def load_seeker(path: str | Path, *, threads: int | None = None, device: str = "cpu") -> Seeker:
+    """A seeker from a weight file or the name of bundled weights; `threads` and `device` as in `Seeker`.
+
+    Raises
+    ------
+    FineSpotError
+        There is no such file, or it holds no seeker that fits.
+    """
+    network, card = read_seeker(path)
+    return Seeker(network, card, threads=threads, device=device)

@@ -1,0 +1,109 @@
+"""A seeker that stands alone: a small network that says where in a reduced picture objects may be, of no class.
+
+After ObjSeeker of "ESOD: Efficient Small Object Detection on High-Resolution Images" (IEEE TIP 34, 2025), whose truth
+and losses it learns by; there the seeker reads a map of the detector, here it has stages of its own, so that it serves
+any detector and can look before the detector does.
+
+    reduced -> 3x3, /2 -> 3x3, /4 -> separable 3x3 -> (3x3, /8 -> separable 3x3) -> depthwise 13x13 -> 1x1 -> heat
+
+What stands in brackets belongs to stride 8 only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from finespot.assigners.heatmap import heat_map
+from finespot.errors import FineSpotError, unknown
+from finespot.nn.layers.conv import Conv, Pointwise
+from finespot.nn.layers.separable import separable
+from finespot.nn.relays.seeker_loss import LOSSES
+from finespot.structures import LossTerms, Targets
+
+HEAT = "heat"
+STRIDES = (4, 8)
+WIDTHS = range(4, 29, 4)  # wider ones have more than 0.1 million parameters
+_KERNEL = 13
+_PRIOR = math.log(0.05 / 0.95)
+
+
+class SeekerNet(nn.Module):
+    """Pictures (B, 3, H, W), float 0..1, to logits of heat (B, 1, ceil(H / stride), ceil(W / stride)).
+
+    Parameters
+    ----------
+    stride:
+        Side of a cell in pixels of the (reduced) picture: 4 or 8.
+    width:
+        Channels of the first stage, a multiple of 4 up to 28; the others have two and three times as many.
+    loss:
+        "bce" or "focal_dice"; see `nn.relays.seeker_loss`.
+
+    Attributes
+    ----------
+    gains:
+        The factor of its loss term "heat".
+
+    Raises
+    ------
+    FineSpotError
+        An option is out of range.
+    """
+
+    def __init__(self, *, stride: int = 8, width: int = 16, loss: Literal["bce", "focal_dice"] = "bce") -> None:
+        super().__init__()
+        if stride not in STRIDES:
+            raise FineSpotError(f"expected 4 or 8 but got {stride}", where="seeker.stride")
+        if width not in WIDTHS:
+            raise FineSpotError(
+                f"expected a multiple of 4 from {WIDTHS[0]} to {WIDTHS[-1]} but got {width}", where="seeker.width"
+            )
+        if loss not in LOSSES:
+            raise unknown("loss of the seeker", str(loss), LOSSES)
+        self.stride, self.width = stride, width
+        self.stem = Conv(3, width, 3, 2)
+        stages = [Conv(width, 2 * width, 3, 2), separable(2 * width, 2 * width, 3)]
+        if stride == 8:
+            stages += [Conv(2 * width, 3 * width, 3, 2), separable(3 * width, 3 * width, 3)]
+        self.stages = nn.Sequential(*stages)
+        channels = width * (3 if stride == 8 else 2)
+        self.context = Conv(channels, channels, _KERNEL, groups=channels)
+        self.predict = Pointwise(channels, 1, 1)
+        nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
+        self.cost = LOSSES[loss]
+        self.gains = {HEAT: 1.0}
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[2:]
+        # Up to whole cells, so that the last ones see a border and not a stage's own padding; nothing is to cut off
+        # again, as the last cells are those that hold the picture's edge.
+        padded = F.pad(pictures, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        features = self.stages(self.stem(padded))
+        return cast(Tensor, self.predict(self.context(features)))
+
+    def set_gains(self, gains: Mapping[str, float]) -> None:
+        """Change factors of loss terms; those not named stay."""
+        for name in gains:
+            if name not in self.gains:
+                raise unknown("loss gain", name, self.gains)
+        self.gains = {**self.gains, **gains}
+
+    def loss(
+        self, logits: Tensor, targets: Targets, content: Tensor | None = None, shapes: Tensor | None = None
+    ) -> LossTerms:
+        """The term "heat" of the map against the objects of `targets`, in float32 inside autocast too.
+
+        Boxes and `content` (B, 4) are in pixels of the reduced picture; ignore regions and what lies outside `content`
+        do not count; where `shapes` (B, 1, H, W) are known, they cut the corners off the ellipses.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            size = (logits.shape[2] * self.stride, logits.shape[3] * self.stride)
+            with torch.no_grad():
+                truth = heat_map(targets, size, self.stride, content, shapes)
+            return LossTerms({HEAT: self.gains[HEAT] * self.cost(logits.float(), truth)})
