@@ -15,7 +15,7 @@ from finespot import inference, weights
 from finespot.boxes import Nmm
 from finespot.data import TrainLoader
 from finespot.errors import FineSpotError
-from finespot.structures import Normalization, Tiling
+from finespot.structures import Classes, Normalization, Tiling
 from finespot.training import RunResult, load_recipe, settings, train
 from finespot.training import run as running
 from finespot.training import validator as validating
@@ -356,32 +356,32 @@ made = Far()
 @pytest.mark.parametrize("name", ["far", "Far", "make_far", "made"])
 def test_box_loss_of_ones_own(name: str) -> None:
     recipe = load_recipe("default", [f"box_loss={__name__}:{name}"])
-    loss = Detect(recipe, running.Classes(("a", "b")), print).model.head.criterion.box_loss
+    loss = Detect(recipe, Classes(("a", "b")), print).model.head.criterion.box_loss
     boxes = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[5.0, 5, 9, 9]])
     assert loss(*boxes, stride=torch.tensor([8.0]), image_size=(16, 16)).tolist() == [3.0]
 
 
 def test_losses_by_name() -> None:
     recipe = load_recipe("default", ["box_loss=giou", "loss.box=2", "cls=3", "dfl=4"])
-    head = Detect(recipe, running.Classes(("a", "b")), print).model.head
+    head = Detect(recipe, Classes(("a", "b")), print).model.head
     assert head.criterion.gains == {"box": 2.0, "cls": 3.0, "dfl": 4.0, "l1": 0.0}
     a, b = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[5.0, 5, 9, 9]])
-    ciou = Detect(load_recipe(), running.Classes(("a", "b")), print).model.head.criterion.box_loss
+    ciou = Detect(load_recipe(), Classes(("a", "b")), print).model.head.criterion.box_loss
     keys = {"stride": torch.ones(1), "image_size": (16, 16)}
     assert not torch.equal(head.criterion.box_loss(a, b, **keys), ciou(a, b, **keys))
     words = ["loss.l1=2", "l1_epochs=closing"]
-    late = Detect(load_recipe("default", words), running.Classes(("a",)), print).model.head.criterion
+    late = Detect(load_recipe("default", words), Classes(("a",)), print).model.head.criterion
     assert (late.gains["l1"], late.l1_epochs) == (2.0, "closing")
     with pytest.raises(FineSpotError, match=r"l1_epochs: this loss has no L1 term .*; give it a gain too, loss.l1"):
-        Detect(load_recipe("default", ["l1_epochs=all"]), running.Classes(("a",)), print)
+        Detect(load_recipe("default", ["l1_epochs=all"]), Classes(("a",)), print)
     with pytest.raises(FineSpotError, match="l1_epochs"):
         load_recipe("default", ["l1_epochs=often"])
     for word in ("obj=2", "heat=2"):
         with pytest.raises(FineSpotError, match="unknown loss gain"):
-            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
+            Detect(load_recipe("default", [word]), Classes(("a",)), print)
     for word in ("box_loss=absent", "assigner=absent"):
         with pytest.raises(FineSpotError, match="absent"):
-            Detect(load_recipe("default", [word]), running.Classes(("a",)), print)
+            Detect(load_recipe("default", [word]), Classes(("a",)), print)
 
 
 @pytest.mark.slow

@@ -27,7 +27,9 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "train": Verb("Learn", "train a detector on labelled pictures", "finespot train yolo11n --data pictures.yaml"),
+    "train": Verb(
+        "Learn", "train a detector, or a seeker, on labelled pictures", "finespot train yolo11n --data pictures.yaml"
+    ),
     "val": Verb("Measure", "evaluate weights on a data set", "finespot val hit-uav-n --data hit-uav:DIR"),
     "score": Verb("Measure", "evaluate a file of detections", "finespot score --gt truth.json --dt found.json"),
     "ablate": Verb(
@@ -76,7 +78,7 @@ VERBS = {
     ),
     "weights calibrate": Verb(
         "Weights",
-        "choose the threshold of a network on windows",
+        "choose the threshold of a seeker or a network on windows",
         "finespot weights calibrate esod.safetensors OUT.safetensors --data visdrone:DIR",
     ),
     "info": Verb("Look", "parameters, operations, memory and time of a network", "finespot info yolo11n-p2"),

@@ -9,6 +9,8 @@ import typer
 from finespot.cli import options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from finespot.weights import Card
     from finespot.zoo import Cost, Detector
 
@@ -48,8 +50,13 @@ def command(
     """Parameters, operations, memory and (with --profile) time of a network, in all and part by part."""
     from finespot import zoo
     from finespot.cli.terminal import console
+    from finespot.weights import is_seeker
 
     options.check_outputs(json, overwrite=overwrite, inputs=[model])
+    if not zoo.is_name(model) and is_seeker(model):
+        given = {"imgsz": imgsz, "classes": classes, "set": set_, "profile": profile or None}
+        _tell_seeker(model, given, json)
+        return
     detector, card = _open(model, classes, set_ or [], own_parts, "cpu" if profile else "meta")
     side = card.imgsz if card is not None else 640
     size = options.input_size(imgsz, side, detector.stride)
@@ -115,6 +122,22 @@ def _open(
         given = "--classes" if classes is not None else "--set"
         raise FineSpotError(f"{given} belongs to an architecture, and this is a weight file", where=model)
     return weights.load(model, own_parts=own_parts)
+
+
+def _tell_seeker(model: str, given: dict[str, Any], json: Path | None) -> None:
+    from finespot.cli import seeker_info
+    from finespot.cli.terminal import console
+    from finespot.errors import FineSpotError
+
+    for name, value in given.items():
+        if value is not None:
+            raise FineSpotError("has no effect on a seeker", where=name)
+    out = console()
+    for line in seeker_info.lines(model):
+        out.print(line)
+    if json is not None:
+        options.write_report(json, seeker_info.report(model))
+        out.print(f"wrote {json}")
 
 
 def _timed(

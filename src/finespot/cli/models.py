@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finespot.cli import options
+from finespot.cli import options, seeker_info
 
 if TYPE_CHECKING:
-    from finespot.weights import Card, MetricRecord
+    from finespot.weights import Card, MetricRecord, SeekerCard
 
 SIDE = 640
 
@@ -50,10 +50,12 @@ def command(
     else:
         rows = _rows(out, _names(pattern or "*"), classes, rule, whole)
         out.print(_architectures(rows, f"architectures, {classes} classes" + (f"; {zoo.RULES[rule]}" if whole else "")))
-    cards = _weights()
+    cards, seekers = _weights()
     out.print(_bundled(cards))
+    if seekers:
+        out.print(seeker_info.table(seekers))
     if json is not None:
-        options.write_report(json, {"architectures": rows, "weights": list(cards)})
+        options.write_report(json, {"architectures": rows, "weights": list(cards), "seekers": list(seekers)})
         out.print(f"wrote {json}")
 
 
@@ -137,10 +139,13 @@ def _architectures(rows: list[dict[str, Any]], title: str) -> Any:
     return table
 
 
-def _weights() -> dict[str, Card]:
+def _weights() -> tuple[dict[str, Card], dict[str, SeekerCard]]:
+    """The cards of the detectors and of the seekers in the package."""
     from finespot import weights
 
-    return {name: weights.read_card(weights.resolve(name)) for name in sorted(weights.bundled())}
+    paths = {name: weights.resolve(name) for name in weights.bundled()}
+    seekers = {name: weights.read_seeker_card(path) for name, path in paths.items() if weights.is_seeker(path)}
+    return {name: weights.read_card(path) for name, path in paths.items() if name not in seekers}, seekers
 
 
 def _bundled(cards: dict[str, Card]) -> Any:

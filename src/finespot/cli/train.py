@@ -17,7 +17,7 @@ _CURRICULA = ", ".join(
 def command(
     model: Annotated[
         str | None,
-        typer.Argument(help="an architecture from `finespot models`, or weights (.safetensors) to go on from"),
+        typer.Argument(help="an architecture from `finespot models`, seeker, or weights (.safetensors) to go on from"),
     ] = None,
     data: Annotated[
         str | None,
@@ -101,7 +101,7 @@ def command(
     project: options.Project = None,
     name: Annotated[str | None, typer.Option("--name", help="run folder", rich_help_panel=options.OUT)] = None,
 ) -> None:
-    """Train a detector; weights, metrics.csv and plots go into a new folder under runs/train."""
+    """Train a detector, or a seeker; weights, metrics.csv and plots go into a new folder under runs/train."""
     from finespot.errors import FineSpotError
     from finespot.training import train
     from finespot.training.choice import choose_recipe

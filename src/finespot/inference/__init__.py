@@ -16,6 +16,7 @@ from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.skipping import Skipping, TileView
+from finespot.inference.reach import Reach, calibrate_seeker, measure_reach, object_heat, reach_lines
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
@@ -36,6 +37,7 @@ __all__ = [
     "Outcome",
     "Predictions",
     "Seeks",
+    "Reach",
     "Seeker",
     "Settings",
     "Skipping",
@@ -47,6 +49,7 @@ __all__ = [
     "VideoRecorder",
     "WindowView",
     "WindowWatch",
+    "calibrate_seeker",
     "calibrate_threshold",
     "calibrated",
     "chooser_of",
@@ -57,9 +60,12 @@ __all__ = [
     "enlarged",
     "load",
     "load_seeker",
+    "measure_reach",
     "merge_sweep",
+    "object_heat",
     "open_pictures",
     "open_source",
+    "reach_lines",
     "relabelled",
     "relabelled_truth",
     "validate",

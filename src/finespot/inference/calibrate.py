@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -111,16 +111,24 @@ def calibrate_threshold(
                 progress(number + 1, len(dataset))
     finally:
         network.windows, network.laps = before, None
-    scores = np.sort(np.concatenate([np.zeros(0), *of_objects]))[::-1]
+    scores = np.concatenate([np.zeros(0), *of_objects])
     if not len(scores):
         raise FineSpotError("there is no object to choose a threshold by", where=dataset.name)
-    needed = scores[int(np.ceil(recall * len(scores) - 1e-9)) - 1]
-    threshold = float(np.clip(needed, _LEAST, _MOST))
-    # What is compared later is rounded to float32: a hair below.
-    threshold = float(np.nextafter(np.float32(threshold), np.float32(0)))
+    threshold = highest_threshold(scores, recall)
     network.windows = replace(before, threshold=threshold)
     share = float(np.mean([(values >= threshold).mean() for values in of_cores]))
     return Calibration(threshold, float((scores >= threshold).mean()), share, len(scores))
+
+
+def highest_threshold(scores: NDArray[np.floating[Any]], recall: float) -> float:
+    """The highest threshold that at least the share `recall` of some scores (one or more, 0 to 1) reaches.
+
+    A hair below that score: what is compared with it later is rounded to float32, and may have been added up in another
+    order.
+    """
+    needed = np.sort(scores)[::-1][int(np.ceil(recall * len(scores) - 1e-9)) - 1]
+    threshold = np.float32(np.clip(needed, _LEAST, _MOST))
+    return float(np.nextafter(threshold, np.float32(0)))
 
 
 def calibrated(session: Session, threshold: float) -> Card:

@@ -4,8 +4,9 @@ After ObjSeeker of "ESOD: Efficient Small Object Detection on High-Resolution Im
 and losses it learns by; there the seeker reads a map of the detector, here it has stages of its own, so that it serves
 any detector and can look before the detector does.
 
-    reduced -> 3x3, /2 -> 3x3, /4 -> separable 3x3 -> (3x3, /8 -> separable 3x3) -> depthwise 13x13 -> 1x1 -> heat
+    reduced -> 3x3, /2 -> 3x3, /4 -> block 3x3 -> (3x3, /8) -> block 3x3 -> block 3x3 -> block 13x13 -> 1x1 -> heat
 
+A block adds a depthwise and a 1x1 convolution to what it gets; the last one sees the surroundings, as in ObjSeeker.
 What stands in brackets belongs to stride 8 only.
 """
 
@@ -31,6 +32,17 @@ STRIDES = (4, 8)
 WIDTHS = range(4, 29, 4)  # wider ones have more than 0.1 million parameters
 _KERNEL = 13
 _PRIOR = math.log(0.05 / 0.95)
+
+
+class _Block(nn.Module):
+    """Maps (B, channels, H, W) to the same."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.change = separable(channels, channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, x + self.change(x))
 
 
 class SeekerNet(nn.Module):
@@ -67,13 +79,11 @@ class SeekerNet(nn.Module):
         if loss not in LOSSES:
             raise unknown("loss of the seeker", str(loss), LOSSES)
         self.stride, self.width = stride, width
-        self.stem = Conv(3, width, 3, 2)
-        stages = [Conv(width, 2 * width, 3, 2), separable(2 * width, 2 * width, 3)]
-        if stride == 8:
-            stages += [Conv(2 * width, 3 * width, 3, 2), separable(3 * width, 3 * width, 3)]
-        self.stages = nn.Sequential(*stages)
         channels = width * (3 if stride == 8 else 2)
-        self.context = Conv(channels, channels, _KERNEL, groups=channels)
+        self.stem = nn.Sequential(Conv(3, width, 3, 2), Conv(width, 2 * width, 3, 2), _Block(2 * width, 3))
+        deeper = Conv(2 * width, channels, 3, 2) if stride == 8 else nn.Identity()
+        self.body = nn.Sequential(deeper, _Block(channels, 3), _Block(channels, 3))
+        self.context = _Block(channels, _KERNEL)
         self.predict = Pointwise(channels, 1, 1)
         nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
         self.cost = LOSSES[loss]
@@ -84,8 +94,7 @@ class SeekerNet(nn.Module):
         # Up to whole cells, so that the last ones see a border and not a stage's own padding; nothing is to cut off
         # again, as the last cells are those that hold the picture's edge.
         padded = F.pad(pictures, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        features = self.stages(self.stem(padded))
-        return cast(Tensor, self.predict(self.context(features)))
+        return cast(Tensor, self.predict(self.context(self.body(self.stem(padded)))))
 
     def set_gains(self, gains: Mapping[str, float]) -> None:
         """Change factors of loss terms; those not named stay."""

@@ -14,6 +14,7 @@ from finespot.errors import FineSpotError
 from finespot.training import settings
 from finespot.training.curriculum import curriculum_of, refuse_overruled, settled
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, recipe_names
+from finespot.training.tasks.seeker import MODEL, seeks
 
 # What may change when a run goes on: where and how it computes, not what.
 _FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "cache_folder", "save_every", "patience")
@@ -62,6 +63,8 @@ def own_recipe(model: str | None) -> str:
     """The recipe of a model's family, where it has one of its own: its paper's settings, not those of the YOLOs."""
     if model is None:
         return "default"
+    if seeks(model):
+        return MODEL
     if zoo.is_name(model):
         name = zoo.architecture(model).family
     else:

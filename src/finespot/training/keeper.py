@@ -15,7 +15,7 @@ from finespot.training.checkpoint import save_checkpoint
 from finespot.training.metrics_csv import MetricsCsv
 from finespot.training.pictures import draw_batch
 from finespot.training.plots import plot_run
-from finespot.weights import Card, MetricRecord
+from finespot.weights import Card, SeekerCard
 from finespot.writers import make_folder, write_atomic
 
 # Seconds between two drawings of the curves while the run goes on; drawing takes about one.
@@ -29,13 +29,13 @@ class RunFiles:
     run killed in between repeats the epoch and writes the same again.
     """
 
-    def __init__(self, folder: Path, card: Card, classes: Classes, save_every: int) -> None:
+    def __init__(self, folder: Path, card: Card | SeekerCard, classes: Classes, save_every: int) -> None:
         self.folder, self.card, self.classes, self.save_every = folder, card, classes, save_every
         self.weights, self.plots = folder / "weights", folder / "plots"
         make_folder(self.weights)
         make_folder(self.plots)
         self.csv = MetricsCsv(folder / "metrics.csv")
-        self.records: list[MetricRecord] = []
+        self.records: list[Any] = []
         self._batches, self._drawn = 0, time.monotonic()
 
     @property
@@ -72,12 +72,18 @@ class RunFiles:
         if time.monotonic() - self._drawn > _REDRAW:
             self.draw()
 
-    def save(self, path: Path, model: nn.Module, epoch: int, records: list[MetricRecord]) -> None:
-        """Write averaged weights with their card."""
+    def save(self, path: Path, model: nn.Module, epoch: int, records: list[Any]) -> None:
+        """Write averaged weights with their card, and what was measured with them: `MetricRecord`s of a detector, the
+        `SeekerCalibration` of a seeker.
+        """
         card = copy.copy(self.card)
-        card.metrics = list(records)
         card.provenance = {**self.card.provenance, "epoch": epoch}
-        weights.save(path, model, card)  # type: ignore[arg-type]
+        if isinstance(card, SeekerCard):
+            card.calibration = records[0] if records else None
+            weights.save_seeker(path, model, card)  # type: ignore[arg-type]
+        else:
+            card.metrics = list(records)
+            weights.save(path, model, card)  # type: ignore[arg-type]
 
     def draw(self) -> None:
         """Draw the curves."""

@@ -58,7 +58,9 @@ class Log:
         """One line about a finished epoch."""
         losses = " ".join(f"{k[6:]} {v:.4g}" for k, v in row.items() if k.startswith("train/") and v is not None)
         scores = " ".join(
-            f"{k[4:]} {v:.4f}" for k, v in row.items() if k in ("val/AP", "val/AP50", "val/AP_small") and v is not None
+            f"{k[4:]} {v:.4f}"
+            for k, v in row.items()
+            if k in ("val/AP", "val/AP50", "val/AP_small", "val/hot") and v is not None
         )
         self.console.print(
             f"epoch {row['epoch']}/{epochs}  {losses}  {scores}{' (best)' if best else ''}  "

@@ -10,6 +10,9 @@ from typing import Any
 from finespot.training.metrics_csv import Row
 from finespot.writers.figures import blank_figure, literal, save_figure
 
+# The columns that are drawn as scores: average precisions, and what a seeker leaves to a detector.
+SCORES = ("val/AP", "val/hot")
+
 
 def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Draw losses.png, scores.png (where there was validation), learning_rate.png and, where it changed,
@@ -18,7 +21,7 @@ def plot_run(rows: Sequence[Row], folder: Path) -> list[Path]:
     if not rows:
         return []
     losses = [name for name in rows[0] if name.startswith("train/")]
-    measured = dict.fromkeys(name for row in rows for name in row if name.startswith("val/AP"))
+    measured = dict.fromkeys(name for row in rows for name in row if name.startswith(SCORES))
     scores = [name for name in measured if any(isinstance(row.get(name), (int, float)) for row in rows)]
     rates = [name for name in rows[0] if name.startswith("lr/")]
     drawn = []

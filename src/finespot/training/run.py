@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,17 +21,17 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import ParallelStrategy
 from torch import nn
 
-import finespot
-from finespot import metrics, weights
-from finespot.boxes import suppressor
+from finespot import weights
 from finespot.data import Dataset, TrainLoader, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import draw_predictions, draw_report
+from finespot.inference.reach import refuse_empty
 from finespot.metrics import Report
+from finespot.nn.seeker import STRIDES
 from finespot.registry import build
 from finespot.runtimes import Session
-from finespot.structures import Classes
 from finespot.training import devices
+from finespot.training.cards import make_card
 from finespot.training.checkpoint import load_checkpoint, save_checkpoint, seed_all
 from finespot.training.choice import choose_recipe, own_recipe, refuse_changes, stored_recipe
 from finespot.training.claim import tell_claim
@@ -43,10 +42,12 @@ from finespot.training.log import Log
 from finespot.training.loop import Loop, Validate, all_or_none
 from finespot.training.plan import Facts, plan_max_det
 from finespot.training.recipe import Recipe, write_recipe
+from finespot.training.seeker_validator import SeekerValidator
 from finespot.training.stage_table import tell_stages
 from finespot.training.stages import Stages
-from finespot.training.validator import Validator
-from finespot.weights import Card, ObjectScale
+from finespot.training.tasks.seeker import seeks, settled_for_seeker
+from finespot.training.validator import Validator, open_val, val_batch, warn_of_shared
+from finespot.weights import Card, ObjectScale, SeekerCalibration, SeekerCard
 from finespot.writers import new_run, write_atomic
 
 PROJECT = "runs/train"
@@ -54,11 +55,14 @@ PROJECT = "runs/train"
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its folder, its best weights, and their scores (None where nothing was validated)."""
+    """A finished run: its folder, its best weights, and their scores: of a detector a report, of a seeker a
+    calibration (None where nothing was validated).
+    """
 
     folder: Path
     best: Path
     report: Report | None
+    calibration: SeekerCalibration | None = None
 
 
 def train(
@@ -71,12 +75,12 @@ def train(
     quiet: bool = False,
     **overrides: Any,
 ) -> RunResult:
-    """Train a detector.
+    """Train a detector, or a seeker.
 
     Parameters
     ----------
     model:
-        A name of the zoo (`yolo11n-p2`), or a weight file or bundled name to start from.
+        A name of the zoo (`yolo11n-p2`), or `seeker`, or a weight file or bundled name to start from.
     data:
         A data set (`x.yaml`, `coco:DIR`, ...).
     recipe:
@@ -126,7 +130,7 @@ class _Start:
     """What a process trains with: the recipe with its sizes settled, the data sets, the task.
 
     `val` is None where nothing is validated, or in a process other than the first; `max_det` is the cap on detections
-    that the weights will have, `objects` how large the network sees them.
+    that the weights will have, `objects` how large the network sees them: both for detectors only.
     """
 
     recipe: Recipe
@@ -143,18 +147,39 @@ def _prepare(recipe: Recipe, first: bool, log: Log) -> _Start:
     dataset = open_dataset(recipe.data, recipe.splits.train)
     if len(dataset) == 0:
         raise FineSpotError(f"the split '{recipe.splits.train}' has no pictures", where=recipe.data)
-    val = _open_val(recipe, dataset.classes, log) if first else None
+    val = open_val(recipe, dataset.classes, log) if first else None
     if val is not None:
-        _warn_of_shared(recipe, dataset, val, log)
+        warn_of_shared(recipe, dataset, val, log)
+    if seeks(recipe.model):
+        return _prepare_seeker(recipe, dataset, val, log)
     facts = Facts.of(dataset, recipe)
     task = build("task", "detect", recipe=recipe, classes=dataset.classes, note=log.note, facts=facts)
     max_det = plan_max_det(facts.crowds, recipe.val.max_det, log.note)
+    _check_trainable(recipe, task)
+    recipe = _rounded(recipe, int(task.model.stride), log)
+    return _Start(recipe, dataset, val, task, max_det, facts.object_scale())
+
+
+def _prepare_seeker(recipe: Recipe, dataset: Dataset, val: Dataset | None, log: Log) -> _Start:
+    if val is not None:
+        refuse_empty(val)
+    elif recipe.val.every == 0:
+        log.note("threshold: none, as nothing is validated; finespot weights calibrate chooses one")
+    recipe = settled_for_seeker(_rounded(recipe, max(STRIDES), log), dataset, log.note)
+    task = build("task", "seeker", recipe=recipe, note=log.note)
+    _check_trainable(recipe, task)
+    return _Start(recipe, dataset, val, task, max_det=0, objects=None)
+
+
+def _check_trainable(recipe: Recipe, task: Any) -> None:
     freeze(task.model, recipe.freeze)
     if not any(parameter.requires_grad for parameter in task.trainable.parameters()):
         raise FineSpotError(f"nothing is left to train where {', '.join(recipe.freeze)} are frozen", where="freeze")
     Stages.of(recipe).check(task.model, recipe.freeze)
-    recipe = msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, int(task.model.stride), log.note))
-    return _Start(recipe, dataset, val, task, max_det, facts.object_scale())
+
+
+def _rounded(recipe: Recipe, stride: int, log: Log) -> Recipe:
+    return msgspec.structs.replace(recipe, imgsz=devices.round_up(recipe.imgsz, stride, log.note))
 
 
 def _run(
@@ -177,7 +202,7 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     card.check()
     if card.data_licence != recipe.data_licence:
         log.note(f"data_licence: {card.data_licence} (with that of the pictures that {task.source} learned from)")
-    validator = Validator(recipe, start.val, card, _val_batch(recipe, log), log) if start.val is not None else None
+    validator = _make_validator(recipe, start.val, card, log) if start.val is not None else None
     folder = Path(fabric.broadcast(str(made)))
     with all_or_none(fabric):
         files = RunFiles(folder, card, dataset.classes, recipe.save_every)
@@ -210,41 +235,11 @@ def _train(fabric: Fabric, start: _Start, made: Path | None, resumed: bool, log:
     except KeyboardInterrupt:
         _interrupted(loop, files, log)
         raise
-    report = None
+    report, calibration = None, None
     with all_or_none(fabric):
         if fabric.is_global_zero:
-            report = _finish(recipe, files, validator, log)
-    return RunResult(folder, files.best, fabric.broadcast(report))
-
-
-def make_card(recipe: Recipe, task: Any, dataset: Dataset, max_det: int, objects: ObjectScale | None = None) -> Card:
-    """The card of the weights that a run makes; they come from the data of the weights they start from too."""
-    licences = [part for text in (recipe.data_licence, task.source_licence) for part in text.split("; ") if part]
-    provenance: dict[str, Any] = {
-        "made_by": f"finespot {finespot.__version__} train",
-        "data": dataset.name,
-        "split": recipe.splits.train,
-        "epochs": recipe.epochs,
-        "seed": recipe.seed,
-    }
-    if recipe.curriculum is not None:
-        provenance["curriculum"] = Stages.of(recipe).curriculum
-    if recipe.stage is not None:
-        provenance["stage"] = recipe.stage
-    if task.source:
-        provenance["started_from"] = task.source
-    return Card(
-        architecture=task.model.architecture,
-        classes=dataset.classes,
-        imgsz=recipe.imgsz,
-        mean=task.normalization.mean,
-        std=task.normalization.std,
-        tiling=recipe.tile.tiling,
-        objects=objects,
-        max_det=max_det,
-        data_licence="; ".join(dict.fromkeys(licences)),
-        provenance=provenance,
-    )
+            report, calibration = _finish(recipe, files, validator, log)
+    return RunResult(folder, files.best, fabric.broadcast(report), fabric.broadcast(calibration))
 
 
 def _process_number() -> int:
@@ -264,43 +259,6 @@ def _determinism(recipe: Recipe) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
-
-
-def _open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
-    """The split to validate on; None where the recipe never validates."""
-    metrics.protocol(recipe.val.protocol)
-    if recipe.val.nms is not None:
-        suppressor(recipe.val.nms)
-    if recipe.val.every == 0:
-        log.note("validation: never (val.every is 0); best is the last epoch")
-        return None
-    dataset = open_dataset(recipe.data, recipe.splits.val)
-    where = f"{recipe.data}, split '{recipe.splits.val}'"
-    if dataset.classes.names != classes.names:
-        raise FineSpotError(
-            f"expected the classes of '{recipe.splits.train}' but got {', '.join(dataset.classes.names)}", where=where
-        )
-    ids = Counter(dataset.image_id(index) for index in range(len(dataset)))
-    shared = [one for one, count in ids.items() if count > 1]
-    if shared:  # validation could not tell the pictures apart, and would say so after the first epoch
-        raise FineSpotError(f"expected pictures of different ids but got '{shared[0]}' twice", where=where)
-    for note in dataset.notes:
-        log.note(f"{recipe.splits.val}: {note}")
-    return dataset
-
-
-def _warn_of_shared(recipe: Recipe, train: Dataset, val: Dataset, log: Log) -> None:
-    learned = {train.path(index) for index in range(len(train))}
-    both = sum(val.path(index) in learned for index in range(len(val)))
-    if both:
-        log.note(f"warning: {both} of {len(val)} pictures of {recipe.splits.val} are trained on: scores flatter")
-
-
-def _val_batch(recipe: Recipe, log: Log) -> int:
-    if recipe.val.batch is not None:
-        return recipe.val.batch
-    log.note(f"val.batch: {2 * recipe.batch} (twice the training batch, as there are no gradients to hold)")
-    return 2 * recipe.batch
 
 
 def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, log: Log) -> TrainLoader:
@@ -327,7 +285,13 @@ def _make_loader(recipe: Recipe, dataset: Dataset, stride: int, fabric: Fabric, 
     return loader
 
 
-def _validate_and_record(validator: Validator, files: RunFiles) -> Validate:
+def _make_validator(recipe: Recipe, val: Dataset, card: Card | SeekerCard, log: Log) -> Validator | SeekerValidator:
+    if isinstance(card, SeekerCard):
+        return SeekerValidator(val, card, log)
+    return Validator(recipe, val, card, val_batch(recipe, log), log)
+
+
+def _validate_and_record(validator: Validator | SeekerValidator, files: RunFiles) -> Validate:
     def validate(model: nn.Module) -> dict[str, float | None]:
         scores = validator(model)
         files.records = validator.records
@@ -391,13 +355,19 @@ def _interrupted(loop: Loop, files: RunFiles, log: Log) -> None:
     )
 
 
-def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: Log) -> Report | None:
+def _finish(
+    recipe: Recipe, files: RunFiles, validator: Validator | SeekerValidator | None, log: Log
+) -> tuple[Report | None, SeekerCalibration | None]:
     """Validate the best file as it stands on the disk, write its scores into it, and draw."""
     files.draw()
     if validator is None:
         tell_claim(recipe, {}, log.console)
         log.note(f"done: {files.best}")
-        return None
+        return None, None
+    if isinstance(validator, SeekerValidator):
+        calibration = validator.finish(files.best)
+        log.note(f"done: {files.best} (threshold of the file as saved, averaged weights in fp16)")
+        return None, calibration
     # The recipe named the parts, and they have run in this process all along.
     session = Session(files.best, own_parts=True, threads=torch.get_num_threads())
     validation = validator.run(session)
@@ -412,4 +382,4 @@ def _finish(recipe: Recipe, files: RunFiles, validator: Validator | None, log: L
     log.console.print(report.table())
     tell_claim(recipe, report.values, log.console)
     log.note(f"done: {files.best} (scores of the file as saved, averaged weights in fp16)")
-    return report
+    return report, None

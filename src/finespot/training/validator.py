@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
 
 from finespot import inference, metrics
-from finespot.data import Dataset
+from finespot.boxes import suppressor
+from finespot.data import Dataset, open_dataset
+from finespot.errors import FineSpotError
 from finespot.inference import Validation
 from finespot.runtimes import Session
+from finespot.structures import Classes
 from finespot.training.log import Log
 from finespot.training.recipe import Recipe
 from finespot.weights import Card, MetricRecord
@@ -68,3 +72,42 @@ def fitness(values: dict[str, float | None]) -> float | None:
     """The score that decides which weights are best; None where there is none."""
     value = values.get(FITNESS)
     return value if value is not None else next((v for v in values.values() if v is not None), None)
+
+
+def open_val(recipe: Recipe, classes: Classes, log: Log) -> Dataset | None:
+    """The split to validate on; None where the recipe never validates."""
+    metrics.protocol(recipe.val.protocol)
+    if recipe.val.nms is not None:
+        suppressor(recipe.val.nms)
+    if recipe.val.every == 0:
+        log.note("validation: never (val.every is 0); best is the last epoch")
+        return None
+    dataset = open_dataset(recipe.data, recipe.splits.val)
+    where = f"{recipe.data}, split '{recipe.splits.val}'"
+    if dataset.classes.names != classes.names:
+        raise FineSpotError(
+            f"expected the classes of '{recipe.splits.train}' but got {', '.join(dataset.classes.names)}", where=where
+        )
+    ids = Counter(dataset.image_id(index) for index in range(len(dataset)))
+    shared = [one for one, count in ids.items() if count > 1]
+    if shared:  # validation could not tell the pictures apart, and would say so after the first epoch
+        raise FineSpotError(f"expected pictures of different ids but got '{shared[0]}' twice", where=where)
+    for note in dataset.notes:
+        log.note(f"{recipe.splits.val}: {note}")
+    return dataset
+
+
+def warn_of_shared(recipe: Recipe, train: Dataset, val: Dataset, log: Log) -> None:
+    """Say where pictures that are validated on are trained on too."""
+    learned = {train.path(index) for index in range(len(train))}
+    both = sum(val.path(index) in learned for index in range(len(val)))
+    if both:
+        log.note(f"warning: {both} of {len(val)} pictures of {recipe.splits.val} are trained on: scores flatter")
+
+
+def val_batch(recipe: Recipe, log: Log) -> int:
+    """Windows that validation runs together."""
+    if recipe.val.batch is not None:
+        return recipe.val.batch
+    log.note(f"val.batch: {2 * recipe.batch} (twice the training batch, as there are no gradients to hold)")
+    return 2 * recipe.batch

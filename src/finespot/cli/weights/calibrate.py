@@ -1,23 +1,26 @@
-"""`finespot weights calibrate`: choose the threshold of a network on windows, and store it with its weights."""
+"""`finespot weights calibrate`: choose the threshold of a seeker or a network on windows, and store it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from finespot.cli import options
 
+if TYPE_CHECKING:
+    from finespot.data import Dataset
+
 
 def command(
-    weights: Annotated[str, typer.Argument(help="weights of a network on windows, such as esod-yolov5m")],
+    weights: Annotated[str, typer.Argument(help="a seeker, or weights of a network on windows (esod-...)")],
     out: Annotated[Path, typer.Argument(help="the weight file to write, .safetensors")],
     data: options.Data,
     split: Annotated[str, typer.Option("--split", help="what to choose by", rich_help_panel=options.RUN)] = "val",
     recall: Annotated[
         float,
-        typer.Option("--recall", help="share of the objects whose windows are to run", rich_help_panel=options.RUN),
+        typer.Option("--recall", help="share of the objects that are to be reached", rich_help_panel=options.RUN),
     ] = 0.99,
     own_parts: options.OwnParts = False,
     imgsz: options.ImageSize = None,
@@ -31,17 +34,30 @@ def command(
     ] = False,
     overwrite: options.OverwriteFiles = False,
 ) -> None:
-    """Find the highest threshold with which nearly all objects lie in windows that run; write the weights with it."""
+    """Find the highest threshold with which nearly all objects are reached; write the weights with it."""
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
     from finespot.errors import FineSpotError
     from finespot.inference import calibrate_threshold, calibrated, load
-    from finespot.weights import save
+    from finespot.weights import is_seeker, save
 
     if out.suffix != ".safetensors":
         raise FineSpotError("expected a name that ends in .safetensors", where=out)
     options.check_outputs(out, overwrite=overwrite, inputs=[weights])
+    if is_seeker(weights):
+        idle: dict[str, object] = {
+            "imgsz": imgsz,
+            "slice": slice_size,
+            "overlap": overlap,
+            "own-parts": own_parts or None,
+        }
+        idle["precision"] = None if precision == "auto" else precision
+        for name, value in idle.items():
+            if value is not None:
+                raise FineSpotError("has no effect on a seeker", where=name)
+        _calibrate_seeker(weights, out, open_dataset(data, split), recall, device, threads, half)
+        return
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     dataset = open_dataset(data, split)
     screen = console()
@@ -61,4 +77,27 @@ def command(
         f"run, {100 * found.share:.1f} % of all"
     )
     save(out, model.session.detector, calibrated(model.session, found.threshold), half=half)
+    screen.print(f"wrote {out}")
+
+
+def _calibrate_seeker(
+    weights: str, out: Path, dataset: Dataset, recall: float, device: str, threads: int | None, half: bool
+) -> None:
+    import msgspec
+
+    from finespot.cli.progress import bar
+    from finespot.cli.terminal import console
+    from finespot.inference import Seeker, calibrate_seeker, reach_lines
+    from finespot.weights import read_seeker, save_seeker
+
+    network, card = read_seeker(weights)
+    seeker = Seeker(network, card, threads=threads, device=device)
+    screen = console()
+    for note in dataset.notes:
+        screen.print(note)
+    with bar(screen, "calibrate", len(dataset)) as advance:
+        found = calibrate_seeker(seeker, dataset, recall, progress=lambda done, total: advance())
+    for line in reach_lines(found):
+        screen.print(line)
+    save_seeker(out, network, msgspec.structs.replace(card, calibration=found), half=half)
     screen.print(f"wrote {out}")

@@ -1,5 +1,6 @@
 """What can be trained: one file a task, registered by name."""
 
 from finespot.training.tasks.detect import Detect
+from finespot.training.tasks.seeker import Seek
 
-__all__ = ["Detect"]
+__all__ = ["Detect", "Seek"]
