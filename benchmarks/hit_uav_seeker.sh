@@ -11,6 +11,7 @@ export OMP_NUM_THREADS=1
 work=runs/hit-uav-seeker
 
 finespot train seeker --data "hit-uav:$data" --project "$work" --set name=hit-uav-seeker \
-  data_licence="CC BY 4.0 (HIT-UAV)" epochs=24 val.every=4 cache=ram workers=0 device=cpu
+  data_licence="CC BY 4.0 (HIT-UAV)" epochs=12 val.every=4 precision=bf16 cache=ram \
+  workers=0 device=cpu
 
 cp "$work/hit-uav-seeker/weights/best.safetensors" src/finespot/weights/bundled/hit-uav-seeker.safetensors

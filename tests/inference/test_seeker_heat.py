@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from finespot import weights
 from finespot.data import open_dataset
 from finespot.errors import FineSpotError
+from finespot.images import resize
 from finespot.inference import Reach, Seeker, calibrate_seeker, load_seeker, measure_reach, object_heat, reach_lines
 from finespot.inference.calibrate import highest_threshold
 from finespot.nn.seeker import SeekerNet
@@ -42,7 +43,7 @@ def seeker(reduction: int = 4, stride: int = 8, found: SeekerCalibration | None 
 
 
 CALIBRATION = SeekerCalibration(
-    threshold=0.25, target=0.9, recall=0.95, hot=0.1, objects=20, pictures=2, sizes=[], data="d", split="val"
+    threshold=0.25, target=0.9, recall=0.95, margin=32, hot=0.1, objects=20, pictures=2, sizes=[], data="d", split="val"
 )
 
 
@@ -102,18 +103,12 @@ def test_a_file_gives_the_heat_of_its_network(tmp_path: Path) -> None:
     path = weights.save_seeker(tmp_path / "s.safetensors", network, card, half=False)
     made = load_seeker(path, threads=1)
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
-    small = torch.from_numpy(seeker_input(pixels)).permute(2, 0, 1)[None] / 255
+    small = torch.from_numpy(resize(pixels, (32, 48))).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
         expected = network.eval()(small.float()).sigmoid()[0, 0].numpy()
     np.testing.assert_allclose(made.heat(pixels), expected, atol=1e-4)
     assert np.ptp(expected) > 0.01
     assert made.threads == 1
-
-
-def seeker_input(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from finespot.images import resize
-
-    return resize(pixels, (pixels.shape[0] // 2, pixels.shape[1] // 2))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +143,10 @@ def test_heat_of_objects_equals_a_slow_loop(data: st.DataObject) -> None:
     corners = rng.random((int(rng.integers(0, 8)), 2, 2)) * [width, height]
     boxes = np.concatenate([corners.min(1), corners.max(1) + 0.25], 1).astype(np.float32)
     boxes = np.minimum(boxes, np.array([width, height] * 2, np.float32))
-    found = object_heat(heat, boxes, (height, width))
+    margin = data.draw(st.sampled_from([0, 3, 1000]))
+    found = object_heat(heat, boxes, (height, width), margin)
     assert found.shape == (len(boxes),)
-    for box, value in zip(boxes.astype(np.float64), found):
+    for box, value in zip(boxes.astype(np.float64) + np.array([-margin, -margin, margin, margin]), found):
         touched = []
         for row in range(rows):
             for column in range(columns):
@@ -163,11 +159,11 @@ def test_heat_of_objects_equals_a_slow_loop(data: st.DataObject) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.floats(0.01, 0.99, width=32), min_size=1, max_size=40),
+    st.lists(st.integers(1, 99), min_size=1, max_size=40),
     st.floats(0.05, 1.0),
 )
-def test_the_threshold_is_the_highest_that_reaches_enough(scores: list[float], recall: float) -> None:
-    array = np.array(scores, np.float32)
+def test_the_threshold_is_the_highest_that_reaches_enough(scores: list[int], recall: float) -> None:
+    array = np.array(scores, np.float32) / 100
     threshold = highest_threshold(array, recall)
     reach = Reach(array, np.ones(len(array)), [np.sort(array)])
     assert reach.recall(threshold) >= recall - 1e-9

@@ -21,6 +21,7 @@ FOUND = SeekerCalibration(
     threshold=0.125,
     target=0.99,
     recall=0.995,
+    margin=32,
     hot=0.25,
     objects=200,
     pictures=7,

@@ -43,6 +43,12 @@ class RunFiles:
         """The averaged weights of the best score, or of the last epoch where nothing was ever scored."""
         return self.weights / "best.safetensors"
 
+    def read_best(self) -> Card | SeekerCard:
+        """The card of the best weights, an error where they are damaged or of another kind."""
+        return (
+            weights.read_seeker_card(self.best) if isinstance(self.card, SeekerCard) else weights.read_card(self.best)
+        )
+
     @property
     def last(self) -> Path:
         """The averaged weights of the last finished epoch."""

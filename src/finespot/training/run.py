@@ -321,7 +321,7 @@ def _check_kept(loop: Loop, files: RunFiles, log: Log) -> None:
                 where=files.best,
                 hint=f"put them back, or go on without them: copy {files.last.name} to this name",
             )
-        weights.read_card(files.best)
+        files.read_best()
     lacking = files.csv.keep_until(progress.epoch, loop.stages.first + 1)
     if lacking:
         log.note(f"resume: {files.csv.path} lacks {len(lacking)} of {progress.epoch} rows, which stay lost")

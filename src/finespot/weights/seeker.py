@@ -43,6 +43,8 @@ class SeekerCalibration(msgspec.Struct, kw_only=True, frozen=True):
         The largest with which `target` of the objects are reached; cells of this heat or more are hot.
     target, recall:
         The share of the objects that was to be reached, and the share that is.
+    margin:
+        How far a hot cell may be from an object that it reaches, in pixels of the picture.
     hot:
         The mean share of a picture's area that is hot.
     objects, pictures, sizes:
@@ -54,6 +56,7 @@ class SeekerCalibration(msgspec.Struct, kw_only=True, frozen=True):
     threshold: float
     target: float
     recall: float
+    margin: int
     hot: float
     objects: int
     pictures: int

@@ -24,8 +24,8 @@ from finespot.weights import SeekerCard
 
 MODEL = "seeker"
 # What an object keeps of its side in the reduced picture, and the share of the objects that keep it.
-TRACE, TRACED = 2.0, 0.99
-REDUCTIONS = (8, 4, 2, 1)
+TRACE, TRACED = 3.0, 0.99
+MOST = 8
 _OPTIONS = ("reduction", "stride", "width", "loss")
 # Of the recipe, what says something about boxes and classes.
 _LOSS = ("box", "cls", "dfl", "obj", "l1", "l1_epochs", "box_loss", "assigner")
@@ -136,7 +136,7 @@ def _reduction(dataset: Dataset, note: Note) -> int:
         raise FineSpotError("there is no object to choose a reduction by", where=dataset.name)
     sides = np.sqrt((boxes[:, 2:] - boxes[:, :2]).astype(np.float64).prod(1))
     small = float(np.quantile(sides, 1 - TRACED))
-    chosen = next((one for one in REDUCTIONS if small / one >= TRACE), REDUCTIONS[-1])
+    chosen = min(max(int(small / TRACE), 1), MOST)
     note(
         f"options.reduction: {chosen} ({TRACED:.0%} of the objects have a side of {small:.1f} px or more, which leaves "
         f"{small / chosen:.1f})"
