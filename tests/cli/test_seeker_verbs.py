@@ -80,3 +80,26 @@ def test_half_and_full(run: Run, seeker: Path, dataset: Path, tmp_path: Path) ->
         )
         assert (code, wrong) == (0, "")
     assert (tmp_path / "half.safetensors").stat().st_size < (tmp_path / "full.safetensors").stat().st_size
+
+
+def test_models_lists_what_the_package_has(run: Run, tmp_path: Path) -> None:
+    code, said, wrong = run("models", "yolo11n", "--json", tmp_path / "m.json")
+    assert (code, wrong) == (0, "")
+    assert "seekers in the package" in said
+    assert said.count("hit-uav-seeker") == 1
+    told = json.loads((tmp_path / "m.json").read_text())
+    assert "hit-uav-seeker" in told["seekers"]
+    assert "hit-uav-n" in told["weights"]
+    assert not set(told["seekers"]) & set(told["weights"])
+
+
+def test_train_makes_one(run: Run, samples: Path, tmp_path: Path) -> None:
+    words = ["train", "seeker", "--data", f"hit-uav:{samples}", "--project", tmp_path / "runs", "--epochs", "1"]
+    small = ["imgsz=32", "options.width=4", "device=cpu", "workers=0", "mosaic=0"]
+    code, said, wrong = run(*words, *small)
+    assert (code, wrong) == (0, "")
+    for line in ("options.reduction: 3 (99% of the objects", "tile: ", "objects are reached", "tiny (8 to 16 px)"):
+        assert line in said
+    assert weights.read_seeker_card(tmp_path / "runs" / "seeker" / "weights" / "best.safetensors").calibration
+    refused(run(*words, *small, "val.iou=0.5"), "val.iou: has no effect on a seeker")
+    refused(run(*words, *small, "options.depth=2"), "unknown option of a seeker 'depth'")

@@ -213,3 +213,16 @@ def test_calibration_on_pictures(samples: Path) -> None:
 def test_recalls_out_of_range_are_refused(samples: Path, recall: float) -> None:
     with pytest.raises(FineSpotError, match="recall: expected a share above 0"):
         calibrate_seeker(seeker(), open_dataset(f"hit-uav:{samples}", "val"), recall)
+
+
+def test_the_seeker_of_the_package_finds_the_samples(samples: Path) -> None:
+    made = load_seeker("hit-uav-seeker", threads=1)
+    assert weights.resolve("hit-uav-seeker").stat().st_size < 250_000
+    assert made.parameters <= 100_000
+    found = made.card.calibration
+    assert found is not None
+    assert found.recall >= found.target == 0.99
+    reach = measure_reach(made, open_dataset(f"hit-uav:{samples}", "val"))
+    assert reach.recall(made.threshold) >= 0.97
+    assert reach.hot(made.threshold) < 2 * found.hot
+    assert "HIT-UAV" in made.card.data_licence
