@@ -9,7 +9,7 @@ import pytest
 from finespot.data import open_dataset
 from finespot.training.log import Log
 from finespot.training.recipe import load_recipe
-from finespot.training.run import _warn_of_shared
+from finespot.training.validator import warn_of_shared
 
 DATA = f"hit-uav:{Path(__file__).parents[2] / 'samples' / 'hit-uav'}"
 
@@ -17,6 +17,6 @@ DATA = f"hit-uav:{Path(__file__).parents[2] / 'samples' / 'hit-uav'}"
 @pytest.mark.parametrize(("split", "both"), [("train", 8), ("val", 0)])
 def test_shared_pictures_are_counted(split: str, both: int, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = load_recipe("default", values={"data": DATA, "splits.val": split})
-    _warn_of_shared(recipe, open_dataset(DATA, "train"), open_dataset(DATA, split), Log())
+    warn_of_shared(recipe, open_dataset(DATA, "train"), open_dataset(DATA, split), Log())
     printed = " ".join(capsys.readouterr().out.split())
     assert printed == ("warning: 8 of 8 pictures of train are trained on: scores flatter" if both else "")
