@@ -15,9 +15,9 @@ from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
-from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.reach import Reach, calibrate_seeker, measure_reach, object_heat, reach_lines
 from finespot.inference.seeker import Seeker, load_seeker
+from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
@@ -36,9 +36,9 @@ __all__ = [
     "Model",
     "Outcome",
     "Predictions",
-    "Seeks",
     "Reach",
     "Seeker",
+    "Seeks",
     "Settings",
     "Skipping",
     "Source",

@@ -7,7 +7,6 @@ these two decide alone.
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
+from finespot.inference.seeker import load_seeker
 from finespot.inference.skipping import TileView
 from finespot.runtimes import Session
 from finespot.structures import Boxes, Detections, Size, Tile, Tiling
@@ -283,12 +283,6 @@ class Chooser:
             raise FineSpotError("has no effect where all tiles are looked at", where=asked[0], hint=hint)
         if uniform_above is not None and self.seeker is None:
             raise FineSpotError("has no effect without a seeker", where="uniform-above", hint="give --seeker too")
-
-
-def load_seeker(path: str | Path, *, threads: int, device: str) -> Seeks:
-    """See `finespot.inference.seeker.load_seeker`."""
-    found = importlib.import_module("finespot.inference.seeker")
-    return cast(Seeks, found.load_seeker(path, threads=threads, device=device))
 
 
 def chooser_of(
