@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def chances(frames: Frames) -> NDArray[np.float64]:
 def counts(density: int, places: int, pictures: int) -> list[int]:
     """How many places of each picture hold objects: shares that are no whole number of places even out."""
     sums = [index * places * density // 100 for index in range(pictures + 1)]
-    return [after - before for before, after in zip(sums, sums[1:])]
+    return [after - before for before, after in pairwise(sums)]
 
 
 def deck(filled: Sequence[int], random: np.random.Generator) -> Iterator[int]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finespot import images
 from finespot.errors import FineSpotError
-from finespot.inference.prepare import Scaling, place, scaling, uncut
+from finespot.inference.prepare import Scaling, place, scaling, stack, uncut
 from finespot.structures import Tile, Tiling
 
 
@@ -56,6 +56,15 @@ def test_pixels_of_a_tile_at_native_scale_are_the_pictures() -> None:
     assert found.shape == (320, 320, 3)
     np.testing.assert_array_equal(found[top : top + 300, left : left + 300], pixels[50:350, 100:400])
     assert (found[:top] == 114).all()
+
+
+def test_one_input_is_a_batch_without_a_copy() -> None:
+    one, other = np.zeros((2, 32, 32, 3), np.uint8)
+    assert np.shares_memory(stack([one]), one)
+    assert stack([one]).shape == (1, 32, 32, 3)
+    assert stack([one, other]).shape == (2, 32, 32, 3)
+    one.flags.writeable = False
+    assert stack([one]).flags.writeable
 
 
 def test_rounding_is_said() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from finespot import images
 from finespot.errors import FineSpotError
@@ -32,7 +33,7 @@ def pixels(samples):
 class Still:
     """A session that finds nothing, or the middle of each window twice; counts what lives when it runs."""
 
-    stride, classes = 32, Classes(("thing",))
+    stride, classes, threads, device = 32, Classes(("thing",)), 1, torch.device("cpu")
 
     def __init__(self, suppress=True, find=False, watch=lambda: None) -> None:
         self.head, self.suppress, self.find, self.watch = self, suppress, find, watch

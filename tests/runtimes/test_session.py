@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -13,7 +14,9 @@ import torch
 from finespot import registry, weights, zoo
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
+from finespot.runtimes import settings as runtime_settings
 from finespot.runtimes.settings import allowed_cores, choose_device, choose_precision
+from finespot.runtimes.torch_eager import take_threads
 from finespot.structures import Classes
 from finespot.weights import Card
 
@@ -105,17 +108,52 @@ def test_threads_are_used_and_put_back(detector, card, images) -> None:
         hook.remove()
         assert torch.get_num_threads() == before
     assert seen == [1, 2, 3]
-    assert Session(detector, card=card).threads == allowed_cores()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
-def test_threads_follow_the_affinity(detector, card) -> None:
+def test_threads_follow_the_affinity(detector, card, monkeypatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     mask = os.sched_getaffinity(0)
+    assert Session(detector, card=card).threads == len(mask) == allowed_cores()
     try:
         os.sched_setaffinity(0, {min(mask)})
         assert Session(detector, card=card).threads == 1
     finally:
         os.sched_setaffinity(0, mask)
+
+
+@pytest.mark.parametrize(
+    ("text", "threads", "why"),
+    [
+        ("2", 2, "OMP_NUM_THREADS"),
+        ("3,1", 3, "OMP_NUM_THREADS"),
+        ("8", 4, "cores of this process"),
+        ("0", 4, "cores of this process"),
+        ("many", 4, "cores of this process"),
+        (None, 4, "cores of this process"),
+    ],
+)
+def test_the_environment_limits_threads(detector, card, monkeypatch, text, threads, why) -> None:
+    monkeypatch.setattr(runtime_settings, "allowed_cores", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if text is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+    session = Session(detector, card=card)
+    assert session.threads == threads
+    assert session.reason.endswith(f"{threads} threads ({why})")
+    assert Session(detector, card=card, threads=1).threads == 1
+
+
+def test_a_thread_may_have_its_own_number(detector, card, images) -> None:
+    session, seen = Session(detector, card=card, threads=2), []
+    session._runner.network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=take_threads, initargs=(1,)) as pool:
+        apart = pool.submit(session, images).result()
+    torch.set_num_threads(before)
+    together = session(images)
+    assert seen == [1, 2]
+    assert all(torch.equal(apart[name], value) for name, value in together.items())
 
 
 def test_mean_and_std_have_effects(detector, card, images) -> None:

@@ -2,8 +2,9 @@
 
 Prediction and validation both walk it; a whole picture is the case of one window. A background thread decodes, chooses
 windows, cuts and scales while the network runs; windows of equal shape share a batch, also across pictures. Results
-come out picture by picture in the order of the source. In memory are one decoded picture, what is read ahead of
-windows, and at most two batches of them. Where the windows of a picture depend on what came of those before (a video's
+come out picture by picture in the order of the source. On CPUs as many batches run side by side as the session has
+threads, and pictures are merged meanwhile. In memory are one decoded picture, what is read ahead of windows, and two
+batches of them beside those that run. Where the windows of a picture depend on what came of those before (a video's
 last frame, a budget of time), only decoding runs ahead, and no batch reaches over pictures.
 """
 
@@ -24,7 +25,8 @@ from finespot.boxes import Suppressor, suppressor
 from finespot.errors import FineSpotError
 from finespot.inference.chooser import Choice, Chooser
 from finespot.inference.prefetch import Prefetch
-from finespot.inference.prepare import Scaling, place, read_rgb
+from finespot.inference.prepare import Scaling, place, read_rgb, stack
+from finespot.inference.side_by_side import MOST_AT_ONCE, side_by_side
 from finespot.inference.skipping import TileView
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
@@ -180,19 +182,25 @@ def walk(
         _pictures(entries, settings, timing),
         partial(_pieces, chooser=chooser, settings=settings, timing=timing),
     )
+    idle = partial(timing.idle, "model")
     ahead: Prefetch[_Picture] | Prefetch[_Piece]
     if chooser.waits:
-        ahead = Prefetch(read, _weigh_picture, _READ_AHEAD_BYTES)
+        ahead = Prefetch(read, _weigh_picture, _READ_AHEAD_BYTES, idle)
         pieces = cut(ahead)
     else:
-        ahead = Prefetch(cut(read), _weigh, _READ_AHEAD_BYTES)
+        ahead = Prefetch(cut(read), _weigh, _READ_AHEAD_BYTES, idle)
         pieces = ahead
     pending: deque[_Picture] = deque()
+    run = partial(_run, session, settings, timing, ahead.cpu_time)
+    # A network that is watched tells of one batch after the other; a GPU runs one after the other.
+    one = torch.device(session.device).type != "cpu" or settings.watch is not None
+    at_once = 1 if one else min(session.threads, MOST_AT_ONCE)
     start = time.perf_counter()
     try:
-        for group in _groups(_enter(pieces, pending), settings.batch):
-            if group:
-                _run(session, group, settings, chooser, timing, ahead.cpu_time)
+        groups = _groups(_enter(pieces, pending), settings.batch)
+        for group, found in side_by_side(groups, run, session.threads, at_once):
+            if found is not None:
+                _take(group, *found, chooser, timing)
             while pending and pending[0].cut and pending[0].open_windows == 0:
                 outcome = _finish(pending.popleft(), session, settings, chooser, names, timing)
                 timing.total += time.perf_counter() - start
@@ -301,18 +309,22 @@ def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
 
 def _run(
     session: Session,
-    group: list[_Piece],
     settings: Settings,
-    chooser: Chooser,
     timing: Timing,
     background: Callable[[], float],
-) -> None:
-    start = time.perf_counter()
+    group: list[_Piece],
+    threads: int,
+) -> tuple[list[Part], float]:
+    """What is found in each window of a batch, which runs alone or, with a share of the `threads`, beside others; and
+    the seconds that it cost, as far as the others leave them to it.
+    """
+    start, alone = time.perf_counter(), threads == session.threads
     with timing.stage("prepare"):
         # (B, H, W, 3) seen as (B, 3, H, W) is channels-last memory already: nothing is moved.
-        images = torch.from_numpy(np.stack([piece.pixels for piece in group if piece.pixels is not None]))
+        images = torch.from_numpy(stack([piece.pixels for piece in group if piece.pixels is not None]))
         images = images.permute(0, 3, 1, 2)
-    with timing.stage("model", lambda: time.process_time() - background()):
+    clock = (lambda: time.process_time() - background()) if alone else (lambda: threads * time.thread_time())
+    with timing.stage("model", clock):
         raw = session(images)
         session.wait()
     placements = [piece.placement for piece in group if piece.placement is not None]
@@ -321,13 +333,22 @@ def _run(
             piece.picture.view = view if piece.picture.view is None else piece.picture.view.joined(view)
     with timing.stage("postprocess"):
         selected = session.head.select(raw, settings.conf, multi_label=settings.multi_label)
-        for piece, (boxes, scores, labels) in zip(group, selected, strict=True):
-            assert piece.placement is not None
-            part = Part(piece.placement, boxes, scores, labels, piece.window)
-            piece.picture.parts.append(part if settings.classes is None else part.of_classes(settings.classes))
-            piece.picture.open_windows -= 1
+        parts = [
+            Part(placement, boxes, scores, labels, piece.window)
+            for piece, placement, (boxes, scores, labels) in zip(group, placements, selected, strict=True)
+        ]
+        if settings.classes is not None:
+            parts = [part.of_classes(settings.classes) for part in parts]
+    return parts, (time.perf_counter() - start) * threads / session.threads
+
+
+def _take(group: list[_Piece], parts: list[Part], seconds: float, chooser: Chooser, timing: Timing) -> None:
+    """Put down what a batch gave, in the order of the windows."""
+    for piece, part in zip(group, parts, strict=True):
+        piece.picture.parts.append(part)
+        piece.picture.open_windows -= 1
     timing.windows += len(group)
-    chooser.pace.add(time.perf_counter() - start + sum(piece.seconds for piece in group), len(group))
+    chooser.pace.add(seconds + sum(piece.seconds for piece in group), len(group))
 
 
 def _finish(

@@ -26,13 +26,21 @@ class Prefetch(Generic[T]):
         Bytes of one item.
     limit:
         The thread rests while two or more items of together more than `limit` bytes wait.
+    clock:
+        What `waited` is measured by.
 
     An error in `items` is raised by `next` after the items before it. `close` ends the thread.
     """
 
-    def __init__(self, items: Iterator[T], weigh: Callable[[T], int], limit: int) -> None:
+    def __init__(
+        self,
+        items: Iterator[T],
+        weigh: Callable[[T], int],
+        limit: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.waited = 0.0
-        self._items, self._weigh, self._limit = items, weigh, limit
+        self._items, self._weigh, self._limit, self._now = items, weigh, limit, clock
         self._ready: deque[T] = deque()
         self._bytes = 0
         self._done = self._closed = False
@@ -49,9 +57,9 @@ class Prefetch(Generic[T]):
     def __next__(self) -> T:
         with self._changed:
             if not self._ready and not self._done:
-                start = time.perf_counter()
+                start = self._now()
                 self._changed.wait_for(lambda: self._ready or self._done)
-                self.waited += time.perf_counter() - start
+                self.waited += self._now() - start
             if self._ready:
                 item = self._ready.popleft()
                 self._bytes -= self._weigh(item)

@@ -7,7 +7,7 @@ of 640 x 512 enters as 640 x 512. Weights that learnt on stretched pictures get 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,6 +125,13 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
         origin=(float(x1), float(y1)),
     )
     return np.ascontiguousarray(window), placement
+
+
+def stack(inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Inputs (h, w, 3) of one shape as a batch (B, h, w, 3); one alone is not copied, unless it cannot be written to,
+    of which torch warns.
+    """
+    return inputs[0][None] if len(inputs) == 1 and inputs[0].flags.writeable else np.stack(inputs)
 
 
 def read_rgb(image: Image) -> NDArray[np.uint8]:

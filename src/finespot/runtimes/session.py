@@ -15,7 +15,7 @@ from torch import Tensor
 from finespot import registry, weights, zoo
 from finespot.errors import unknown
 from finespot.runtimes.memory import within_memory
-from finespot.runtimes.settings import choose_device, choose_precision, choose_threads
+from finespot.runtimes.settings import choose_device, choose_precision, choose_threads, thread_limit
 from finespot.structures import Architecture, Classes, Normalization
 from finespot.weights import CHANNELS, Card
 
@@ -39,7 +39,7 @@ class Session:
     runtime:
         `auto` or the name of a registered runtime.
     threads:
-        CPU threads; by default one for each core that this process may use.
+        CPU threads; by default one for each core that this process may use, and no more than OMP_NUM_THREADS.
     precision:
         `auto` (fp16 on a GPU, fp32 on a CPU), `fp32`, `fp16` or `bf16`.
     device:
@@ -75,7 +75,7 @@ class Session:
         self.threads = choose_threads(threads)
         self.runtime = _choose_runtime(runtime)
         why = "the only runtime installed" if runtime == "auto" else "asked for"
-        cores = "asked for" if threads is not None else "cores of this process"
+        cores = "asked for" if threads is not None else thread_limit().reason
         self.reason = (
             f"runtime {self.runtime} ({why}), device {self.device} ({where.reason}), "
             f"{self.precision} ({kind.reason}), {self.threads} threads ({cores})"

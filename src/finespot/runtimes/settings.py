@@ -15,6 +15,10 @@ _THREADS_PER_CORE = 4
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
+# How many threads a program may use at most, by a convention that torch, numpy and others keep.
+_LIMIT = "OMP_NUM_THREADS"
+
+
 class Choice(NamedTuple):
     """A value that was asked for or chosen, and why."""
 
@@ -29,8 +33,18 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_limit() -> Choice:
+    """The threads that are used where nobody asks: one for each core of this process, fewer where OMP_NUM_THREADS says
+    so (of a list, the first).
+    """
+    limit, cores = os.environ.get(_LIMIT, "").partition(",")[0].strip(), allowed_cores()
+    if limit.isdecimal() and 1 <= int(limit) < cores:
+        return Choice(str(int(limit)), _LIMIT)
+    return Choice(str(cores), "cores of this process")
+
+
 def choose_threads(threads: int | None) -> int:
-    """Threads of a CPU network: as asked, else one for each core that this process may use.
+    """Threads of a CPU network: as asked, else those of `thread_limit`.
 
     Raises
     ------
@@ -38,7 +52,7 @@ def choose_threads(threads: int | None) -> int:
         Fewer than one, or more than four for each core of the machine (and than this process has already).
     """
     if threads is None:
-        return allowed_cores()
+        return int(thread_limit().value)
     most = max(_THREADS_PER_CORE * (os.cpu_count() or 1), torch.get_num_threads())
     if not 1 <= threads <= most:
         hint = None if threads < 1 else f"more than {_THREADS_PER_CORE} for each core of this machine are of no use"

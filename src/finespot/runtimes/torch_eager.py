@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import local
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,8 @@ from finespot.runtimes.settings import PRECISIONS
 
 if TYPE_CHECKING:
     from finespot.zoo import Detector
+
+_OWN = local()
 
 
 @register("runtime", "torch")
@@ -29,7 +32,8 @@ class TorchRuntime:
     device, precision:
         Where and in what type it computes (`fp32`, `fp16`, `bf16`).
     threads:
-        CPU threads inside one operator, set for the time of a call and put back after it.
+        CPU threads inside one operator, set for the time of a call and put back after it; in a thread that has its
+        own number (`take_threads`), that.
     """
 
     def __init__(
@@ -53,7 +57,8 @@ class TorchRuntime:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32."""
-        with torch.inference_mode(), torch_threads(self.threads if self.device.type == "cpu" else None):
+        threads = getattr(_OWN, "threads", self.threads)
+        with torch.inference_mode(), torch_threads(threads if self.device.type == "cpu" else None):
             inputs = images.to(self.device, non_blocking=True).to(self.dtype).div_(255)
             if self._shift is not None:
                 inputs = inputs.sub_(self._shift)
@@ -70,6 +75,15 @@ class TorchRuntime:
 
 def _plain(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
+
+
+def take_threads(count: int) -> None:
+    """From now on, runtimes that are called in this thread compute with so many CPU threads.
+
+    torch keeps a number for each thread; but threads that are started later begin with the one that was set last.
+    """
+    torch.set_num_threads(count)
+    _OWN.threads = count
 
 
 @contextmanager
