@@ -31,7 +31,7 @@ import torch
 
 from benchmarks.highres import compose
 from benchmarks.peers import peer
-from benchmarks.report import ROOT, Spread, arguments, data_file, publish, ratio, spread, table
+from benchmarks.report import ROOT, arguments, data_file, publish, ratio, spread, table
 from finespot import metrics
 from finespot.data import Dataset, open_dataset
 from finespot.structures import Detections, Tiling
@@ -227,8 +227,14 @@ def main() -> None:
     for run in sides.values():
         run.close()
     cells = [
-        [row["set"], row["pictures"], *row["seconds"].values(), row["ratio"], *map(_ap, row["ap"].values())]
-        + [*row["found"].values()]
+        [
+            row["set"],
+            row["pictures"],
+            *row["seconds"].values(),
+            row["ratio"],
+            *_words(row["ap"]),
+            *row["found"].values(),
+        ]
         for row in rows
     ]
     head = [f"{side}, {clock} s a picture" for side in SIDES]
@@ -238,8 +244,8 @@ def main() -> None:
     publish({"benchmark": "sliced", "settings": settings, "rows": rows}, options.json, "sahi", "ultralytics")
 
 
-def _ap(value: float | Spread | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _words(values: dict[str, float | None]) -> list[str]:
+    return ["" if value is None else f"{value:.3f}" for value in values.values()]
 
 
 if __name__ == "__main__":
