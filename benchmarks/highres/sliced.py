@@ -22,38 +22,33 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.highres import compose
+from benchmarks.highres.scored import MOST, OVERLAP, TILE, WEIGHTS, Rows, as_rows, average_precision
 from benchmarks.peers import peer
 from benchmarks.report import ROOT, arguments, data_file, publish, ratio, spread, table
-from finespot import metrics
 from finespot.data import Dataset, open_dataset
-from finespot.structures import Detections, Tiling
+from finespot.structures import Tiling
 
 SIDES = ("finespot", "sahi")
-WEIGHTS = "hit-uav-n"
-TILE, OVERLAP, MOST = 640, 0.2, 10_000
 AERIAL = "aerial-cars"
 SETS = ("2560-10", "2560-30", "2560-100", "5120-10", "5120-100", AERIAL)
-Rows = list[list[float]]
 Call = Callable[[str], Rows]
 
 
 def finespot_call(conf: float, threads: int | None) -> Call:
-    """Rows x1, y1, x2, y2, score, label of a picture, through the public interface."""
+    """A call of the public interface."""
     from finespot import inference
 
     model, tiling = inference.load(WEIGHTS, threads=threads, device="cpu"), Tiling(TILE, OVERLAP)
 
     def call(path: str) -> Rows:
-        found = next(model.predict(path, tiling=tiling, imgsz=TILE, conf=conf, max_det=MOST))
-        return [[*box, score, label] for box, score, label in zip(found.boxes, found.scores, found.labels)]
+        return as_rows(next(model.predict(path, tiling=tiling, imgsz=TILE, conf=conf, max_det=MOST)))
 
     return call
 
@@ -151,23 +146,6 @@ def pictures(name: str, options: argparse.Namespace) -> Dataset:
     if name == AERIAL:
         return open_dataset(data_file(options.aerial), "val")
     return open_dataset(f"coco:{options.folder}", name)
-
-
-def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> float | None:
-    """COCO's AP of the pictures `numbers`; of classes that the network knows by another name, None."""
-    from finespot import weights
-
-    classes = weights.load(WEIGHTS)[1].classes
-    if dataset.classes.names != classes.names:
-        return None
-    detections = []
-    for rows, number in zip(found, numbers, strict=True):
-        columns = list(zip(*rows)) if rows else [[]] * 6
-        boxes = torch.tensor(columns[:4]).T.reshape(-1, 4).numpy()
-        detections.append(Detections(boxes, columns[4], columns[5], dataset.size(number), classes))
-    truth = metrics.Truth.from_annotations([dataset.annotations(n) for n in numbers], classes, list(numbers))
-    rule = replace(metrics.protocol("coco"), max_dets=(1, 100, MOST))
-    return metrics.evaluate(truth, metrics.Results.from_detections(detections, truth), rule).values["AP"]
 
 
 def compare(name: str, sides: dict[str, Side], clock: str, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""What the comparisons of tiled prediction share: tiles, weights, and the AP of what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from finespot import metrics, weights
+from finespot.data import Dataset
+from finespot.structures import Detections
+
+WEIGHTS = "hit-uav-n"
+TILE, OVERLAP = 640, 0.2
+# Detections of a picture at most: more than there are.
+MOST = 10_000
+# Of a picture: x1, y1, x2, y2, score, label.
+Rows = list[list[float]]
+
+
+def as_rows(found: Detections) -> Rows:
+    return [[*box, score, label] for box, score, label in zip(found.boxes, found.scores, found.labels)]
+
+
+def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> float | None:
+    """COCO's AP of what was found in the pictures `numbers`, with as many detections of a picture as there are.
+
+    None of a set whose classes the network knows by other names.
+    """
+    classes = weights.load(WEIGHTS)[1].classes
+    if dataset.classes.names != classes.names:
+        return None
+    detections = []
+    for rows, number in zip(found, numbers, strict=True):
+        columns = list(zip(*rows)) if rows else [[]] * 6
+        boxes = np.array(columns[:4], np.float32).T.reshape(-1, 4)
+        detections.append(Detections(boxes, columns[4], columns[5], dataset.size(number), classes))
+    truth = metrics.Truth.from_annotations([dataset.annotations(n) for n in numbers], classes, list(numbers))
+    rule = replace(metrics.protocol("coco"), max_dets=(1, 100, MOST))
+    return metrics.evaluate(truth, metrics.Results.from_detections(detections, truth), rule).values["AP"]
