@@ -91,7 +91,11 @@ ImageSize = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, 0, ...", rich_help_panel=SPEED)]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", help="CPU threads (default: one a core of this process)", rich_help_panel=SPEED),
+    typer.Option(
+        "--threads",
+        help="CPU threads (default: one a core of this process, at most OMP_NUM_THREADS)",
+        rich_help_panel=SPEED,
+    ),
 ]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or bf16", rich_help_panel=SPEED)]
 BatchSize = Annotated[int, typer.Option("--batch", help="pictures or tiles in one pass", rich_help_panel=SPEED)]
