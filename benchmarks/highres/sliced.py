@@ -41,11 +41,12 @@ SETS = ("2560-10", "2560-30", "2560-100", "5120-10", "5120-100", AERIAL)
 Call = Callable[[str], Rows]
 
 
-def finespot_call(conf: float, threads: int | None) -> Call:
+def finespot_call(conf: float, threads: int | None, precision: str) -> Call:
     """A call of the public interface."""
     from finespot import inference
 
-    model, tiling = inference.load(WEIGHTS, threads=threads, device="cpu"), Tiling(TILE, OVERLAP)
+    model = inference.load(WEIGHTS, threads=threads, device="cpu", precision=precision)
+    tiling = Tiling(TILE, OVERLAP)
 
     def call(path: str) -> Rows:
         return as_rows(next(model.predict(path, tiling=tiling, imgsz=TILE, conf=conf, max_det=MOST)))
@@ -53,7 +54,8 @@ def finespot_call(conf: float, threads: int | None) -> Call:
     return call
 
 
-def sahi_call(conf: float, threads: int | None) -> Call:
+def sahi_call(conf: float, threads: int | None, precision: str) -> Call:
+    """A call of the peer's interface, always in the precision that it takes on a CPU (fp32)."""
     from sahi import AutoDetectionModel
     from sahi.predict import get_sliced_prediction
 
@@ -105,7 +107,7 @@ def serve(options: argparse.Namespace) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     torch.set_num_threads(options.threads or torch.get_num_threads())
     make = finespot_call if options.serve == "finespot" else sahi_call
-    call = make(options.conf, options.threads)
+    call = make(options.conf, options.threads, options.precision)
     for line in sys.stdin:
         cpu, wall = time.process_time(), time.perf_counter()
         rows = call(line.strip())
@@ -117,8 +119,9 @@ def serve(options: argparse.Namespace) -> None:
 class Side:
     """A side's process, which waits for pictures."""
 
-    def __init__(self, name: str, conf: float, threads: int | None) -> None:
-        words = ["--serve", name, "--conf", str(conf), *(["--threads", str(threads)] if threads else [])]
+    def __init__(self, name: str, conf: float, precision: str, threads: int | None) -> None:
+        words = ["--serve", name, "--conf", str(conf), "--precision", precision]
+        words += ["--threads", str(threads)] if threads else []
         command = [sys.executable, "-m", "benchmarks.highres.sliced", *words]
         # By itself each side may take all cores; the script that starts this one says otherwise.
         environment = {key: value for key, value in os.environ.items() if threads or key != "OMP_NUM_THREADS"}
@@ -180,6 +183,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pictures", type=int, default=3, help="of each set at most; of the largest one")
     made.add_argument("--wall", action="store_true", help="time that passes, on two cores")
     made.add_argument("--conf", type=float, default=0.25)
+    made.add_argument("--precision", default="fp32", help="FineSpot's, fp32 or bf16; the peer keeps fp32")
     made.add_argument("--data", type=Path, default=ROOT / ".data" / "hit-uav")
     made.add_argument("--aerial", type=Path, default=ROOT / ".data" / AERIAL)
     made.add_argument("--folder", type=Path, default=ROOT / ".data" / "highres", help="where the pictures are made")
@@ -197,7 +201,7 @@ def main() -> None:
     compose.write(options.folder, open_dataset(f"hit-uav:{options.data}", "val"))
     cores = sorted(os.sched_getaffinity(0))[: 2 if options.wall else 1]
     os.sched_setaffinity(0, cores)
-    sides = {name: Side(name, options.conf, None if options.wall else 1) for name in SIDES}
+    sides = {name: Side(name, options.conf, options.precision, None if options.wall else 1) for name in SIDES}
     clock = "wall" if options.wall else "cpu"
     for run in sides.values():  # the first picture pays for what is loaded late
         run(pictures("2560-10", options).path(0))
@@ -218,7 +222,14 @@ def main() -> None:
     head = [f"{side}, {clock} s a picture" for side in SIDES]
     columns = ["set", "pictures", *head, "finespot / sahi", *(f"AP {side}" for side in SIDES)]
     print(table([*columns, *(f"found by {side}" for side in SIDES)], cells))
-    settings = {"clock": clock, "cores": len(cores), "conf": options.conf, "tile": TILE, "overlap": OVERLAP}
+    settings = {
+        "clock": clock,
+        "cores": len(cores),
+        "conf": options.conf,
+        "precision": options.precision,
+        "tile": TILE,
+        "overlap": OVERLAP,
+    }
     publish({"benchmark": "sliced", "settings": settings, "rows": rows}, options.json, "sahi", "ultralytics")
 
 
