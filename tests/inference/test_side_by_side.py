@@ -78,6 +78,22 @@ def test_an_error_comes_in_its_turn_and_ends_the_workers() -> None:
     assert not [one for one in threading.enumerate() if one.name.startswith("finespot-worker")]
 
 
+def test_what_was_read_before_an_error_comes_out_first() -> None:
+    def items():
+        yield from ([0], [1], [2])
+        raise OSError("no more")
+
+    def work(item, threads):
+        time.sleep(0.02)
+        return item[0]
+
+    for at_once in (1, 2):
+        found = []
+        with pytest.raises(OSError, match="no more"):
+            found.extend(item[0] for item, _ in side_by_side(items(), work, 2, at_once))
+        assert found == [0, 1, 2]
+
+
 def test_results_are_handed_out_before_the_next_are_asked_for_in_vain() -> None:
     """No more batches wait than run, so that what is found does not pile up."""
     asked = []

@@ -33,22 +33,31 @@ def side_by_side(
     empty one is handed on without work, and only what comes behind it may depend on the results before it. Of `threads`
     each gets an equal share, or all where nothing runs beside it.
 
-    An error of an item is raised in its turn. Closing the iterator waits for what runs.
+    An error of an item, or of `items`, is raised in its turn. Closing the iterator waits for what runs.
     """
     asked = iter(items)
     if at_once == 1:
         yield from ((item, work(item, threads) if item else None) for item in asked)
         return
+    errors: list[Exception] = []
+
+    def ask() -> T | None:
+        try:
+            return next(asked, None)
+        except Exception as error:  # what was asked for before it comes out first
+            errors.append(error)
+            return None
+
     before, share = torch.get_num_threads(), threads // at_once
     running: deque[tuple[T, Future[R]]] = deque()
     pool = ThreadPoolExecutor(at_once, "finespot-worker", take_threads, (share,))
     try:
-        item = next(asked, None)
+        item = ask()
         while item is not None:
-            following = next(asked, None) if item else None
+            following = ask() if item else None
             if not item:
                 yield item, None
-                following = next(asked, None)
+                following = ask()
             elif not running and not following:
                 yield item, work(item, threads)
             else:
@@ -57,6 +66,8 @@ def side_by_side(
                 done, future = running.popleft()
                 yield done, future.result()
             item = following
+        if errors:
+            raise errors[0]
     finally:
         for _, future in running:
             future.cancel()
