@@ -85,9 +85,12 @@ def resample(pixels: Pixels8, size: Size, box: tuple[float, float, float, float]
     return _pixels(resized)
 
 
-def reduce(pixels: Pixels8, factor: int) -> Pixels8:
-    """Pixels shrunk by a whole factor, each the mean of factor x factor (fewer at the right and bottom edge)."""
-    return pixels if factor == 1 else _pixels(_picture(pixels).reduce(factor))
+def reduce(pixels: Pixels8, factor: int | tuple[int, int]) -> Pixels8:
+    """Pixels shrunk by a whole factor, each the mean of factor x factor (fewer at the right and bottom edge).
+
+    A pair is a factor for the width and one for the height.
+    """
+    return pixels if factor in (1, (1, 1)) else _pixels(_picture(pixels).reduce(factor))
 
 
 def _check_size(size: Size) -> None:

@@ -4,6 +4,7 @@ from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
 from finespot.tiling.plan import grid, windows
 from finespot.tiling.region import Mask, Polygons, Region, polygons_of, read_region
+from finespot.tiling.rows import RowMerge, rows_of
 
 __all__ = [
     "UNIFORM_ABOVE",
@@ -11,11 +12,13 @@ __all__ = [
     "Part",
     "Polygons",
     "Region",
+    "RowMerge",
     "cover",
     "grid",
     "looked_at",
     "merge",
     "polygons_of",
     "read_region",
+    "rows_of",
     "windows",
 ]

@@ -5,6 +5,9 @@ from finespot.writers.coco import CocoWriter, coco_results, write_coco
 from finespot.writers.crops import CropWriter
 from finespot.writers.dota import DOTA_CLASSES, dota_key, write_dota
 from finespot.writers.drawings import DrawingWriter, Stroke, draw, grid, outline, palette, side_by_side, write_drawing
+from finespot.writers.footprints import Footprints, footprints
+from finespot.writers.geojson import GeoJsonWriter
+from finespot.writers.geopackage import GeoPackageWriter
 from finespot.writers.heat import HeatWriter, heat_picture, overlay
 from finespot.writers.html import Figure, Link, Number, Page, Styled
 from finespot.writers.naming import Names
@@ -27,6 +30,9 @@ __all__ = [
     "CropWriter",
     "DrawingWriter",
     "Figure",
+    "Footprints",
+    "GeoJsonWriter",
+    "GeoPackageWriter",
     "GrowingFile",
     "HeatWriter",
     "Link",
@@ -45,6 +51,7 @@ __all__ = [
     "coco_results",
     "dota_key",
     "draw",
+    "footprints",
     "grid",
     "heat_picture",
     "make_folder",

@@ -98,6 +98,12 @@ class GrowingFile:
                 self._part.unlink(missing_ok=True)
         return self.path
 
+    def discard(self) -> None:
+        """Leave the file unwritten; what stood at `path` stays."""
+        self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
 
 def regular_file(path: str | Path) -> Path | None:
     """The file that writing to `path` makes or replaces, at the end of all links; None for a device or a pipe."""
