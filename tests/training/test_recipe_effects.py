@@ -76,6 +76,7 @@ CAPTURED = {"augment.hsv_h": 0.3, "augment.hsv_s": 0.1}
 ELSEWHERE = {
     "data": "test_other_keys",
     "data_licence": "test_licence_and_own_parts",
+    "gsd": "test_the_ground_goes_into_the_weights",
     "options": "test_licence_and_own_parts",
     "splits.val": "test_other_keys",
     "weights": "test_run.test_frozen_backbone_is_bit_identical",
@@ -243,6 +244,16 @@ def test_licences_of_all_training_data_are_joined(own: str, inherited: str, join
     )
     card = running.make_card(Recipe(data_licence=own), task, dataset, 300)
     assert card.data_licence == joined
+
+
+def test_the_ground_goes_into_the_weights() -> None:
+    dataset = running.open_dataset(DATA, "val")
+    architecture = weights.read_card("hit-uav-n").architecture
+    task = SimpleNamespace(
+        model=SimpleNamespace(architecture=architecture), normalization=Normalization(), source="", source_licence=""
+    )
+    assert running.make_card(Recipe(gsd=0.05), task, dataset, 300).resolution == 0.05
+    assert running.make_card(Recipe(), task, dataset, 300).resolution is None
 
 
 @pytest.mark.slow

@@ -107,6 +107,14 @@ def test_merging_in_the_card(card) -> None:
     assert "unheard_of" not in sys.modules
 
 
+def test_the_ground_in_the_card(card) -> None:
+    assert Card.from_json(msgspec.structs.replace(card, resolution=0.05).to_json()).resolution == 0.05
+    assert Card.from_json(card.to_json()).resolution is None
+    for value in (0.0, -1.0, float("inf")):
+        with pytest.raises(FineSpotError, match="resolution above 0"):
+            msgspec.structs.replace(card, resolution=value).check()
+
+
 def test_the_scale_of_objects_in_the_card(card) -> None:
     old = json.loads(card.to_json())
     del old["objects"]

@@ -203,6 +203,8 @@ def _summary(cost: Cost, card: Card | None) -> list[str]:
         ]
         if card.levels_off:
             lines.append(f"levels that are off, as they were not trained yet: {', '.join(card.levels_off)}")
+        if card.resolution is not None:
+            lines.append(f"pictures of training: {card.resolution:g} m of ground a pixel")
         if card.data_licence:
             lines.append(f"licence of the training data: {card.data_licence}")
     return lines

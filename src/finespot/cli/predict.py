@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finespot.cli import heat_maps, options, tile_choice
+from finespot.cli import heat_maps, options, raster_options, rasters, tile_choice
 from finespot.cli.window_views import TileViews, WindowViews, choose_windows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ PROJECT = Path("runs/predict")
 
 def command(
     weights: Annotated[str, typer.Argument(help="a weight file, or a name from `finespot models`")],
-    source: Annotated[str, typer.Argument(help="a picture, folder, 'glob', .txt list of pictures, or video")],
+    source: Annotated[str, typer.Argument(help="a picture, folder, 'glob', .txt list of pictures, video or raster")],
     conf: options.Conf = None,
     iou: options.Iou = None,
     nms: options.Nms = None,
@@ -57,7 +57,7 @@ def command(
     threads: options.Threads = None,
     precision: options.Precision = "auto",
     images: options.Images = True,
-    image_format: options.ImageFormat = None,
+    image_format: raster_options.Format = None,
     line_width: options.LineWidth = None,
     labels: options.Labels = None,
     save_txt: Annotated[
@@ -93,11 +93,24 @@ def command(
             rich_help_panel=options.OUT,
         ),
     ] = False,
+    raster: raster_options.AsRaster = None,
+    bands: raster_options.Bands = None,
+    stretch: raster_options.Stretch = None,
+    train_gsd: raster_options.TrainGsd = None,
+    raster_scale: raster_options.RasterScale = None,
+    crs: raster_options.Crs = None,
+    resume: raster_options.Resume = False,
     project: options.Project = None,
     name: options.Name = "run",
     overwrite: options.Overwrite = False,
 ) -> None:
     """Find objects in pictures or video; draws them and writes predictions.json into a new run folder."""
+    given = {**locals(), "project": project or PROJECT}
+    reason = rasters.raster_reason(source, raster)
+    if reason is not None:
+        rasters.predict(given, reason)
+        return
+    rasters.refuse(given)
     from finespot.cli.terminal import console
     from finespot.inference import load, open_source
     from finespot.writers import new_run

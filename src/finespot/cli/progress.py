@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """A bar over `total` pictures (None: not known); the context gives the function that moves it by one."""
+def bar(console: Console, title: str, total: int | None, what: str = "pictures") -> Iterator[Callable[[], None]]:
+    """A bar over `total` pictures, or over `what` else is counted (None: not known).
+
+    The context gives the function that moves it by one.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -27,6 +30,6 @@ def bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[]
 
         def advance() -> None:
             speed = progress.tasks[0].speed
-            progress.update(task, advance=1, rate=f"{speed:.1f} pictures/s" if speed else "")
+            progress.update(task, advance=1, rate=f"{speed:.1f} {what}/s" if speed else "")
 
         yield advance

@@ -30,7 +30,7 @@ Roi = Annotated[
     str | None,
     typer.Option(
         "--roi",
-        help="look only here: GeoJSON polygons in pixels of the picture, or a mask picture (white: look)",
+        help="look only here: GeoJSON polygons in pixels (of a raster: on the map), or a mask picture (white: look)",
         rich_help_panel=SLICE,
     ),
 ]

@@ -11,10 +11,13 @@ from finespot.inference.compare import (
     relabelled_truth,
 )
 from finespot.inference.explain import METHODS, Explainer, Explanation
+from finespot.inference.ground import area_of, ground_scale
+from finespot.inference.journal import JOURNAL, Journal
 from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
+from finespot.inference.raster import RasterRun
 from finespot.inference.reach import Reach, calibrate_seeker, measure_reach, object_heat, reach_lines
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.inference.skipping import Skipping, TileView
@@ -25,6 +28,7 @@ from finespot.inference.video import VideoRecorder
 from finespot.inference.windows import WindowView, WindowWatch, enlarged
 
 __all__ = [
+    "JOURNAL",
     "METHODS",
     "Calibration",
     "Chooser",
@@ -32,10 +36,12 @@ __all__ = [
     "Entry",
     "Explainer",
     "Explanation",
+    "Journal",
     "MergeSweep",
     "Model",
     "Outcome",
     "Predictions",
+    "RasterRun",
     "Reach",
     "Seeker",
     "Seeks",
@@ -49,6 +55,7 @@ __all__ = [
     "VideoRecorder",
     "WindowView",
     "WindowWatch",
+    "area_of",
     "calibrate_seeker",
     "calibrate_threshold",
     "calibrated",
@@ -58,6 +65,7 @@ __all__ = [
     "draw_predictions",
     "draw_report",
     "enlarged",
+    "ground_scale",
     "load",
     "load_seeker",
     "measure_reach",

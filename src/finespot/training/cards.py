@@ -47,6 +47,7 @@ def make_card(
         std=task.normalization.std,
         tiling=recipe.tile.tiling,
         objects=objects,
+        resolution=recipe.gsd,
         max_det=max_det,
         data_licence=licence,
         provenance=provenance,

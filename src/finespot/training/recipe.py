@@ -121,6 +121,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
     data: str = ""
     data_licence: str = ""
+    gsd: Positive | None = None
     splits: Splits = Splits()
     weights: str | None = None
     name: str = "run"

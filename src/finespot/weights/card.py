@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -68,6 +69,8 @@ class Card(msgspec.Struct, kw_only=True):
         How pictures are cut, and what their tiles gave is merged; None means whole pictures.
     objects:
         How large the network has seen objects; None where nobody measured it.
+    resolution:
+        Meters of ground to a pixel of the pictures that it learned from; None where nobody said so.
     conf, iou, max_det:
         Thresholds of prediction: least score, IoU of suppression, most detections in a picture.
     nms:
@@ -86,6 +89,7 @@ class Card(msgspec.Struct, kw_only=True):
     fit: str = "center"
     tiling: Tiling | None = None
     objects: ObjectScale | None = None
+    resolution: float | None = None
     conf: float = 0.25
     iou: float = 0.7
     max_det: int = 300
@@ -123,6 +127,8 @@ class Card(msgspec.Struct, kw_only=True):
                 suppressor(text, compared)
         if self.objects is not None and not min(self.objects.side, self.objects.factor) > 0:
             raise FineSpotError(f"expected sides and factors above 0 but got {self.objects}")
+        if self.resolution is not None and not 0 < self.resolution < math.inf:
+            raise FineSpotError(f"expected a resolution above 0 m a pixel but got {self.resolution}")
         if min(self.std) <= 0:
             raise FineSpotError(f"expected standard deviations above 0 but got {self.std}")
 

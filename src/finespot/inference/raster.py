@@ -1,0 +1,257 @@
+"""Detection in a raster of any size: row of windows by row of windows, in bounded memory.
+
+Each window is read where it lies, is prepared and run by the pipeline of pictures (`walk`), and what was found in it
+goes, unmerged, to `RowMerge`, which hands out detections as soon as no later window can change them. A row never shares
+a batch with the next one, so that a run that was killed and goes on at a row computes the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+import finespot
+from finespot.errors import FineSpotError
+from finespot.images import RasterView
+from finespot.inference.journal import Journal, PartRecord, RowRecord
+from finespot.inference.pipeline import Settings, walk
+from finespot.inference.sources import Entry, as_image
+from finespot.inference.timing import Timing
+from finespot.runtimes import Session
+from finespot.structures import Detections, Tile
+from finespot.tiling import Part, Polygons, RowMerge, grid, rows_of
+
+# How far beyond the edge of its window a box may lie, in pixels of the network input, if that is more than the window's
+# side: farther than a head with distances in 16 steps of its coarsest stride reaches, trained or not.
+_REACH = 768
+
+
+@dataclass
+class RasterRun:
+    """Detection in one raster; iterate over it once.
+
+    It gives detections in pixels of the raster, some at a time: what became final after a row, by falling score.
+
+    Parameters
+    ----------
+    view:
+        The raster as the network sees it.
+    settings:
+        How windows are walked, with a tiling of a size. `max_det` does not count here: see `most`.
+    most:
+        The best of the whole raster, at most so many; None for all.
+    region:
+        In pixels of the view: windows that share nothing with it are left out, and detections whose center it does not
+        hold. None for everywhere.
+    journal:
+        Where finished rows are put down, and taken from; None keeps none.
+    advance:
+        Called for each window that is done or left out.
+
+    Attributes
+    ----------
+    windows, empty, outside, seen:
+        Windows in all, and of those up to now: how many held nothing but nodata, lay outside the region, and ran.
+    timing:
+        Where the time went; a window counts as a picture.
+    """
+
+    session: Session
+    view: RasterView
+    settings: Settings
+    most: int | None = None
+    region: Polygons | None = None
+    journal: Journal | None = None
+    advance: Callable[[], None] = lambda: None
+    timing: Timing = field(default_factory=Timing)
+    empty: int = field(default=0, init=False)
+    outside: int = field(default=0, init=False)
+    seen: int = field(default=0, init=False)
+    found: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        tiling = self.settings.scaling.tiling
+        if tiling is None or tiling.size is None:
+            raise FineSpotError("a raster is read by windows", where="slice", hint="give their side, such as 640")
+        if tiling.whole:
+            raise FineSpotError("a raster is not looked at as a whole", where="slice-whole")
+        self._rows = rows_of(grid(self.view.size, tiling))
+        # Each window is a picture of its own to the pipeline, which scales it as a window of the tiling.
+        self._settings = replace(self.settings, keep_parts=True, keep_pixels=False, skip_unreadable=False)
+        if not any(any(self._inside(row)) for row in self._rows):
+            raise FineSpotError("expected a region in the raster but it lies outside of it", where="roi")
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are in all."""
+        return sum(map(len, self._rows))
+
+    @property
+    def rows(self) -> int:
+        """How many rows of windows there are."""
+        return len(self._rows)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides what is found, as plain values."""
+        settings, session, view = self.settings, self.session, self.view
+        stretch, tiling = view.stretch, settings.scaling.tiling
+        return {
+            "version": finespot.__version__,
+            "raster": view.raster.signature(),
+            "weights": _digest(session),
+            "scale": list(view.size),
+            "stretch": None if stretch is None else [list(stretch.low), list(stretch.high)],
+            "tiling": None if tiling is None else tiling.to_dict(),
+            "imgsz": settings.scaling.imgsz,
+            "conf": settings.conf,
+            "iou": settings.iou,
+            "nms": settings.nms,
+            "max_det": self.most,
+            "classes": settings.classes,
+            "batch": settings.batch,
+            "runtime": [session.runtime, str(session.device), session.precision, session.threads],
+            "region": None if self.region is None else _mark(self.region),
+        }
+
+    def __iter__(self) -> Iterator[Detections]:
+        chunks = self._chunks()
+        if self.most is None:
+            yield from chunks
+            return
+        kept = list(chunks)
+        yield _best(kept, self.most, self._nothing())
+
+    def summary(self) -> list[str]:
+        """What was left out and what it spared, one line each."""
+        lines = []
+        if self.empty:
+            lines.append(f"{self.empty} of {self.windows} windows hold nothing but nodata and were not run")
+        if self.outside:
+            lines.append(f"{self.outside} of {self.windows} windows lie outside the region and were not read")
+        if self.timing.windows:
+            model = self.timing.wall["model"] / self.timing.windows
+            lines.append(
+                f"{self.timing.windows} windows in {self.timing.total:.1f} s: "
+                f"{1000 * self.timing.total / self.timing.windows:.1f} ms a window, of these {1000 * model:.1f} in the "
+                f"network; {100 * self.timing.waiting / max(self.timing.total, 1e-9):.0f} % waiting for windows"
+            )
+        return lines
+
+    def _chunks(self) -> Iterator[Detections]:
+        tiling = self.settings.scaling.tiling
+        side = self.view.size[0] if tiling is None or tiling.size is None else tiling.size
+        merging = RowMerge(
+            size=self.view.size,
+            classes=self.session.classes,
+            nms=self.settings.suppressor,
+            iou=self.settings.iou,
+            suppress=self.session.head.suppress or self.windows > 1,
+            conf=self.settings.conf,
+            reach=max(side, _REACH / self.settings.scaling.factor((side, side))),
+            source=self.view.raster.path,
+        )
+        known = [] if self.journal is None else self.journal.rows
+        for number, row in enumerate(self._rows):
+            record = known[number] if number < len(known) else self._run(number, row)
+            self.empty += record.empty
+            self.outside += record.outside
+            self.seen += record.seen
+            if number < len(known):
+                for _ in row:
+                    self.advance()
+            following = self._rows[number + 1][0] if number + 1 < len(self._rows) else None
+            parts = [one.part(self.view.size) for one in record.parts]
+            found = self._in_raster(merging.add(parts, following))
+            self.found += len(found)
+            if len(found):
+                yield found
+        if self.empty == self.windows - self.outside:
+            raise FineSpotError("expected data but the raster holds nothing but nodata", where=self.view.raster.path)
+
+    def _run(self, number: int, row: Sequence[Tile]) -> RowRecord:
+        """Run the windows of a row and put down what was found."""
+        wanted = [tile for tile, there in zip(row, self._inside(row)) if there]
+        for _ in range(len(row) - len(wanted)):
+            self.advance()
+        tiles: list[Tile] = []
+        parts: list[Part] = []
+        for outcome in walk(self.session, self._entries(wanted, tiles), self._settings, self.timing):
+            parts += [self._moved(part, tiles[outcome.index]) for part in outcome.parts]
+            self.advance()
+        record = RowRecord(
+            number,
+            len(wanted) - len(tiles),
+            len(row) - len(wanted),
+            len(tiles),
+            [PartRecord.of(part) for part in parts if len(part.boxes)],
+        )
+        if self.journal is not None:
+            self.journal.add(record)
+        return record
+
+    def _inside(self, row: Sequence[Tile]) -> list[bool]:
+        """Which windows of a row share something with the region."""
+        if self.region is None:
+            return [True] * len(row)
+        touched: list[bool] = self.region.touching([tile.window for tile in row]).tolist()
+        return touched
+
+    def _entries(self, wanted: Sequence[Tile], tiles: list[Tile]) -> Iterator[Entry]:
+        """The windows that hold data, read one by one; each is added to `tiles`."""
+        name = self.view.raster.path
+        for tile in wanted:
+            pixels, some = self.view.read(tile.window)
+            if not some:
+                self.advance()
+                continue
+            tiles.append(tile)
+            yield Entry(name, lambda pixels=pixels: as_image(pixels, name))  # type: ignore[misc]
+
+    def _moved(self, part: Part, tile: Tile) -> Part:
+        """A part of a window's own picture as one of the raster's view."""
+        x1, y1 = tile.window[:2]
+        placement = replace(part.placement, size=self.view.size, origin=(float(x1), float(y1)))
+        return replace(part, placement=placement, window=tile.window)
+
+    def _in_raster(self, found: Detections) -> Detections:
+        if self.region is not None and len(found):
+            found = found.select(self.region.contains((found.boxes[:, :2] + found.boxes[:, 2:]) / 2))
+        boxes = self.view.to_raster(found.boxes).astype(np.float32)
+        return replace(found, boxes=boxes, size=self.view.raster.size)
+
+    def _nothing(self) -> Detections:
+        return Detections.empty(self.view.raster.size, self.session.classes, self.view.raster.path)
+
+
+def _best(found: Sequence[Detections], most: int, nothing: Detections) -> Detections:
+    """The `most` best of detections in one picture, by falling score."""
+    if not found:
+        return nothing
+    boxes, scores, labels = (
+        np.concatenate([getattr(one, name) for one in found]) for name in ("boxes", "scores", "labels")
+    )
+    order = np.argsort(-scores, kind="stable")[:most]
+    return replace(nothing, boxes=boxes[order], scores=scores[order], labels=labels[order])
+
+
+def _digest(session: Session) -> str:
+    """A mark of the weights."""
+    mark = hashlib.sha256()
+    for name, value in session.detector.state_dict().items():
+        mark.update(name.encode())
+        mark.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return mark.hexdigest()
+
+
+def _mark(region: Polygons) -> str:
+    """A mark of a region."""
+    mark = hashlib.sha256()
+    for polygon in region.polygons:
+        for ring in polygon:
+            mark.update(np.array(ring.shape).tobytes() + ring.tobytes())
+    return mark.hexdigest()
