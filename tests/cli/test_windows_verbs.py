@@ -12,7 +12,10 @@ from cli_factory import Run, refused
 from PIL import Image
 
 from finespot import weights, zoo
+from finespot.cli.window_views import WindowViews
+from finespot.inference import WindowView
 from finespot.structures import Classes
+from finespot.zoo import Savings
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,17 @@ def picture(tmp_path: Path) -> Path:
 def figures(folder: Path) -> dict[str, object]:
     (row,) = json.loads((folder / "windows.json").read_text())
     return row
+
+
+@pytest.mark.parametrize(
+    ("saved", "told"), [(50.0, "100.00 (50 % saved)"), (0.3, "100.00 (as much)"), (-2.0, "100.00 (2 % more)")]
+)
+def test_the_saving_is_said_in_words(saved: float, told: str) -> None:
+    views = WindowViews()
+    nothing = np.zeros((0, 4), np.float32)
+    savings = Savings(1, 4, 0.5, 0.5, 100 - saved, saved, dense=False)
+    views.note(WindowView((8, 8), np.zeros((1, 1), np.float32), nothing, nothing, savings, {"selection": 1.0}))
+    assert f"{100 - saved:.2f} GFLOPs where the dense network takes {told}" in views.summary()[0]
 
 
 @pytest.mark.slow

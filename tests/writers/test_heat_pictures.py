@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 from finespot.errors import FineSpotError
 from finespot.structures import Classes, Detections
 from finespot.writers import HeatWriter, Names, heat_picture, overlay
+from finespot.writers.windows import window_picture
 
 GRAY = np.full((60, 400, 3), 90, np.uint8)
 CLASSES = Classes(("car", "a/b", "a:b", "A_B"))
@@ -69,6 +70,23 @@ def test_line_width_and_labels_have_effects() -> None:
     plain = heat_picture(GRAY, spot(), found([0]), "car")
     assert (heat_picture(GRAY, spot(), found([0]), "car", line_width=3) != plain).any()
     assert (heat_picture(GRAY, spot(), found([0]), "car", labels=False) != plain).any()
+
+
+def test_the_bar_ends_at_the_peak_that_is_said() -> None:
+    own, said = (heat_picture(GRAY, spot(value=0.5), found(), "car", peak=peak) for peak in (None, 1.0))
+    np.testing.assert_array_equal(said[:60], overlay(GRAY, spot(value=0.5), 1.0))
+    assert (own[:60] != said[:60]).any()
+    np.testing.assert_array_equal(said[60:], heat_picture(GRAY, spot(value=1.0), found(), "car")[60:])
+
+
+def test_a_flat_map_of_a_seeker_leaves_the_picture_to_be_seen() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 400, 3)).astype(np.uint8)
+    flat = np.full((60, 400), 0.05, np.float32)
+    page = window_picture(pixels, flat, np.zeros((0, 4), np.float32), found())[:60]
+    hot = window_picture(pixels, 20 * flat, np.zeros((0, 4), np.float32), found())[:60]
+    contrasts = [one.std((0, 1)).mean() / pixels.std((0, 1)).mean() for one in (page, hot)]
+    assert contrasts[0] > 0.8
+    assert contrasts[1] == pytest.approx(0.2, abs=0.02)
 
 
 class TestWriter:

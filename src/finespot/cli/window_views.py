@@ -105,7 +105,7 @@ class WindowViews:
         where = f"{mean['windows']:.1f} of {mean['possible']:.1f} in a picture"
         return [
             f"windows: {where}, occupancy {mean['occupancy']:.2f}; "
-            f"{spent:.2f} GFLOPs where the dense network takes {whole:.2f} ({100 * mean['saved'] / whole:.0f} % saved)",
+            f"{spent:.2f} GFLOPs where the dense network takes {whole:.2f} ({_told(mean['saved'] / whole)})",
             f"of the network, for each picture: {times}",
         ]
 
@@ -156,3 +156,9 @@ class TileViews:
     def summary(self) -> list[str]:
         """Nothing more than the run says."""
         return []
+def _told(saved: float) -> str:
+    """A share that was saved, in words; where all fires, the seeker comes on top of the dense network."""
+    percent = round(100 * saved)
+    if percent == 0:
+        return "as much"
+    return f"{percent} % saved" if percent > 0 else f"{-percent} % more"

@@ -1,6 +1,6 @@
 """Heat maps over pictures: what is cold stays as it is, what is hot is tinted, detections stand on top.
 
-Heat of one picture and class runs from 0 to its own maximum; the bar below the picture says which number that is.
+Heat runs from 0 to a number that the bar below the picture says: 1 for probabilities, else its own maximum.
 """
 
 from __future__ import annotations
@@ -53,16 +53,20 @@ def heat_picture(
     title: str,
     line_width: int | None = None,
     labels: bool = True,
+    peak: float | None = None,
 ) -> Pixels:
-    """The tinted picture with what was `found`; below it `title`, and a bar from 0 to the greatest heat."""
-    drawn = draw(overlay(pixels, heat), found, None, line_width, labels)
+    """The tinted picture with what was `found`; below it `title`, and a bar from 0 to `peak`, by default the greatest
+    heat.
+    """
+    peak = float(heat.max()) if peak is None else peak
+    drawn = draw(overlay(pixels, heat, peak), found, None, line_width, labels)
     font = font_of(max(12, min(pixels.shape[0], pixels.shape[1]) // 40))
     line = int(font.getbbox("Ag")[3]) + 6
     wide = max(pixels.shape[1], _NARROWEST)
-    peak = f"{float(heat.max()):.3g}"
-    zero_end, peak_wide = 10 + int(font.getlength("0")), int(font.getlength(peak))
+    most = f"{peak:.3g}"
+    zero_end, most_wide = 10 + int(font.getlength("0")), int(font.getlength(most))
     bar = _BAR * line // 18
-    scale = zero_end + bar + 4 + peak_wide + 4
+    scale = zero_end + bar + 4 + most_wide + 4
     # Beside each other where both fit, else one below the other.
     beside = font.getlength(title) + 8 + scale <= wide
     page = Pillow.new("RGB", (wide, pixels.shape[0] + (line if beside else 2 * line)), (255, 255, 255))
@@ -74,7 +78,7 @@ def heat_picture(
     ramp = np.tile(np.linspace(0, 1, bar, dtype=np.float32), (line - 6, 1))
     ground = np.full((*ramp.shape, 3), 128, np.uint8)
     page.paste(Pillow.fromarray(overlay(ground, ramp, 1.0)), (left + zero_end, top + 3))
-    pen.text((left + zero_end + bar + 4, top + 2), peak, fill=(0, 0, 0), font=font)
+    pen.text((left + zero_end + bar + 4, top + 2), most, fill=(0, 0, 0), font=font)
     return np.asarray(page)
 
 

@@ -31,9 +31,12 @@ class Looked(NamedTuple):
 def window_picture(
     pixels: Pixels, heat: Heat, windows: Boxes, found: Detections, line_width: int | None = None, labels: bool = True
 ) -> Pixels:
-    """The picture tinted by `heat`, with windows in green, twice as thick as boxes; below it how many there are."""
+    """The picture tinted by `heat`, with windows in green, twice as thick as boxes; below it how many there are.
+
+    The hottest tint is that of a probability of 1, so a map that says the same everywhere does not hide the picture.
+    """
     title = f"{len(windows)} windows, {len(found)} found: heat of the seeker"
-    page = Pillow.fromarray(heat_picture(pixels, heat, found, title, line_width, labels))
+    page = Pillow.fromarray(heat_picture(pixels, heat, found, title, line_width, labels, 1.0))
     pen = ImageDraw.Draw(page)
     thick = 2 * (line_width or auto_line_width((pixels.shape[0], pixels.shape[1])))
     for x1, y1, x2, y2 in np.round(windows).astype(np.int64).tolist():
