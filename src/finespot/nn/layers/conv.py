@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from finespot.nn.layers.wide_depthwise import QUICK, WideDepthwise
+
 
 class Norm(NamedTuple):
     """Constants of a batch norm."""
@@ -77,7 +79,8 @@ class Conv(nn.Module):
         dilation: int = 1,
     ) -> None:
         super().__init__()
-        kind = Pointwise if kernel == 1 else nn.Conv2d
+        wide = kernel > QUICK and groups == c_in == c_out
+        kind = Pointwise if kernel == 1 else WideDepthwise if wide else nn.Conv2d
         around = dilation * (kernel // 2) if padding is None else padding
         self.conv = kind(c_in, c_out, kernel, stride, around, dilation, groups, bias=False)
         self.bn: nn.Module = nn.BatchNorm2d(c_out, eps=norm.eps, momentum=norm.momentum)
