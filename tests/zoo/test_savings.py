@@ -44,6 +44,16 @@ def test_costs_are_those_measured_of_the_released_network() -> None:
     assert costs.picture + 20 * costs.window == pytest.approx(model, rel=0.02)
 
 
+def test_costs_of_a_network_that_may_learn() -> None:
+    """Tokens that every picture shares, expanded without a gradient, once stopped torch's counter."""
+    with torch.device("meta"):
+        detector = zoo.build(zoo.architecture("esod-gpvit-l1", 3))
+    assert isinstance(detector, WindowedDetector)
+    costs = window_costs(detector, (256, 256))
+    assert 0 < costs.seeker < costs.picture < costs.dense
+    assert all(one.requires_grad for one in detector.parameters())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("firing", [0, 1, 3])
 def test_a_run_costs_what_the_model_says(firing: int) -> None:

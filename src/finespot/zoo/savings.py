@@ -79,7 +79,7 @@ class Look:
 
 def window_costs(detector: WindowedDetector, size: Size) -> WindowCosts:
     """The costs for pictures of `size` (height, width); nothing is computed."""
-    twin = without_data(detector).eval()
+    twin = without_data(detector).eval().requires_grad_(False)
     assert isinstance(twin, WindowedDetector)
     split, images = twin.split(), torch.zeros(1, 3, *size, device="meta")
     images = images.to(next(twin.parameters()).dtype)
