@@ -13,7 +13,7 @@ from finespot.errors import FineSpotError
 from finespot.training import run as running
 from finespot.training import settings, train
 from finespot.training.choice import choose_recipe, recipe_beside
-from finespot.training.claim import Claim, Scored, beside
+from finespot.training.claim import Claim, Other, Scored, beside
 from finespot.training.keeper import RunFiles
 from finespot.training.recipe import Recipe, differences, load_recipe, read_recipe, write_recipe
 from finespot.training.recipe_text import annotated
@@ -91,6 +91,58 @@ def test_without_scores_of_ours_or_theirs_it_is_one_line() -> None:
     assert told(nothing, OURS, {"AP": 0.1}) == ["claimed: no scores (no accuracy is published; a paper)"]
 
 
+SEVERAL = Claim(
+    scores={"AP": 36.0},
+    costs={"gflops": 119.5},
+    protocol="coco",
+    data="visdrone",
+    split="val",
+    model="esod-yolov5m-published",
+    imgsz=1536,
+    source="a paper",
+    note="of the first",
+    others=[
+        Other(model="esod-yolov5m-published", imgsz=1920, scores={"AP": 37.9}),
+        Other(model="esod-yolov8m", imgsz=1536, scores={"AP": 35.5}, costs={"gflops": 90.0}, note="of the third"),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "imgsz", "scores", "note"),
+    [
+        ("esod-yolov5m", 1536, {"AP": 36.0}, "of the first"),
+        ("esod-yolov5m-published", 1920, {"AP": 37.9}, "of the first"),
+        ("esod-yolov5m", 640, {"AP": 36.0}, "of the first"),
+        ("esod-yolov8m", 1920, {"AP": 35.5}, "of the third"),
+        (
+            "esod-yolov5l",
+            1536,
+            {},
+            "of esod-yolov5l none are known, only of esod-yolov5m-published, esod-yolov8m",
+        ),
+    ],
+)
+def test_of_several_networks_only_the_own_claim_is_told(
+    model: str, imgsz: int, scores: dict[str, float], note: str
+) -> None:
+    own = SEVERAL.of(model, imgsz)
+    assert (own.scores, own.note) == (scores, note)
+    lines = told(SEVERAL, changed(model=model, imgsz=imgsz, data="visdrone:DIR", split="val"), {"AP": 0.1})
+    if not scores:
+        assert lines == [f"claimed: no scores ({note}; a paper)"]
+        return
+    assert ["AP", "10.0", str(scores["AP"])] in [line.replace("\u2502", " ").split() for line in lines]
+    assert any(line.startswith("claimed with it: ") for line in lines) == bool(own.costs)
+    differs = next((line for line in lines if line.startswith("not the same in ")), "")
+    assert ("imgsz" in differs) == (imgsz != own.imgsz)
+    assert ("model" in differs) == (model != own.model)
+
+
+def test_a_claim_of_one_network_is_told_beside_any() -> None:
+    assert CLAIM.of("yolov5n", 320) is CLAIM
+
+
 def recipe_file(folder: Path, text: str, name: str = "mine.yaml") -> Path:
     path = folder / name
     path.write_text(text)
@@ -103,6 +155,14 @@ def recipe_file(folder: Path, text: str, name: str = "mine.yaml") -> Path:
         ("{scores: {AP: 270}, protocol: x, source: y}", r"mine.yaml:2: claimed.scores=.*expected keys with values"),
         ("{scores: {AP: 27}, source: y}", "claimed: expected a protocol with the scores"),
         ("{source: y}", "claimed: expected a note where nothing is claimed"),
+        (
+            "{note: x, source: y, others: [{model: yolov5n, scores: {}}]}",
+            "claimed: expected a model where there are others",
+        ),
+        (
+            "{note: x, source: y, model: a, others: [{model: b, scores: {AP: 270}}]}",
+            r"mine.yaml:2: claimed.others=.*expected a list of keys with values",
+        ),
         ("{note: x}", "claimed: Missing required argument 'source'"),
         ("{source: '', note: x}", "claimed: expected a source"),
         ("{scorse: {AP: 27}}", "mine.yaml:2: unknown recipe key 'claimed.scorse'; did you mean claimed.scores"),

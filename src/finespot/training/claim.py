@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from msgspec import Meta, field
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -24,12 +25,25 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 NotNegative = Annotated[float, Meta(ge=0)]
 
 
+class Other(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the same source, data, split and protocol: what is printed for another model or another side of the input."""
+
+    model: str
+    imgsz: int | None = None
+    scores: dict[str, Percent]
+    costs: dict[str, NotNegative] = field(default_factory=dict)
+    note: str = ""
+
+
 class Claim(Whole, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is printed elsewhere, and under which conditions; what is empty or null is not said there.
 
     `scores` are in percent by the names of our protocols, `costs` are `parameters` and `gflops`. `protocol` is the name
     of ours only where the scores were made by the same rules, else words. `data` is a format's word with options, as
     `ai-tod,version=2`. Without scores and costs, `note` says why.
+
+    Where a source has figures of several networks or sides, `others` holds those beside the first, and every `model` is
+    a name of the zoo: only those of the network that is trained are told (see `of`).
     """
 
     scores: dict[str, Percent] = field(default_factory=dict)
@@ -43,6 +57,7 @@ class Claim(Whole, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str
     note: str = ""
     hours: str = "not said"
+    others: list[Other] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.scores and not self.protocol:
@@ -51,6 +66,27 @@ class Claim(Whole, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("expected a source")
         if not self.values and not self.note:
             raise ValueError("expected a note where nothing is claimed")
+        if self.others and not self.model:
+            raise ValueError("expected a model where there are others")
+
+    def of(self, model: str, imgsz: int) -> Claim:
+        """What is claimed of a network, for this side of the input where that is printed.
+
+        A network as published and our form of it are one here: that they differ is said where they stand side by side.
+        Where there are figures of several networks or sides and none are of this network, the claim has no scores.
+        """
+        if not self.others:
+            return self
+        own = [self, *(self._with(one) for one in self.others)]
+        fitting = [one for one in own if _unpublished(one.model) == _unpublished(model)]
+        if not fitting:
+            none = f"of {model} none are known, only of {', '.join(dict.fromkeys(one.model for one in own))}"
+            return msgspec.structs.replace(self, scores={}, costs={}, model=model, imgsz=None, note=none, others=[])
+        return next((one for one in fitting if one.imgsz == imgsz), fitting[0])
+
+    def _with(self, other: Other) -> Claim:
+        row = {name: getattr(other, name) for name in ("model", "imgsz", "scores", "costs")}
+        return msgspec.structs.replace(self, **row, note=other.note or self.note, others=[])
 
     @property
     def values(self) -> dict[str, float]:
@@ -104,6 +140,7 @@ def beside(claim: Claim, ours: Scored, scores: Mapping[str, float | None]) -> Re
 
     One line where nothing is claimed, nothing was scored, or the data are others.
     """
+    claim = claim.of(ours.model, ours.imgsz)
     if not claim.scores or not scores:
         return Text(claim.brief())
     if not claim.covers(ours.data):
@@ -147,6 +184,10 @@ def _conditions(claim: Claim, ours: Scored) -> list[str]:
     if unsaid:
         lines.append(f"not said of the claim: {', '.join(unsaid)}")
     return lines
+
+
+def _unpublished(model: str) -> str:
+    return model.removesuffix("-published")
 
 
 def _word(data: str) -> tuple[str, dict[str, str]]:
