@@ -1,0 +1,193 @@
+"""Does ESOD on windows learn and find as much as its dense host, from the same pictures in as many steps?
+
+    python -m benchmarks.esod.accuracy --data FOLDER_OF_HIT_UAV [--rows dense windows] [--steps 150] [--start all]
+                                       [--seeds 0] [--options share=0.33 ...] [--side 1024] [--json FILE]
+
+The host is YOLO11n, which the bundled weights are of. Both sides begin with the same weights (`--start all`: those of
+HIT-UAV; `backbone`: of these only the backbone), and see the same pictures in the same order (of `--side` px, two of
+its cells of a quarter of that with objects, the rest background) for as many steps, with the same settings: AdamW,
+warm-up, cosine to zero, flips. The averaged weights are scored on pictures made of val: dense, and with the windows
+that all cores, the truth and the seeker choose, the seeker with a threshold of 0.5 and with one that reaches 99 % of
+the objects there. `--steps 0` scores the weights as they begin. One process, CPU seconds; GFLOPs of a picture are of
+the windows that ran.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.esod.sparse_set import Sparse
+from benchmarks.report import arguments, publish, table
+from finespot import inference, zoo
+from finespot.data import Augment, Dataset, TrainLoader
+from finespot.runtimes import Session
+from finespot.structures import Targets
+from finespot.training.ema import Ema
+from finespot.training.recipe import Recipe, load_recipe, parse_words
+from finespot.training.tasks.detect import Detect
+from finespot.weights import Card
+
+HOST, WEIGHTS, BUSY, WARM_UP = "yolo11n", "hit-uav-n", 2, 20
+MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
+CALIBRATED = 0.99
+
+
+def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, float]:
+    """The task with its averaged weights, and the CPU seconds of a step."""
+    torch.manual_seed(seed)
+    recipe = recipe_of(row, options)
+    task = Detect(recipe, dataset.classes, lambda text: None)
+    if options.start == "backbone":
+        fresh = zoo.build(task.model.architecture)
+        with torch.no_grad():
+            for part in ("neck", "head"):
+                getattr(task.model, part).load_state_dict(getattr(fresh, part).state_dict())
+    model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = Ema(model, decay=0.99, tau=20)
+    if not options.steps:
+        return task, math.nan
+    loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-4)
+    model.train()
+    spent = 0.0
+    for step, batch in enumerate(batches(loader, options.steps)):
+        for group in optimizer.param_groups:
+            rise, fall = (step + 1) / WARM_UP, (1 + math.cos(math.pi * step / options.steps)) / 2
+            group["lr"] = options.lr * min(rise, fall)
+        start = time.process_time()
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            losses = task.step(batch)
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        average.update(model)
+        spent += time.process_time() - start
+        if (step + 1) % 25 == 0:
+            told = ", ".join(f"{name} {float(value.detach()):.3f}" for name, value in losses.terms.items())
+            print(f"  {row}, step {step + 1}: {told}; {spent / (step + 1):.2f} s a step", flush=True)
+    task.model.load_state_dict(average.model.state_dict())
+    return task, spent / options.steps
+
+
+def recipe_of(row: str, options: Any) -> Recipe:
+    values: dict[str, Any] = {"model": MODELS[row], "weights": WEIGHTS, "imgsz": options.side}
+    if row == "windows":
+        values.update(parse_words([f"options.{word}" for word in options.options]))
+    return load_recipe(values=values)
+
+
+def batches(loader: TrainLoader, steps: int) -> Iterator[Any]:
+    """So many batches, epoch after epoch, only flipped."""
+    flips = Augment(**{**dict.fromkeys(Augment.__struct_fields__, 0.0), "flip_lr": 0.5, "flip_ud": 0.5})
+    epoch = done = 0
+    while True:
+        for batch in loader.epoch(epoch, flips):
+            if done == steps:
+                return
+            yield batch
+            done += 1
+        epoch += 1
+
+
+def score(task: Detect, dataset: Dataset) -> dict[str, dict[str, float]]:
+    """AP, AP50, GFLOPs and windows of a picture by how windows are chosen."""
+    network = task.model.eval()
+    rule = task.normalization
+    card = Card(
+        architecture=network.architecture,
+        classes=dataset.classes,
+        imgsz=dataset.size(0)[0],
+        mean=rule.mean,
+        std=rule.std,
+    )
+    session = Session(network, card=card, threads=1)
+    if not isinstance(session.network, zoo.WindowedDetector):
+        return {"dense": figures(session, dataset)}
+    first = session.network.windows
+    found = {}
+    session.network.whole = True
+    found["windows=none"] = figures(session, dataset)
+    session.network.whole = False
+    for select in ("all", "oracle", "seeker"):
+        session.network.windows = replace(first, select=select, dense_above=None)
+        found[f"select={select}"] = figures(session, dataset, oracle=select == "oracle")
+    fitting = inference.calibrate_threshold(session, dataset, CALIBRATED)
+    found[f"seeker, {CALIBRATED:.0%}: {fitting.threshold:.2f}"] = figures(session, dataset)
+    return found
+
+
+def figures(session: Session, dataset: Dataset, oracle: bool = False) -> dict[str, float]:
+    """Of one way to choose windows; an oracle is told the truth of each picture, one by one."""
+    truths = (truth_of(dataset, number) for number in range(len(dataset)))
+
+    def tell(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (given[0], next(truths))
+
+    hook = session.network.register_forward_pre_hook(tell) if oracle else None
+    watch = isinstance(session.network, zoo.WindowedDetector) and not session.network.whole
+    start = time.process_time()
+    made = inference.validate(session, dataset, batch=1, watch=watch)
+    seconds = (time.process_time() - start) / len(dataset)
+    if hook is not None:
+        hook.remove()
+    values = {name: float(made.report.values[name] or 0.0) for name in ("AP", "AP50")}
+    if made.views:
+        values["gflops"] = float(np.mean([one.savings.gflops for one in made.views]))
+        values["occupancy"] = float(np.mean([one.savings.occupancy for one in made.views]))
+    return {**values, "cpu_s": seconds}
+
+
+def truth_of(dataset: Dataset, number: int) -> Targets:
+    """Of a picture that is its input."""
+    truth = dataset.annotations(number)
+    tensors = [torch.from_numpy(one) for one in (truth.boxes, truth.labels)]
+    count = len(truth)
+    return Targets(*tensors, torch.zeros(count, dtype=torch.int64), torch.from_numpy(truth.ignore), 1)
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--data", type=Path, default=Path(".data/hit-uav"))
+    parser.add_argument("--out", type=Path, default=Path("runs/esod/accuracy"))
+    parser.add_argument("--rows", nargs="+", choices=tuple(MODELS), default=list(MODELS))
+    parser.add_argument("--start", choices=("all", "backbone"), default="all")
+    parser.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="of the windows")
+    parser.add_argument("--side", type=int, default=1024, help="of the pictures")
+    parser.add_argument("--pictures", type=int, default=320, help="of train; of val a quarter of it")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    counts = {"train": options.pictures, "val": options.pictures // 4}
+    folder = options.out / f"{options.side}-{options.pictures}"
+    sets = Sparse(options.side, options.side // 4, BUSY, seed=0).open(f"hit-uav:{options.data}", folder, counts)
+    rows: list[dict[str, Any]] = []
+    for seed in options.seeds:
+        for row in options.rows:
+            task, seconds = learn(row, options, seed, sets["train"])
+            for chosen, values in score(task, sets["val"]).items():
+                rows.append({"row": row, "seed": seed, "chosen": chosen, **values, "step_cpu_s": seconds})
+                print("  ", rows[-1], flush=True)
+    head = ["row", "seed", "chosen", "AP", "AP50", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
+    cells = [[one.get(key, "-") for key in head] for one in rows]
+    print(table(head, [[f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]))
+    settings = {
+        key: getattr(options, key) for key in ("start", "options", "side", "pictures", "steps", "batch", "lr", "bf16")
+    }
+    publish({"benchmark": "esod_accuracy", "settings": settings, "rows": rows}, options.json)
+
+
+if __name__ == "__main__":
+    main()
