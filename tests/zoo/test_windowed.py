@@ -207,7 +207,8 @@ def test_every_option_changes_the_number_of_computed_windows() -> None:
     detector.train()
     for share in (0.0, 0.5, 1.0):
         found = chosen(share=share)
-        assert len(found.core) == max(min(4, 2 * found.grid.cores), np.ceil(share * 2 * found.grid.cores))
+        own = detector.windows.grid(found.grid.size).cores
+        assert len(found.core) == max(min(4, 2 * found.grid.cores), np.ceil(share * 2 * own))
 
 
 def test_training_chooses_objects_fire_and_background_on_a_grid_that_moves() -> None:
@@ -229,6 +230,15 @@ def test_training_chooses_objects_fire_and_background_on_a_grid_that_moves() -> 
     detector.windows = replace(detector.windows, select="oracle")
     with pytest.raises(FineSpotError, match="select: an oracle chooses windows by the truth, and there is none here"):
         detector.choose(maps)
+
+
+def test_training_computes_as_much_wherever_the_grid_begins() -> None:
+    detector = build(core=16, share=0.5).train()
+    maps, nothing = torch.full((1, 1, 64, 64), -9.0), truth([], [], 1)
+    torch.manual_seed(0)
+    found = [detector.choose(maps, nothing) for _ in range(12)]
+    assert len({one.grid.cores for one in found}) > 1
+    assert {len(one.core) for one in found} == {8}
 
 
 def test_published_training_takes_all_windows_where_they_are() -> None:

@@ -78,8 +78,8 @@ class Windows:
     select:
         "seeker"; "all" cores; or "oracle", those that hold the center of an object, which needs the truth.
     share:
-        Of all cores, how many a training step computes, of the form "cores": all that hold objects, then such that
-        fire, then others. More where more hold objects.
+        How many cores a training step computes, of those that a grid from the corner of the map has, of the form
+        "cores": all that hold objects, then such that fire, then others. More where more hold objects.
 
     Raises
     ------
@@ -308,8 +308,10 @@ class WindowedDetector(Detector):
         else:
             objects = object_cores(self._truth(targets), grid, self.cut)
         scores = grid.largest(heat) if rule.select == "seeker" else heat.new_full(shape, -math.inf)
+        # Of a grid that begins within the map, which has cores cut off at its borders: windows of those cost as much.
+        least = math.ceil(rule.share * len(heat) * rule.grid(grid.size).cores)
         # Drawn on the CPU, as a run that goes on draws the same there.
-        return for_training(objects, scores, rule.threshold, rule.share, torch.rand(shape).to(heat.device))
+        return for_training(objects, scores, rule.threshold, least, torch.rand(shape).to(heat.device))
 
     def _truth(self, targets: Targets | None) -> Targets:
         if targets is None:

@@ -66,18 +66,18 @@ def test_training_takes_objects_then_what_fires_then_others() -> None:
     scores = torch.full((2, 10), -3.0)
     scores[1, [2, 4]] = 3.0
     draw = torch.rand(2, 10, generator=torch.Generator().manual_seed(0))
-    found = for_training(objects, scores, 0.5, 0.3, draw)
+    found = for_training(objects, scores, 0.5, 6, draw)
     assert len(found) == 6
     assert {3, 7, 12, 14} < set(found.tolist())
     assert found.tolist() == sorted(found.tolist())
-    # All that hold an object, whatever the share, and some background.
-    assert set(for_training(objects, scores, 0.5, 0.0, draw).tolist()) == {3, 7, 12, 14}
+    # All that hold an object, however few are asked for, and some background.
+    assert set(for_training(objects, scores, 0.5, 0, draw).tolist()) == {3, 7, 12, 14}
     objects[:] = True
-    assert len(for_training(objects, scores, 0.5, 0.1, draw)) == 20
+    assert len(for_training(objects, scores, 0.5, 2, draw)) == 20
     objects[:] = False
-    assert len(for_training(objects, scores - 9, 0.5, 0.0, draw)) == BACKGROUND
-    other = for_training(objects, scores - 9, 0.5, 0.3, 1 - draw)
-    assert other.tolist() != for_training(objects, scores - 9, 0.5, 0.3, draw).tolist()
+    assert len(for_training(objects, scores - 9, 0.5, 0, draw)) == BACKGROUND
+    other = for_training(objects, scores - 9, 0.5, 6, 1 - draw)
+    assert other.tolist() != for_training(objects, scores - 9, 0.5, 6, draw).tolist()
 
 
 def test_cores_of_objects() -> None:

@@ -49,13 +49,13 @@ def indices(picked: Tensor, each: int | None = None) -> Tensor:
     return (order + torch.arange(len(picked), device=picked.device)[:, None] * picked.shape[1]).flatten()
 
 
-def for_training(objects: Tensor, scores: Tensor, threshold: float, share: float, draw: Tensor) -> Tensor:
+def for_training(objects: Tensor, scores: Tensor, threshold: float, least: int, draw: Tensor) -> Tensor:
     """The places (K,) of the cores to learn from: all that hold an object, then such that fire, then others.
 
-    K is a `share` of all cores, so that steps are alike, or as many as hold an object and `BACKGROUND` more; `objects`
-    and logits `scores` are (B, N), `draw` (B, N) numbers from 0 to below 1 that decide among equals.
+    K is `least`, so that steps are alike, or as many as hold an object and `BACKGROUND` more; `objects` and logits
+    `scores` are (B, N), `draw` (B, N) numbers from 0 to below 1 that decide among equals.
     """
-    count = max(int(objects.sum()) + BACKGROUND, math.ceil(share * objects.numel()))
+    count = max(int(objects.sum()) + BACKGROUND, least)
     rank = draw + choose(scores, threshold) + 2 * objects
     order = rank.flatten().argsort(dim=0, descending=True, stable=True)[:count]
     return order.sort().values
