@@ -156,6 +156,8 @@ class TileViews:
     def summary(self) -> list[str]:
         """Nothing more than the run says."""
         return []
+
+
 def _told(saved: float) -> str:
     """A share that was saved, in words; where all fires, the seeker comes on top of the dense network."""
     percent = round(100 * saved)
