@@ -99,6 +99,7 @@ def test_options_have_effects(predict, raster: Path, tmp_path: Path, pixels: np.
     assert len(inside) < len(plain)
 
 
+@pytest.mark.slow
 def test_weights_that_know_their_resolution(run: Run, raster: Path, tmp_path: Path) -> None:
     from finespot import weights
 

@@ -93,6 +93,7 @@ def test_models_lists_what_the_package_has(run: Run, tmp_path: Path) -> None:
     assert not set(told["seekers"]) & set(told["weights"])
 
 
+@pytest.mark.slow
 def test_train_makes_one(run: Run, samples: Path, tmp_path: Path) -> None:
     words = ["train", "seeker", "--data", f"hit-uav:{samples}", "--project", tmp_path / "runs", "--epochs", "1"]
     small = ["imgsz=32", "options.width=4", "device=cpu", "workers=0", "mosaic=0"]

@@ -50,6 +50,7 @@ def figures(folder: Path) -> dict[str, object]:
     return row
 
 
+@pytest.mark.slow
 def test_tiles_that_a_seeker_chose(
     run: Run, tiny: Path, picture: Path, tmp_path: Path, seeker: list[tuple[str, int]]
 ) -> None:
@@ -117,6 +118,7 @@ def test_frames_of_a_video(run: Run, tiny: Path, tmp_path: Path) -> None:
     assert counts == [48, 12 + 3 * 6, 12 + 3 * 2, 4 + 4 + 4 + 2]
 
 
+@pytest.mark.slow
 def test_what_has_no_effect_is_refused(
     run: Run, tiny: Path, picture: Path, tmp_path: Path, seeker: list[tuple[str, int]], dataset: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_any_picture_has_cells(height: int, width: int, reduction: int, stride: 
         assert count == 1 or abs(side / count - cell) <= cell / 2 / count + 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_what_is_bright_is_hot_where_it_is(data: st.DataObject) -> None:

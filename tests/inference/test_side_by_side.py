@@ -110,6 +110,7 @@ def test_results_are_handed_out_before_the_next_are_asked_for_in_vain() -> None:
     running.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_threads_change_nothing_that_is_found(detector, card, samples, batch) -> None:
     pictures = [images.to_rgb8(images.open_image(path).read(None), 8) for path in sorted(samples.rglob("*.jpg"))[:2]]

@@ -98,6 +98,7 @@ def test_most_tiles(most: int) -> None:
     assert ("the budget left out tiles in 1 of 1 pictures" in model.notes) == (most < UNIFORM)
 
 
+@pytest.mark.slow
 def test_as_many_tiles_as_fit_in_a_time() -> None:
     for budget, most in ((100, 5), (200, 10), (1, 1)):
         session = Spots(delay=0.02)

@@ -372,6 +372,7 @@ def test_box_loss_of_ones_own(name: str) -> None:
     assert loss(*boxes, stride=torch.tensor([8.0]), image_size=(16, 16)).tolist() == [3.0]
 
 
+@pytest.mark.slow
 def test_losses_by_name() -> None:
     recipe = load_recipe("default", ["box_loss=giou", "loss.box=2", "cls=3", "dfl=4"])
     head = Detect(recipe, Classes(("a", "b")), print).model.head

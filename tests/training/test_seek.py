@@ -60,6 +60,7 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     return weights.read_seeker(path)[0].state_dict()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_calibrated_seeker(done: RunResult) -> None:
     card = weights.read_seeker_card(done.best)
     assert card.calibration == done.calibration

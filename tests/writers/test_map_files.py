@@ -62,6 +62,7 @@ def test_no_half_pixel_shift_against_rasterio(tmp_path: Path) -> None:
     assert np.allclose(sorted(ring[:-1]), sorted([float(x), float(y)] for x, y in corners), atol=1e-6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 490, width=32), min_size=4, max_size=4))
 def test_boxes_come_back(values: list[float]) -> None:
     (x1, x2), (y1, y2) = sorted(values[:2]), sorted(values[2:])

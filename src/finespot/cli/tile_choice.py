@@ -49,8 +49,7 @@ Refresh = Annotated[
     typer.Option(
         "--refresh",
         min=1,
-        help="of video frames: look at each tile every so many, where objects were in each (default with --seeker, "
-        "--max-tiles or --budget-ms: 10)",
+        help="of a video: look at each tile every so many frames, where objects were in each (default: 10)",
         rich_help_panel=SLICE,
     ),
 ]
