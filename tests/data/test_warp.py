@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from finespot.data import Augment
@@ -65,6 +65,7 @@ def test_boxes_follow_pixels_through_every_warp(seed: int, augment: Augment, fac
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([UPRIGHT, TURNED]))
+@example(79, TURNED)
 def test_mosaic_shows_all_four_without_a_seam(seed: int, augment: Augment) -> None:
     rng = np.random.default_rng(seed)
     center = mosaic_center(SIZE[0], rng)
@@ -78,7 +79,12 @@ def test_mosaic_shows_all_four_without_a_seam(seed: int, augment: Augment) -> No
     if not (3 < x < 93 and 3 < y < 93):
         return
     near = canvas[round(y) - 2 : round(y) + 2, round(x) - 2 : round(x) + 2]
-    assert not (near == 114).any(), "gray shows between the pictures"
+    for row, column in np.argwhere(near == 114):
+        # A pixel whose center lies on the very edge of two pictures may fall to neither.
+        place = np.array([round(x) - 1.5 + column, round(y) - 1.5 + row, 1])
+        inside = [np.linalg.inv(matrix) @ place for matrix in matrices]
+        deep = [min(*at[:2], size[1] - at[0], size[0] - at[1]) for at, size in zip(inside, sizes)]
+        assert max(deep) < 1e-3, "gray shows between the pictures"
     if augment is UPRIGHT:
         assert near[[0, 0, 3, 3], [0, 3, 0, 3]].tolist() == list(grays)
         assert set(np.unique(canvas)) <= {*grays, 114}, "pictures mix at the seam"
