@@ -97,6 +97,12 @@ def test_options_have_effects(predict, raster: Path, tmp_path: Path, pixels: np.
     inside, out = found("--roi", tmp_path / "roi.geojson")
     assert "4 of 6 windows lie outside the region" in out
     assert len(inside) < len(plain)
+    left = np.zeros((33, 22), np.uint8)
+    left[:, :4] = 255
+    Image.fromarray(left).save(tmp_path / "roi.png")
+    under, out = found("--roi", tmp_path / "roi.png")
+    assert "windows lie outside the region" in out
+    assert len(under) < len(plain)
 
 
 @pytest.mark.slow
@@ -165,6 +171,7 @@ class TestRefused:
             (("--resume",), "no run to resume"),
             (("--resume", "--overwrite"), "overwrite"),
             (("--roi", "none.geojson"), "cannot be read as GeoJSON"),
+            (("--roi", "none.png"), "expected a GeoJSON file or a mask picture"),
         ],
     )
     def test_words(self, predict, raster: Path, tmp_path: Path, words: tuple[str, ...], said: str) -> None:

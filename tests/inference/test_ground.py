@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from rasterio.transform import Affine
 
 from finespot.errors import FineSpotError
@@ -121,6 +122,19 @@ class TestArea:
             polygons, notes = area_of(area(tmp_path / "roi.geojson", PIXELS.tolist()), RasterView(raster))
         assert np.array_equal(polygons.polygons[0][0], PIXELS)
         assert "are pixels" in notes[0]
+
+    def test_a_mask_is_laid_over_the_raster(self, path: Path, tmp_path: Path) -> None:
+        with Raster(path) as raster:
+            height, width = raster.size
+            white = np.zeros((height // 10, width // 10), np.uint8)
+            white[: height // 20] = 255
+            Pillow.fromarray(white).save(tmp_path / "mask.png")
+            region, notes = area_of(tmp_path / "mask.png", RasterView(raster, (0.5, 0.5)))
+            assert notes == []
+            assert region.contains([[width / 4, height / 8], [width / 4, height * 3 / 8]]).tolist() == [True, False]
+            Pillow.fromarray(white[:, :3]).save(tmp_path / "thin.png")
+            with pytest.raises(FineSpotError, match=r"thin\.png: expected a mask of the picture's shape"):
+                area_of(tmp_path / "thin.png", RasterView(raster))
 
     @pytest.mark.parametrize(
         ("text", "words"),

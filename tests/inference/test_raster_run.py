@@ -15,7 +15,7 @@ from finespot.inference import JOURNAL, Journal, Model, RasterRun, Settings, loa
 from finespot.inference.prepare import Scaling
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tiling
-from finespot.tiling import Polygons
+from finespot.tiling import Mask, Polygons
 from raster_factory import write_raster
 
 CONF = 0.1
@@ -202,10 +202,13 @@ class TestJournal:
     def test_regions_are_told_apart(self, session: Session, view: RasterView) -> None:
         marks = {
             RasterRun(session, view, settings(), region=region).fingerprint()["region"]
-            for side in (100, 100.5)
-            for region in [Polygons(((np.array([[0, 0], [side, 0], [side, 400.0]]),),))]
+            for side in (100, 101)
+            for region in [
+                Polygons(((np.array([[0, 0], [side, 0], [side, 400.0]]),),)),
+                Mask(np.arange(view.size[1])[None] < np.full((view.size[0], 1), side)),
+            ]
         }
-        assert len(marks) == 2
+        assert len(marks) == 4
 
     def test_nothing_to_go_on_with(self, session: Session, view: RasterView, tmp_path: Path) -> None:
         with pytest.raises(FineSpotError, match="no run to resume"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
 from finespot.images import GeoReference, Raster, RasterView
-from finespot.tiling import Polygons, polygons_of
+from finespot.tiling import GEOJSON, Polygons, Region, polygons_of, read_region
 
 # Nearer to 1 than this, a raster is read pixel by pixel: resampling would change more than the scale does.
 _SAME = 0.02
@@ -68,8 +68,8 @@ def ground_scale(raster: Raster, resolution: float | None, factor: float | None 
     return scale, [f"pixels of {own} on the ground are read as squares: the raster at {_words(scale)} of its size"]
 
 
-def area_of(path: str | Path, view: RasterView) -> tuple[Polygons, list[str]]:
-    """The polygons of a GeoJSON file in pixels of a raster's view, with notes.
+def area_of(path: str | Path, view: RasterView) -> tuple[Region, list[str]]:
+    """The polygons of a GeoJSON file, or a mask of the raster's shape, in pixels of its view, with notes.
 
     Coordinates are longitudes and latitudes, as RFC 7946 says, or of the system that the older member `crs` names;
     such as cannot be degrees are taken for the raster's own. Without geo-reference they are pixels of the raster.
@@ -77,9 +77,12 @@ def area_of(path: str | Path, view: RasterView) -> tuple[Polygons, list[str]]:
     Raises
     ------
     FineSpotError
-        The file cannot be read or holds no polygon, or its coordinates cannot be brought into the raster.
+        The file cannot be read or holds no polygon, its coordinates cannot be brought into the raster, or it is a mask
+        of another shape.
     """
     place = Path(path).expanduser()
+    if place.suffix.lower() not in GEOJSON:
+        return read_region(place).of_picture(view.size), []
     try:
         value = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -24,7 +24,7 @@ from finespot.inference.sources import Entry, as_image
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tile
-from finespot.tiling import Part, Polygons, RowMerge, grid, rows_of
+from finespot.tiling import Mask, Part, Polygons, Region, RowMerge, grid, rows_of
 
 # How far beyond the edge of its window a box may lie, in pixels of the network input, if that is more than the window's
 # side: farther than a head with distances in 16 steps of its coarsest stride reaches, trained or not.
@@ -65,7 +65,7 @@ class RasterRun:
     view: RasterView
     settings: Settings
     most: int | None = None
-    region: Polygons | None = None
+    region: Region | None = None
     journal: Journal | None = None
     advance: Callable[[], None] = lambda: None
     timing: Timing = field(default_factory=Timing)
@@ -248,9 +248,13 @@ def _digest(session: Session) -> str:
     return mark.hexdigest()
 
 
-def _mark(region: Polygons) -> str:
+def _mark(region: Region) -> str:
     """A mark of a region."""
     mark = hashlib.sha256()
+    if isinstance(region, Mask):
+        mark.update(np.array(region.pixels.shape).tobytes() + np.packbits(region.pixels).tobytes())
+        return mark.hexdigest()
+    assert isinstance(region, Polygons)
     for polygon in region.polygons:
         for ring in polygon:
             mark.update(np.array(ring.shape).tobytes() + ring.tobytes())

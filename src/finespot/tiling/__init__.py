@@ -3,10 +3,11 @@
 from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
 from finespot.tiling.plan import grid, windows
-from finespot.tiling.region import Mask, Polygons, Region, polygons_of, read_region
+from finespot.tiling.region import GEOJSON, Mask, Polygons, Region, polygons_of, read_region
 from finespot.tiling.rows import RowMerge, rows_of
 
 __all__ = [
+    "GEOJSON",
     "UNIFORM_ABOVE",
     "Mask",
     "Part",
