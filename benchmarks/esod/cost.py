@@ -47,7 +47,7 @@ def measure(model: str, side: int, rounds: int) -> list[dict[str, Any]]:
         def call() -> None:
             if rule is not None:
                 network.windows = rule
-            session.head.select(session(image), 0.25)
+            session.select(session.look(image), 0.25)
 
         return call
 

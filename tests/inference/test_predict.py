@@ -335,7 +335,7 @@ class _Watching:
     def __init__(self, session) -> None:
         self._session, self.seen = session, []
 
-    def __call__(self, batch):
+    def look(self, batch):
         self.seen.append(tuple(batch.shape))
         raws = [self._session(one[None]) for one in batch]
         joined = {name: torch.cat([raw[name] for raw in raws]) for name in ("boxes", "scores")}

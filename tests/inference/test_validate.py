@@ -53,10 +53,7 @@ class _OneLabel:
 
     def select(self, raw, conf, multi_label):
         assert multi_label
-        return self._session.head.select(raw, conf)
-
-    def __call__(self, images):
-        return self._session(images)
+        return self._session.select(raw, conf)
 
     def __getattr__(self, name):
         return getattr(self._session, name)

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
@@ -269,3 +271,33 @@ def test_openmp_threads_sleep_while_they_wait() -> None:
         clean = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
         printed = subprocess.run([sys.executable, "-c", code], env={**clean, **given}, capture_output=True, text=True)
         assert printed.stdout.strip() == expected
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "rtmdet-tiny", "yolov5n", "yolo11n-p2", "esod-yolov8n"])
+@pytest.mark.slow
+def test_boxes_that_come_later_are_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    session = Session(zoo.build(zoo.architecture(name, classes=2)), threads=1)
+    if name.startswith("esod"):
+        session.network.windows = replace(session.network.windows, select="all")
+    images = torch.randint(0, 256, (2, 3, 192, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole, late = session(images), session.look(images)
+    best = torch.sigmoid(whole["scores"].flatten()).sort(descending=True).values
+    conf = float(best[40]) if "objectness" not in whole else 1e-6
+    found = session.select(whole, conf)
+    assert sum(len(one[0]) for one in found) > 0
+    for one, other in zip(found, session.select(late, conf), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-3)
+    assert ("boxes" in late) == (name == "yolov5n")
+
+
+@pytest.mark.slow
+def test_boxes_come_later_in_half_precision_too() -> None:
+    session = Session("hit-uav-n", threads=1, precision="bf16")
+    images = torch.randint(0, 256, (1, 3, 192, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole, late = session(images), session.look(images)
+    for conf in (1e-4, 0.0):  # some points, and whole maps
+        ((boxes, *_),), ((other, *_),) = session.select(whole, conf), session.select(late, conf)
+        assert 0 < len(boxes) == len(other)
+        np.testing.assert_allclose(other, boxes, rtol=0.02, atol=2)

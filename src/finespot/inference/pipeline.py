@@ -325,14 +325,14 @@ def _run(
         images = images.permute(0, 3, 1, 2)
     clock = (lambda: time.process_time() - background()) if alone else (lambda: threads * time.thread_time())
     with timing.stage("model", clock):
-        raw = session(images)
+        raw = session.look(images)
         session.wait()
     placements = [piece.placement for piece in group if piece.placement is not None]
     if settings.watch is not None:
         for piece, view in zip(group, settings.watch(raw, placements), strict=True):
             piece.picture.view = view if piece.picture.view is None else piece.picture.view.joined(view)
     with timing.stage("postprocess"):
-        selected = session.head.select(raw, settings.conf, multi_label=settings.multi_label)
+        selected = session.select(raw, settings.conf, settings.multi_label)
         parts = [
             Part(placement, boxes, scores, labels, piece.window)
             for piece, placement, (boxes, scores, labels) in zip(group, placements, selected, strict=True)

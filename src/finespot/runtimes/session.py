@@ -9,11 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from finespot import registry, weights, zoo
 from finespot.errors import unknown
+from finespot.nn.heads import boxes_later
 from finespot.runtimes.memory import within_memory
 from finespot.runtimes.settings import choose_device, choose_precision, choose_threads, thread_limit
 from finespot.structures import Architecture, Classes, Normalization
@@ -118,6 +121,22 @@ class Session:
         count, _, height, width = images.shape
         with within_memory(f"{count} inputs of {width}x{height} px on {self.device}", "lower batch or imgsz"):
             return self._runner(images)  # type: ignore[no-any-return]
+
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """As a call, for `select` alone: on a CPU, heads that can leave boxes for later, when it is known where one is
+        needed.
+        """
+        if self.device.type != "cpu":
+            return self(images)
+        with boxes_later():
+            return self(images)
+
+    def select(
+        self, raw: dict[str, Tensor], conf: float, multi_label: bool = False
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+        """Boxes (n, 4), scores (n,) and labels (n,) of score `conf` or more, per picture; see `DenseHead.select`."""
+        with self._runner.computing():
+            return self.head.select(raw, conf, multi_label=multi_label)  # type: ignore[no-any-return]
 
     def warm_up(self, shape: tuple[int, int, int], rounds: int = 2) -> None:
         """Run gray pictures of `shape` (batch, height, width): the first call of a shape pays for its set-up."""

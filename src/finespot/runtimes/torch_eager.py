@@ -57,8 +57,7 @@ class TorchRuntime:
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32."""
-        threads = getattr(_OWN, "threads", self.threads)
-        with torch.inference_mode(), torch_threads(threads if self.device.type == "cpu" else None):
+        with self.computing():
             inputs = images.to(self.device, non_blocking=True).to(self.dtype).div_(255)
             if self._shift is not None:
                 inputs = inputs.sub_(self._shift)
@@ -66,6 +65,13 @@ class TorchRuntime:
                 inputs = inputs.div_(self._scale)
             raw = self.network(inputs.contiguous(memory_format=torch.channels_last))
             return {name: _plain(value) for name, value in raw.items()}
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """As a call computes: without gradients, with the threads of the runtime or of this thread."""
+        threads = getattr(_OWN, "threads", self.threads)
+        with torch.inference_mode(), torch_threads(threads if self.device.type == "cpu" else None):
+            yield
 
     def wait(self) -> None:
         """Wait until the device has done all it was given."""

@@ -8,6 +8,7 @@ from finespot.nn.heads.decoupled import DecoupledHead
 from finespot.nn.heads.decoupled_anchor import DecoupledAnchorHead
 from finespot.nn.heads.dense import DenseHead
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.later import boxes_later
 from finespot.nn.heads.retina import RetinaHead
 from finespot.nn.heads.retina_loss import RetinaLoss
 from finespot.nn.heads.rtdetr import RTDETRHead
@@ -32,4 +33,5 @@ __all__ = [
     "SetLoss",
     "SharedConvHead",
     "YOLOXLoss",
+    "boxes_later",
 ]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from finespot.nn.heads import dense_loss
 from finespot.nn.heads.dense import DenseHead, Raw
 from finespot.nn.heads.dense_loss import DenseLoss
+from finespot.nn.heads.later import ConvBranch, waiting
 from finespot.nn.heads.points import rows_of
 from finespot.nn.layers.conv import Conv, Pointwise, named
 from finespot.registry import register
@@ -69,11 +70,20 @@ class AnchorFreeHead(DenseHead):
 
     def forward(self, features: Features, targets: Targets | None = None) -> Raw:
         on = self.on(features)
+        if waiting():
+            boxes = self.maps_for_later(on)
+        else:
+            boxes = {"boxes": rows_of([self.box_branches[name](x) for name, x in on])}
         return {
-            "boxes": rows_of([self.box_branches[name](x) for name, x in on]),
+            **boxes,
             "scores": rows_of([self.class_branches[name](x) for name, x in on]),
             "anchors": self.anchors([x for _, x in on]),
         }
+
+    def box_steps(self, name: str) -> ConvBranch:
+        """See `DenseHead`."""
+        branch = cast(Any, self.box_branches[name])
+        return ConvBranch([(step.conv, step.after) for step in (branch.first, branch.second)], branch.predict)
 
     def criterion_of(self, **choice: Any) -> DenseLoss:
         """`DenseLoss`, with the head's own box loss where none is chosen."""

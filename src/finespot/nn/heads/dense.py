@@ -2,8 +2,9 @@
 
 A dense head predicts at every cell of every level. Raw outputs: "scores" (B, classes, N) logits, "boxes" (B, K, N) as
 the head encodes them, "anchors" (see `points`), and "objectness" (B, 1, N) logits where a score is the product of its
-sigmoid and that of the class. Branches are named after their level (`p3` is stride 8), so that networks with other
-levels can take them over.
+sigmoid and that of the class. Inside `later.boxes_later`, a head that can gives "map p3" (B, C, h, w) and so on in
+place of "boxes": what its box branches read, for `select` to run them where something is found. Branches are named
+after their level (`p3` is stride 8), so that networks with other levels can take them over.
 
 Where a network runs on windows, these rows are windows instead of pictures, in coordinates of their own, and the raw
 output says of what: "origins" (K, 3), picture, x and y in input pixels; "cores" (K, 4), what each answers for, xyxy in
@@ -22,6 +23,7 @@ from torch import Tensor
 from finespot.errors import FineSpotError
 from finespot.nn.heads.head import Head
 from finespot.nn.heads.kept import Kept
+from finespot.nn.heads.later import ConvBranch
 from finespot.nn.heads.points import AnchorSizes, input_size, make_anchors
 from finespot.nn.heads.selection import Selected, select
 from finespot.nn.windows.regroup import by_picture
@@ -31,6 +33,7 @@ from finespot.structures import Features, Level, LossTerms, Targets
 Raw = dict[str, Tensor]
 # What class branches and objectness say at first in most heads: one point in a hundred.
 PRIOR = -math.log(99)
+_MAP = "map "
 
 
 class DenseHead(Head):
@@ -55,6 +58,14 @@ class DenseHead(Head):
         return [
             (name, x) for name, x, active in zip(self.level_names, features.maps, self.active, strict=True) if active
         ]
+
+    def maps_for_later(self, on: Sequence[tuple[str, Tensor]]) -> Raw:
+        """Raw output in place of "boxes": the maps of the levels, by name, for `box_steps` to read."""
+        return {_MAP + name: x for name, x in on}
+
+    def box_steps(self, name: str) -> ConvBranch:
+        """What leads from the map of the level `name` to box values; of heads that can leave boxes for later."""
+        raise NotImplementedError
 
     def strides(self) -> list[int]:
         """Strides of the levels that are switched on."""
@@ -100,7 +111,9 @@ class DenseHead(Head):
 
     def _select(self, raw: Raw, conf: float, max_candidates: int, multi_label: bool) -> list[Selected]:
         def decode(picture: Tensor, point: Tensor) -> Tensor:
-            return self.decode(raw["boxes"].transpose(1, 2)[picture, point].float(), raw["anchors"][0][point].float())
+            later = "boxes" not in raw
+            values = self._values(raw, picture, point) if later else raw["boxes"].transpose(1, 2)[picture, point]
+            return self.decode(values.float(), raw["anchors"][0][point].float())
 
         if "objectness" not in raw:
             return select(raw["scores"], conf, max_candidates, multi_label, decode)
@@ -113,6 +126,20 @@ class DenseHead(Head):
             return decode(picture, likely[place])
 
         return select(scores, conf, max_candidates, multi_label, decode_likely, logits=False)
+
+    def _values(self, raw: Raw, picture: Tensor, point: Tensor) -> Tensor:
+        """Box values (n, K) of points (n,) of pictures, where the raw output holds maps."""
+        branches = {name: self.box_steps(name) for name in self.level_names if _MAP + name in raw}
+        channels = next(iter(branches.values())).predict.out_channels
+        found = raw["scores"].new_empty((len(point), channels), dtype=torch.float32)
+        first = 0
+        for name, branch in branches.items():
+            x = raw[_MAP + name]
+            cells = x.shape[2] * x.shape[3]
+            here = ((point >= first) & (point < first + cells)).nonzero().squeeze(1)
+            found[here] = branch.values(x, picture[here], point[here] - first).float()
+            first += cells
+        return found
 
     def anchors(self, maps: Sequence[Tensor]) -> Tensor:
         """The points (1, N, 3 or 5) of the maps of the levels that are switched on."""

@@ -9,7 +9,7 @@ swapped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from finespot.errors import FineSpotError
 from finespot.nn.heads.dense import PRIOR, DenseHead, Raw
+from finespot.nn.heads.later import ConvBranch, waiting
 from finespot.nn.heads.points import rows_of
 from finespot.nn.heads.rtmdet_loss import RTMDetLoss, decode
 from finespot.nn.layers.conv import TORCH_NORM, Norm, Pointwise, Swish
@@ -45,9 +46,13 @@ class SharedBranch(nn.Module):
 
     def forward(self, name: str, x: Tensor) -> Tensor:
         """The map of the level `name` to its prediction."""
-        for conv, norm in zip(self.convs, cast(nn.ModuleList, self.norms[name])):
-            x = self.act(norm(conv(x)))
-        return cast(Tensor, self.predict[name](x))
+        return self.of_level(name).whole(x)
+
+    def of_level(self, name: str) -> ConvBranch:
+        """What runs on the level `name`."""
+        norms = cast(Iterable[nn.Module], self.norms[name])
+        steps = [(cast(nn.Conv2d, conv), nn.Sequential(norm, self.act)) for conv, norm in zip(self.convs, norms)]
+        return ConvBranch(steps, cast(nn.Conv2d, self.predict[name]))
 
 
 @register("head", "shared_conv")
@@ -87,11 +92,19 @@ class SharedConvHead(DenseHead):
 
     def forward(self, features: Features, targets: Targets | None = None) -> Raw:
         on = self.on(features)
+        if waiting():
+            boxes = self.maps_for_later(on)
+        else:
+            boxes = {"boxes": rows_of([self.box_branch(name, x) for name, x in on])}
         return {
-            "boxes": rows_of([self.box_branch(name, x) for name, x in on]),
+            **boxes,
             "scores": rows_of([self.class_branch(name, x) for name, x in on]),
             "anchors": self.anchors([x for _, x in on]),
         }
+
+    def box_steps(self, name: str) -> ConvBranch:
+        """See `DenseHead`."""
+        return self.box_branch.of_level(name)
 
     def criterion_of(self, **choice: Any) -> RTMDetLoss:
         """`RTMDetLoss`."""

@@ -87,7 +87,11 @@ class Conv(nn.Module):
         self.act: nn.Module = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.act(self.bn(self.conv(x))))
+        return self.after(self.conv(x))
+
+    def after(self, x: Tensor) -> Tensor:
+        """What follows the convolution."""
+        return cast(Tensor, self.act(self.bn(x)))
 
     @torch.no_grad()
     def fuse(self) -> None:
