@@ -65,12 +65,29 @@ def test_the_threshold_is_stored(run: Run, seeker: Path, dataset: Path, tmp_path
     refused(run(*words, "--overwrite", "--recall", "0"), "recall: expected a share above 0")
     for option in (
         ("--imgsz", "64"),
-        ("--slice", "64"),
-        ("--overlap", "0.1"),
         ("--precision", "fp16"),
         ("--own-parts",),
     ):
         refused(run(*words, "--overwrite", *option), f"{option[0][2:]}: has no effect on a seeker")
+
+
+def test_the_threshold_by_tiles(run: Run, seeker: Path, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    words = ["weights", "calibrate", seeker, out, "--data", f"coco:{dataset}", "--overwrite"]
+    code, said, wrong = run(*words, "--slice", "32", "--overlap", "0.5")
+    assert (code, wrong) == (0, "")
+    found = weights.read_seeker_card(out).calibration
+    assert found is not None
+    assert (found.tile, found.overlap, found.margin) == (32, 0.5, None)
+    assert found.tiles is not None
+    assert "are in the tiles of 32 px that are looked at" in said
+    assert f"{100 * found.tiles:.1f} % of the tiles run" in said
+    assert "no larger than a tile" not in said
+    code, said, _ = run(*words, "--slice", "640")
+    assert code == 0
+    assert "pictures are no larger than a tile" in said
+    refused(run(*words, "--overlap", "0.2"), "overlap: has no effect on whole pictures")
+    refused(run(*words, "--slice", "0"), "slice: chooses tiles, but nothing is cut")
 
 
 def test_half_and_full(run: Run, seeker: Path, dataset: Path, tmp_path: Path) -> None:

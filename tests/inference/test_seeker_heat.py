@@ -16,7 +16,7 @@ from finespot import weights
 from finespot.data import open_dataset
 from finespot.errors import FineSpotError
 from finespot.images import resize
-from finespot.inference import Reach, Seeker, calibrate_seeker, load_seeker, measure_reach, object_heat, reach_lines
+from finespot.inference import CellReach, Seeker, calibrate_seeker, load_seeker, measure_reach, object_heat, reach_lines
 from finespot.inference.calibrate import highest_threshold
 from finespot.nn.seeker import SeekerNet
 from finespot.weights import SeekerCalibration, SeekerCard
@@ -166,7 +166,7 @@ def test_heat_of_objects_equals_a_slow_loop(data: st.DataObject) -> None:
 def test_the_threshold_is_the_highest_that_reaches_enough(scores: list[int], recall: float) -> None:
     array = np.array(scores, np.float32) / 100
     threshold = highest_threshold(array, recall)
-    reach = Reach(array, np.ones(len(array)), [np.sort(array)])
+    reach = CellReach(array, np.ones(len(array)), [np.sort(array)])
     assert reach.recall(threshold) >= recall - 1e-9
     above = array[array > np.nextafter(np.float32(threshold), np.float32(1))]
     if len(above):
@@ -178,7 +178,7 @@ def test_shares_and_sizes_equal_counts() -> None:
     scores, sides = rng.random(200).astype(np.float32), rng.uniform(1, 70, 200)
     sides[:4] = [8, 16, 32, 500]
     maps = [rng.random((5, 4)).astype(np.float32), rng.random((2, 3)).astype(np.float32)]
-    reach = Reach(scores, sides, [np.sort(one, axis=None) for one in maps])
+    reach = CellReach(scores, sides, [np.sort(one, axis=None) for one in maps])
     edge = float(np.sort(maps[0], axis=None)[7])
     assert reach.hot(edge) == pytest.approx(np.mean([(one >= np.float32(edge)).mean() for one in maps]))
     assert reach.recall(0.3) == (scores >= np.float32(0.3)).mean()

@@ -18,7 +18,15 @@ from finespot.inference.model import Model, Predictions, load
 from finespot.inference.pictures import draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.raster import RasterRun
-from finespot.inference.reach import Reach, calibrate_seeker, measure_reach, object_heat, reach_lines
+from finespot.inference.reach import (
+    CellReach,
+    TileReach,
+    calibrate_seeker,
+    measure_reach,
+    object_heat,
+    reach_lines,
+    uncut,
+)
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import Entry, Source, open_source
@@ -31,6 +39,7 @@ __all__ = [
     "JOURNAL",
     "METHODS",
     "Calibration",
+    "CellReach",
     "Chooser",
     "Comparison",
     "Entry",
@@ -42,13 +51,13 @@ __all__ = [
     "Outcome",
     "Predictions",
     "RasterRun",
-    "Reach",
     "Seeker",
     "Seeks",
     "Settings",
     "Skipping",
     "Source",
     "SweepRow",
+    "TileReach",
     "TileView",
     "Timing",
     "Validation",
@@ -76,6 +85,7 @@ __all__ = [
     "reach_lines",
     "relabelled",
     "relabelled_truth",
+    "uncut",
     "validate",
     "walk",
 ]

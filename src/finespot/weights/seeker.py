@@ -44,7 +44,9 @@ class SeekerCalibration(msgspec.Struct, kw_only=True, frozen=True):
     target, recall:
         The share of the objects that was to be reached, and the share that is.
     margin:
-        How far a hot cell may be from an object that it reaches, in pixels of the picture.
+        How far a hot cell may be from an object that it reaches, in pixels of the picture; None where tiles reach it.
+    tile, overlap, tiles:
+        The side and overlap of the tiles that reach objects, and the share of them that are looked at.
     hot:
         The mean share of a picture's area that is hot.
     objects, pictures, sizes:
@@ -56,13 +58,16 @@ class SeekerCalibration(msgspec.Struct, kw_only=True, frozen=True):
     threshold: float
     target: float
     recall: float
-    margin: int
+    margin: int | None
     hot: float
     objects: int
     pictures: int
     sizes: list[SizeReach]
     data: str
     split: str
+    tile: int | None = None
+    overlap: float | int | None = None
+    tiles: float | None = None
 
     @property
     def lost(self) -> float:

@@ -11,6 +11,7 @@ from finespot.cli import options
 
 if TYPE_CHECKING:
     from finespot.data import Dataset
+    from finespot.structures import Tiling
 
 
 def command(
@@ -48,15 +49,14 @@ def command(
     if is_seeker(weights):
         idle: dict[str, object] = {
             "imgsz": imgsz,
-            "slice": slice_size,
-            "overlap": overlap,
             "own-parts": own_parts or None,
         }
         idle["precision"] = None if precision == "auto" else precision
         for name, value in idle.items():
             if value is not None:
                 raise FineSpotError("has no effect on a seeker", where=name)
-        _calibrate_seeker(weights, out, open_dataset(data, split), recall, device, threads, half)
+        tiling = options.tiling(slice_size, overlap, None)
+        _calibrate_seeker(weights, out, open_dataset(data, split), recall, tiling, device, threads, half)
         return
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     dataset = open_dataset(data, split)
@@ -81,13 +81,20 @@ def command(
 
 
 def _calibrate_seeker(
-    weights: str, out: Path, dataset: Dataset, recall: float, device: str, threads: int | None, half: bool
+    weights: str,
+    out: Path,
+    dataset: Dataset,
+    recall: float,
+    tiling: Tiling | None,
+    device: str,
+    threads: int | None,
+    half: bool,
 ) -> None:
     import msgspec
 
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
-    from finespot.inference import Seeker, calibrate_seeker, reach_lines
+    from finespot.inference import Seeker, calibrate_seeker, reach_lines, uncut
     from finespot.weights import read_seeker, save_seeker
 
     network, card = read_seeker(weights)
@@ -95,8 +102,13 @@ def _calibrate_seeker(
     screen = console()
     for note in dataset.notes:
         screen.print(note)
+    if tiling is not None and (count := uncut(dataset, tiling)):
+        screen.print(
+            f"{count} of {len(dataset)} pictures are no larger than a tile: one hot cell reaches all that is in them, "
+            "which says little of large pictures"
+        )
     with bar(screen, "calibrate", len(dataset)) as advance:
-        found = calibrate_seeker(seeker, dataset, recall, progress=lambda done, total: advance())
+        found = calibrate_seeker(seeker, dataset, recall, tiling=tiling, progress=lambda done, total: advance())
     for line in reach_lines(found):
         screen.print(line)
     save_seeker(out, network, msgspec.structs.replace(card, calibration=found), half=half)
