@@ -65,7 +65,6 @@ def test_the_threshold_is_stored(run: Run, seeker: Path, dataset: Path, tmp_path
     refused(run(*words, "--overwrite", "--recall", "0"), "recall: expected a share above 0")
     for option in (
         ("--imgsz", "64"),
-        ("--precision", "fp16"),
         ("--own-parts",),
     ):
         refused(run(*words, "--overwrite", *option), f"{option[0][2:]}: has no effect on a seeker")

@@ -42,7 +42,7 @@ class Spots:
         """How many windows ran."""
         return sum(shape[0] for shape in self.shapes)
 
-    def __call__(self, windows: Any) -> Any:
+    def look(self, windows: Any) -> Any:
         self.shapes.append(tuple(windows.shape))
         time.sleep(self.delay * len(windows))
         return windows

@@ -102,7 +102,7 @@ def test_a_file_gives_the_heat_of_its_network(tmp_path: Path) -> None:
     with torch.no_grad():
         network.predict.weight.mul_(100)  # type: ignore[operator, union-attr]
     path = weights.save_seeker(tmp_path / "s.safetensors", network, card, half=False)
-    made = load_seeker(path, threads=1)
+    made = load_seeker(path, threads=1, precision="fp32")
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     small = torch.from_numpy(resize(pixels, (32, 48))).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
@@ -110,6 +110,10 @@ def test_a_file_gives_the_heat_of_its_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(made.heat(pixels), expected, atol=1e-4)
     assert np.ptp(expected) > 0.01
     assert made.threads == 1
+    half = load_seeker(path, threads=1, precision="bf16")
+    assert (made.precision, half.precision) == ("fp32", "bf16")
+    np.testing.assert_allclose(half.heat(pixels), expected, atol=0.03)
+    assert not np.array_equal(half.heat(pixels), made.heat(pixels))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,15 @@ def test_devices_and_threads_are_checked() -> None:
         Seeker(network, card, device="tpu")
     with pytest.raises(FineSpotError, match="threads"):
         Seeker(network, card, threads=0)
+    with pytest.raises(FineSpotError, match="unknown precision 'int4'"):
+        Seeker(network, card, precision="int4")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_half_precision_where_the_processor_has_it(quick: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: quick, raising=False)
+    made = Seeker(SeekerNet(width=4), SeekerCard(reduction=2, width=4), threads=1)
+    assert made.precision == ("bf16" if quick else "fp32")
 
 
 @settings(max_examples=80, deadline=None)

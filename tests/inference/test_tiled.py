@@ -39,7 +39,7 @@ class Still:
         self.head, self.suppress, self.find, self.watch = self, suppress, find, watch
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, windows):
+    def look(self, windows):
         self.shapes.append(tuple(windows.shape))
         self.watch()
         return windows

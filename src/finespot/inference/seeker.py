@@ -19,7 +19,7 @@ from finespot.errors import FineSpotError
 from finespot.images import resize
 from finespot.nn.seeker import SeekerNet
 from finespot.runtimes import within_memory
-from finespot.runtimes.settings import choose_device, choose_threads
+from finespot.runtimes.settings import PRECISIONS, choose_device, choose_precision, choose_threads
 from finespot.runtimes.torch_eager import torch_threads
 from finespot.structures import Size
 from finespot.weights import SeekerCard, read_seeker
@@ -39,6 +39,9 @@ class Seeker:
         CPU threads; by default one for each core that this process may use.
     device:
         `cpu`, `cuda`, `cuda:1` or `1`, or `auto`: the first GPU, else the CPU.
+    precision:
+        `fp32`, `bf16` or `fp16`; `auto` is bf16 on CPUs that have instructions for it, where a look takes half the time
+        and heat differs by a hundredth or two, else fp32.
 
     Attributes
     ----------
@@ -47,16 +50,23 @@ class Seeker:
     recall, lost:
         The share of objects that the threshold was chosen to reach, and the share that it lost on the pictures it was
         chosen on; None where nobody calibrated it.
-    parameters:
-        How many the network has.
+    precision, parameters:
+        The number type that was taken, and how many parameters the network has.
     """
 
     def __init__(
-        self, network: SeekerNet, card: SeekerCard, *, threads: int | None = None, device: str = "cpu"
+        self,
+        network: SeekerNet,
+        card: SeekerCard,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        precision: str = "auto",
     ) -> None:
         card.check()
         self.card, self.threads = card, choose_threads(threads)
         self.device = torch.device(choose_device(device).value)
+        self.precision = _precision(precision, self.device)
         found = card.calibration
         self.threshold = THRESHOLD if found is None else found.threshold
         self.recall = None if found is None else found.target
@@ -66,7 +76,9 @@ class Seeker:
         for module in list(twin.modules()):
             if callable(fuse := getattr(module, "fuse", None)):
                 fuse()
-        self._network = twin.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = twin.to(  # type: ignore[call-overload]
+            device=self.device, dtype=PRECISIONS[self.precision], memory_format=torch.channels_last
+        )
 
     def grid(self, size: Size) -> Size:
         """Rows and columns of cells of a picture of (height, width)."""
@@ -89,14 +101,16 @@ class Seeker:
         count = self.threads if self.device.type == "cpu" else None
         with torch.inference_mode(), torch_threads(count), within_memory(what, "cut the picture into parts"):
             reduced = torch.from_numpy(resize(pixels, (rows * stride, columns * stride)))
-            inputs = reduced.to(self.device).permute(2, 0, 1)[None].float().div_(255)
+            inputs = reduced.to(self.device).permute(2, 0, 1)[None].to(PRECISIONS[self.precision]).div_(255)
             logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
             heat: NDArray[np.float32] = torch.sigmoid(logits[0, 0].float()).cpu().numpy()
         return heat
 
 
-def load_seeker(path: str | Path, *, threads: int | None = None, device: str = "cpu") -> Seeker:
-    """A seeker from a weight file or the name of bundled weights; `threads` and `device` as in `Seeker`.
+def load_seeker(
+    path: str | Path, *, threads: int | None = None, device: str = "cpu", precision: str = "auto"
+) -> Seeker:
+    """A seeker from a weight file or the name of bundled weights; `threads`, `device` and `precision` as in `Seeker`.
 
     Raises
     ------
@@ -104,4 +118,12 @@ def load_seeker(path: str | Path, *, threads: int | None = None, device: str = "
         There is no such file, or it holds no seeker that fits.
     """
     network, card = read_seeker(path)
-    return Seeker(network, card, threads=threads, device=device)
+    return Seeker(network, card, threads=threads, device=device, precision=precision)
+
+
+def _precision(asked: str, device: torch.device) -> str:
+    if asked != "auto":
+        return choose_precision(asked, device).value
+    # Elsewhere torch computes bf16 by way of fp32, which is slower than fp32.
+    quick = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if device.type == "cpu" and quick() else "fp32"

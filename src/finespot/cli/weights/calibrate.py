@@ -51,12 +51,11 @@ def command(
             "imgsz": imgsz,
             "own-parts": own_parts or None,
         }
-        idle["precision"] = None if precision == "auto" else precision
         for name, value in idle.items():
             if value is not None:
                 raise FineSpotError("has no effect on a seeker", where=name)
         tiling = options.tiling(slice_size, overlap, None)
-        _calibrate_seeker(weights, out, open_dataset(data, split), recall, tiling, device, threads, half)
+        _calibrate_seeker(weights, out, open_dataset(data, split), recall, tiling, device, threads, precision, half)
         return
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     dataset = open_dataset(data, split)
@@ -88,6 +87,7 @@ def _calibrate_seeker(
     tiling: Tiling | None,
     device: str,
     threads: int | None,
+    precision: str,
     half: bool,
 ) -> None:
     import msgspec
@@ -98,7 +98,7 @@ def _calibrate_seeker(
     from finespot.weights import read_seeker, save_seeker
 
     network, card = read_seeker(weights)
-    seeker = Seeker(network, card, threads=threads, device=device)
+    seeker = Seeker(network, card, threads=threads, device=device, precision=precision)
     screen = console()
     for note in dataset.notes:
         screen.print(note)
