@@ -1,11 +1,13 @@
 """Tiles that a seeker chooses, beside all tiles: what do they save, what do they lose?
 
-    python -m benchmarks.highres.adaptive [--seeker hit-uav-seeker] [--json FILE]
+    python -m benchmarks.highres.adaptive [--seeker hit-uav-seeker] [--recall 0.98] [--json FILE]
 
 The pictures are those of `benchmarks.highres.compose`, made where they are missing, with objects in 10, 30 and 100 % of
 their frames. Both sides are one model with tiles of 640 px and an overlap of 0.2, picture by picture in turns; decoding
-and the seeker count. CPU time of one thread, or with `--wall` wall time on `--threads` threads. AP is that of COCO on
-all that came out at `--conf`. Tiles are those that the network ran on, of all.
+and the seeker count. The seeker's threshold is chosen by what tiles show of the objects of one set, whose row says so
+(`--chosen-on`, `--recall`; a recall of 0 leaves the stored one). CPU time of one thread, or with `--wall` wall time on
+`--threads` threads. AP is that of COCO on all that came out at `--conf`. Tiles are those that the network ran on, of
+all.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ SIDES = ("uniform", "adaptive")
 SETS = tuple(f"{width}-{density}" for width in compose.SIDES for density in compose.DENSITIES)
 
 
-def compare(name: str, model: inference.Model, options: Any) -> dict[str, Any]:
+def calibrated(options: Any) -> inference.Seeker:
+    """The seeker, with a threshold for the pictures of a set."""
+    seeker = inference.load_seeker(options.seeker, threads=options.threads)
+    if options.recall:
+        dataset = open_dataset(f"coco:{options.folder}", options.chosen_on)
+        found = inference.calibrate_seeker(seeker, dataset, options.recall, tiling=Tiling(TILE, OVERLAP))
+        seeker.threshold = found.threshold
+        print("\n".join(inference.reach_lines(found)), file=sys.stderr, flush=True)
+    return seeker
+
+
+def compare(name: str, model: inference.Model, seeker: inference.Seeker, options: Any) -> dict[str, Any]:
     """All tiles and chosen ones on the first pictures of a set, in turns."""
     dataset = open_dataset(f"coco:{options.folder}", name)
     numbers = range(min(len(dataset), options.pictures))
@@ -35,7 +48,7 @@ def compare(name: str, model: inference.Model, options: Any) -> dict[str, Any]:
     tiles = dict.fromkeys(SIDES, 0)
     for turn in range(options.rounds):
         for number in numbers:
-            for side, more in zip(SIDES, ({}, {"seeker": options.seeker})):
+            for side, more in zip(SIDES, ({}, {"seeker": seeker})):
                 start = clock()
                 one = next(
                     model.predict(
@@ -62,6 +75,8 @@ def compare(name: str, model: inference.Model, options: Any) -> dict[str, Any]:
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
     parser.add_argument("--seeker", default="hit-uav-seeker", help="bundled name or weight file")
+    parser.add_argument("--recall", type=float, default=0.98, help="share of the objects that tiles are to show")
+    parser.add_argument("--chosen-on", default=SETS[0], help="set that the threshold is chosen on")
     parser.add_argument("--sets", nargs="+", default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--pictures", type=int, default=10, help="of each set at most")
     parser.add_argument("--wall", action="store_true", help="time that passes")
@@ -73,12 +88,14 @@ def main() -> None:
     compose.write(options.folder, open_dataset(f"hit-uav:{options.data}", "val"))
     model = inference.load(WEIGHTS, threads=options.threads, device="cpu")
     warm = open_dataset(f"coco:{options.folder}", SETS[0])
-    for more in ({}, {"seeker": options.seeker}):  # the first picture pays for what is loaded late
+    seeker = calibrated(options)
+    for more in ({}, {"seeker": seeker}):  # the first picture pays for what is loaded late
         next(model.predict(warm.path(0), tiling=Tiling(TILE, OVERLAP), imgsz=TILE, **more))
-    rows = [compare(name, model, options) for name in options.sets]
+    rows = [compare(name, model, seeker, options) for name in options.sets]
+    chosen_on = options.chosen_on if options.recall else None
     cells = [
         [
-            row["set"],
+            f"{row['set']} (threshold)" if row["set"] == chosen_on else row["set"],
             row["pictures"],
             *row["seconds"].values(),
             row["speed_up"],
@@ -91,6 +108,7 @@ def main() -> None:
     head = [f"{side}, {clock} s a picture" for side in SIDES]
     print(table(["set", "pictures", *head, "uniform / adaptive", "tiles", *(f"AP {side}" for side in SIDES)], cells))
     settings = {"clock": clock, "threads": options.threads, "conf": options.conf, "seeker": options.seeker}
+    settings |= {"threshold": seeker.threshold, "recall": options.recall, "chosen_on": chosen_on}
     publish({"benchmark": "adaptive", "settings": settings, "rows": rows}, options.json)
 
 
