@@ -6,10 +6,11 @@
 The host is YOLO11n, which the bundled weights are of. Both sides begin with the same weights (`--start all`: those of
 HIT-UAV; `backbone`: of these only the backbone), and see the same pictures in the same order (of `--side` px, two of
 its cells of a quarter of that with objects, the rest background) for as many steps, with the same settings: AdamW,
-warm-up, cosine to zero, flips. The averaged weights are scored on pictures made of val: dense, and with the windows
-that all cores, the truth and the seeker choose, the seeker with a threshold of 0.5 and with one that reaches 99 % of
-the objects there. `--steps 0` scores the weights as they begin. One process, CPU seconds; GFLOPs of a picture are of
-the windows that ran.
+warm-up, cosine to zero, flips. The seeker, which the dense host does not have, is new where the rest is not, and learns
+at a rate of its own (`--seeker-lr`). The averaged weights are scored on pictures made of val: dense, and with the
+windows that all cores, the truth and the seeker choose, the seeker with a threshold of 0.5 and with one that reaches
+99 % of the objects there. `--steps 0` scores the weights as they begin. One process, CPU seconds; GFLOPs of a picture
+are of the windows that ran.
 """
 
 from __future__ import annotations
@@ -55,13 +56,18 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
     if not options.steps:
         return task, math.nan
     loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-4)
+    new = set() if model.relay is None else set(model.relay.parameters())
+    groups = [
+        {"params": [one for one in model.parameters() if one not in new], "rate": options.lr},
+        {"params": list(new), "rate": options.seeker_lr},
+    ]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=1e-4)
     model.train()
     spent = 0.0
     for step, batch in enumerate(batches(loader, options.steps)):
         for group in optimizer.param_groups:
             rise, fall = (step + 1) / WARM_UP, (1 + math.cos(math.pi * step / options.steps)) / 2
-            group["lr"] = options.lr * min(rise, fall)
+            group["lr"] = group["rate"] * min(rise, fall)
         start = time.process_time()
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
@@ -166,6 +172,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--seeker-lr", type=float, default=5e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
@@ -184,7 +191,8 @@ def main() -> None:
     cells = [[one.get(key, "-") for key in head] for one in rows]
     print(table(head, [[f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]))
     settings = {
-        key: getattr(options, key) for key in ("start", "options", "side", "pictures", "steps", "batch", "lr", "bf16")
+        key: getattr(options, key)
+        for key in ("start", "options", "side", "pictures", "steps", "batch", "lr", "seeker_lr", "bf16")
     }
     publish({"benchmark": "esod_accuracy", "settings": settings, "rows": rows}, options.json)
 

@@ -6,8 +6,8 @@ The pictures are those of `benchmarks.highres.compose`, made where they are miss
 their frames. Both sides are one model with tiles of 640 px and an overlap of 0.2, picture by picture in turns; decoding
 and the seeker count. The seeker's threshold is chosen by what tiles show of the objects of one set, whose row says so
 (`--chosen-on`, `--recall`; a recall of 0 leaves the stored one). CPU time of one thread, or with `--wall` wall time on
-`--threads` threads. AP is that of COCO on all that came out at `--conf`. Tiles are those that the network ran on, of
-all.
+`--threads` threads. AP is that of COCO on all that came out at `--conf`. Tiles are those that the network ran on, what
+they are worth by area, and all.
 """
 
 from __future__ import annotations
@@ -45,27 +45,34 @@ def compare(name: str, model: inference.Model, seeker: inference.Seeker, options
     clock, tiling = CLOCKS["wall" if options.wall else "cpu"], Tiling(TILE, OVERLAP)
     taken: dict[str, list[float]] = {side: [] for side in SIDES}
     found: dict[str, list[Rows]] = {side: [] for side in SIDES}
-    tiles = dict.fromkeys(SIDES, 0)
+    tiles, worth = dict.fromkeys(SIDES, 0), 0.0
     for turn in range(options.rounds):
         for number in numbers:
             for side, more in zip(SIDES, ({}, {"seeker": seeker})):
                 start = clock()
-                one = next(
+                outcome = next(
                     model.predict(
-                        dataset.path(number), tiling=tiling, imgsz=TILE, conf=options.conf, max_det=MOST, **more
-                    )
+                        dataset.path(number),
+                        tiling=tiling,
+                        imgsz=TILE,
+                        conf=options.conf,
+                        max_det=MOST,
+                        windows=bool(more),
+                        **more,
+                    ).outcomes
                 )
                 taken[side].append(clock() - start)
                 if turn == 0:
-                    found[side].append(as_rows(one))
+                    found[side].append(as_rows(outcome.detections))
                     tiles[side] += model.timing.windows
+                    worth += 0 if outcome.view is None else outcome.view.worth
     precision = {side: average_precision(dataset, rows, numbers) for side, rows in found.items()}
     row = {
         "set": name,
         "pictures": len(numbers),
         "seconds": {side: spread(values) for side, values in taken.items()},
         "speed_up": ratio(taken["uniform"], taken["adaptive"]),
-        "tiles": tiles,
+        "tiles": {**tiles, "worth": round(worth, 1)},
         "ap": precision,
     }
     print(f"{name}: {row['speed_up']} times as fast", file=sys.stderr, flush=True)
@@ -99,7 +106,7 @@ def main() -> None:
             row["pictures"],
             *row["seconds"].values(),
             row["speed_up"],
-            "{adaptive} of {uniform}".format(**row["tiles"]),
+            "{adaptive}, as much as {worth} of {uniform}".format(**row["tiles"]),
             *(f"{value:.4f}" for value in row["ap"].values()),
         ]
         for row in rows

@@ -58,6 +58,20 @@ def test_a_seeker_skips_tiles_and_nothing_is_lost() -> None:
         )
 
 
+def test_tiles_that_are_cut_down_count_by_area() -> None:
+    session = Spots(tiling=None)
+    model = Model(session)
+    wide = spot((600, 900), (40, 60), (45, 64), (700, 400))
+    (outcome,) = model.predict(wide, tiling=Tiling(256, 32), imgsz=256, seeker=Brightness(), windows=True).outcomes
+    assert {shape[1:] for shape in session.shapes} == {(3, 128, 128)}
+    assert len(outcome.detections) == 2
+    view = outcome.view
+    assert isinstance(view, TileView)
+    assert (len(view.windows), view.worth, view.possible) == (2, 0.5, 12)
+    assert view.saved_ms == pytest.approx(11.5 * view.window_ms - view.seeker_ms)
+    assert model.notes[-2].startswith("96 % of tiles skipped (2 computed and cut down, as much as 0.5 of 12)")
+
+
 def test_a_full_picture_costs_no_more_than_the_grid() -> None:
     session = Spots()
     model = Model(session)

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from finespot.boxes import suppressor
 from finespot.errors import FineSpotError
 from finespot.structures import Annotations, Classes, Placement, Tile, Tiling
-from finespot.tiling import Part, Polygons, cover, grid, merge
+from finespot.tiling import Part, Polygons, cover, grid, merge, worth
 from finespot.tiling.cut_off import EDGE_PX
 
 CLASSES = Classes(("thing",))
 
 
 @st.composite
-def scenes(draw, largest: int = 300):
+def scenes(draw, largest: int = 300, sides: tuple[int, int] = (32, 160)):
     """Heat, a tiling and a picture's size; hot places from single cells to nearly everything."""
     size = draw(st.integers(1, largest)), draw(st.integers(1, largest))
-    side = draw(st.integers(32, 160))
+    side = draw(st.integers(*sides))
     tiling = Tiling(side, draw(st.sampled_from([0.0, 0.2, 0.5]) | st.integers(1, side * 3 // 4)))
     shape = draw(st.integers(1, 24)), draw(st.integers(1, 24))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -52,7 +52,7 @@ def around(centers: np.ndarray, side: float, size: tuple[int, int]) -> np.ndarra
 
 
 @settings(max_examples=100, deadline=None)
-@given(scenes(), st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
+@given(scenes() | scenes(1500, (256, 640)), st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
 def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> None:
     heat, threshold, tiling, size = scene
     tiles = cover(heat, threshold, tiling, size, uniform_above=above)
@@ -61,7 +61,9 @@ def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> Non
     assert len(tiles) < len(full) or tiles == full
     assert len(set(tiles)) == len(tiles)
     x1, y1, x2, y2 = corners(tiles).T
-    assert set(zip((x2 - x1).tolist(), (y2 - y1).tolist())) <= {(min(tiling.size, size[1]), min(tiling.size, size[0]))}
+    parts = [tiling.size, *(part for part in (-(-tiling.size // 2), -(-tiling.size // 4)) if part >= 128)]
+    for sides, length in ((x2 - x1, size[1]), (y2 - y1, size[0])):
+        assert set(sides.tolist()) <= {min(part, length) for part in parts}
     assert (corners(tiles) >= 0).all()
     assert (corners(tiles) <= [size[1], size[0], size[1], size[0]]).all()
     centers = points(np.random.default_rng(seed), heat >= threshold, size)
@@ -235,3 +237,42 @@ def test_what_cannot_be() -> None:
         cover(heat.ravel(), 0.5, tiling, (100, 100))
     with pytest.raises(FineSpotError, match="heat: expected finite heat but got NaN or infinity"):
         cover(np.full((4, 4), np.nan, np.float32), 0.5, tiling, (100, 100))
+
+
+def spots(*places: tuple[int, int, int, int]) -> np.ndarray:
+    """Heat (64, 80) of cells of 20 px, hot from row to row and from column to column."""
+    heat = np.zeros((64, 80), np.float32)
+    for top, left, bottom, right in places:
+        heat[top:bottom, left:right] = 1
+    return heat
+
+
+@pytest.mark.parametrize(
+    ("place", "sides"),
+    [
+        ((30, 40, 31, 41), (160, 160)),  # 20 px and a margin of 64 around
+        ((30, 40, 31, 42), (320, 160)),
+        ((30, 40, 40, 41), (160, 640)),
+        ((30, 40, 39, 49), (320, 320)),
+        ((0, 0, 4, 1), (160, 160)),  # no margin outside of the picture
+    ],
+)
+def test_a_window_is_cut_down_to_what_it_is_for(place, sides) -> None:
+    size, tiling = (1280, 1600), Tiling(640, 128)
+    ((x1, y1, x2, y2),) = corners(cover(spots(place), 0.5, tiling, size)).tolist()
+    assert (x2 - x1, y2 - y1) == sides
+    assert worth(Tile((x1, y1, x2, y2)), size, tiling) == sides[0] * sides[1] / 640**2
+
+
+def test_what_two_windows_hold_belongs_to_the_first() -> None:
+    size, tiling = (1280, 1600), Tiling(640, 128)
+    # Three spots, of which the middle one fits with either of the others.
+    tiles = cover(spots((30, 10, 33, 13), (30, 30, 31, 31), (30, 50, 31, 51)), 0.5, tiling, size)
+    assert sorted((x2 - x1, y2 - y1) for x1, y1, x2, y2 in corners(tiles).tolist()) == [(160, 160), (640, 320)]
+
+
+@pytest.mark.parametrize("side", [255, 256, 511, 512])
+def test_no_window_is_cut_down_to_less_than_the_network_needs(side: int) -> None:
+    (tile,) = cover(spots((30, 40, 31, 41)), 0.5, Tiling(side, 8), (1280, 1600))
+    part = 4 if side > 508 else 2 if side > 254 else 1
+    assert tile.window[2] - tile.window[0] == -(-side // part) >= 128

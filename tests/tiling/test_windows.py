@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.structures import Tile, Tiling
-from finespot.tiling import grid, windows
+from finespot.tiling import grid, windows, worth
 
 SIZES = st.tuples(st.integers(1, 900), st.integers(1, 900))
 TILINGS = st.builds(Tiling, size=st.integers(32, 400), overlap=st.floats(0, 0.6))
@@ -87,3 +87,10 @@ def test_the_whole_picture_is_one_window_more_where_it_is_cut(size, tiling) -> N
     assert seen[: len(plain)] == plain
     cut = max(size) > tiling.size
     assert seen[len(plain) :] == ([Tile((0, 0, size[1], size[0]), whole=True)] if cut else [])
+
+
+def test_worth_is_by_area() -> None:
+    size, tiling = (500, 2000), Tiling(640)
+    assert all(worth(tile, size, tiling) == 1 for tile in windows(size, Tiling(640, whole=True)))
+    assert worth(Tile((0, 0, 320, 250)), size, tiling) == 0.25
+    assert worth(Tile((0, 0, 2000, 500)), size, None) == 1

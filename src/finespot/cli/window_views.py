@@ -144,6 +144,7 @@ class TileViews:
         assert view is not None
         figures = {
             "windows": len(view.windows),
+            "worth": round(view.worth, 3),
             "possible": view.possible,
             "uniform": view.uniform,
             "limited": view.limited,

@@ -23,7 +23,7 @@ from finespot.inference.seeker import load_seeker
 from finespot.inference.skipping import TileView
 from finespot.runtimes import Session
 from finespot.structures import Boxes, Detections, Size, Tile, Tiling
-from finespot.tiling import UNIFORM_ABOVE, Mask, Region, cover, looked_at, read_region, windows
+from finespot.tiling import UNIFORM_ABOVE, Mask, Region, cover, looked_at, read_region, windows, worth
 
 # A video's tiles are looked at every so many frames where nobody says.
 REFRESH = 10
@@ -53,14 +53,14 @@ class Seeks(Protocol):
 
 
 class Pace:
-    """How long a window takes, as measured in a run."""
+    """How long a full window takes, as measured in a run."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, int]] = deque(maxlen=_RECENT)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT)
         self._first = True
 
-    def add(self, seconds: float, windows: int) -> None:
-        """A batch of windows took so long."""
+    def add(self, seconds: float, windows: float) -> None:
+        """A batch of windows, by their worth, took so long."""
         if self._first and self._recent:
             # The first batch of a run also sets the network up.
             self._recent.clear()
@@ -69,7 +69,7 @@ class Pace:
 
     @property
     def ms(self) -> float | None:
-        """Milliseconds a window; None before the first."""
+        """Milliseconds a full window; None before the first."""
         if not self._recent:
             return None
         return 1000 * sum(one for one, _ in self._recent) / sum(count for _, count in self._recent)
@@ -86,6 +86,7 @@ class Choice:
 
     size: Size
     possible: int
+    tiling: Tiling | None = None
     rounds: Iterator[list[Tile]] = field(default_factory=lambda: iter(()))
     tiles: Sequence[Tile] = ()
     heat: NDArray[np.float32] | None = None
@@ -94,10 +95,17 @@ class Choice:
     seeker_ms: float = 0.0
 
     def view(self, window_ms: float) -> TileView:
-        """What was looked at, where a window takes so many milliseconds."""
-        boxes = np.array([tile.window for tile in self.tiles], np.float32).reshape(-1, 4)
+        """What was looked at, where a full window takes so many milliseconds."""
         return TileView(
-            self.size, self.heat, boxes, self.possible, self.uniform, self.limited, self.seeker_ms, window_ms
+            self.size,
+            self.heat,
+            np.array([tile.window for tile in self.tiles], np.float32).reshape(-1, 4),
+            sum(worth(tile, self.size, self.tiling) for tile in self.tiles),
+            self.possible,
+            self.uniform,
+            self.limited,
+            self.seeker_ms,
+            window_ms,
         )
 
 
@@ -115,8 +123,8 @@ class Chooser:
     max_tiles:
         At most so many tiles in a picture, those with the most heat. What a video's last frame forces comes on top.
     budget_ms:
-        At most as many windows as fit into that time beside the seeker, one tile at least. A window takes as long as
-        the mean of this run; until that is known, the first ones run one by one.
+        At most as many windows as would fit into that time beside the seeker if none were cut down, one tile at least.
+        A full window takes as long as the mean of this run; until that is known, the first ones run one by one.
     refresh:
         The pictures are frames of a video, each of whose tiles is looked at every so many frames, as far as the budget
         allows.
@@ -170,7 +178,7 @@ class Chooser:
         allowed = looked_at(tiles, region)
         whole = [tile for tile in every if tile.whole] if allowed else []
         self._untouched += not allowed
-        choice = Choice(size, len(tiles))
+        choice = Choice(size, len(tiles), self.tiling)
         if self.seeker is None and self.refresh is None:
             choice.tiles, choice.uniform = allowed, True
             choice.rounds = iter([[*allowed, *whole]])

@@ -33,7 +33,7 @@ from finespot.inference.timing import Timing
 from finespot.inference.windows import WindowView, WindowWatch
 from finespot.runtimes import Session
 from finespot.structures import Classes, Detections, Placement, Size, Window
-from finespot.tiling import Part, merge
+from finespot.tiling import Part, merge, worth
 
 # Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
 _READ_AHEAD_BYTES = 128 << 20
@@ -155,14 +155,15 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Piece:
-    """A prepared window: uint8 (h, w, 3), made in so many seconds. Without pixels it says that its picture is cut, or,
-    with `flush`, that all windows before it are to run now.
+    """A prepared window: uint8 (h, w, 3), worth so many full ones, made in so many seconds. Without pixels it says that
+    its picture is cut, or, with `flush`, that all windows before it are to run now.
     """
 
     picture: _Picture
     pixels: NDArray[np.uint8] | None = None
     placement: Placement | None = None
     window: Window | None = None
+    worth: float = 1.0
     seconds: float = 0.0
     flush: bool = False
 
@@ -257,7 +258,8 @@ def _windows_of(picture: _Picture, chooser: Chooser, settings: Settings, timing:
             start = time.perf_counter()
             with timing.stage("prepare"):
                 window, placement = place(pixels, tile, settings.scaling)
-            yield _Piece(picture, window, placement, tile.window, time.perf_counter() - start)
+            full = worth(tile, picture.size, settings.scaling.tiling)
+            yield _Piece(picture, window, placement, tile.window, full, time.perf_counter() - start)
         if chooser.waits:
             yield _Piece(picture, flush=True)
     if not picture.cut or picture.windows == 0:
@@ -348,7 +350,7 @@ def _take(group: list[_Piece], parts: list[Part], seconds: float, chooser: Choos
         piece.picture.parts.append(part)
         piece.picture.open_windows -= 1
     timing.windows += len(group)
-    chooser.pace.add(seconds + sum(piece.seconds for piece in group), len(group))
+    chooser.pace.add(seconds + sum(piece.seconds for piece in group), sum(piece.worth for piece in group))
 
 
 def _finish(

@@ -23,7 +23,7 @@ from finespot.inference.prepare import read_rgb
 from finespot.inference.seeker import Seeker
 from finespot.metrics import protocol
 from finespot.structures import Boxes, Flags, Size, Tile, Tiling
-from finespot.tiling import cover, grid
+from finespot.tiling import cover, grid, worth
 from finespot.weights import SeekerCalibration, SizeReach
 
 if TYPE_CHECKING:
@@ -145,9 +145,10 @@ class TileReach(Reach):
         return [cover(heat, threshold, self.tiling, size) for heat, size in zip(self.maps, self.sizes)]
 
     def tiles(self, threshold: float) -> float:
-        """The share of all tiles that are looked at."""
+        """The share of all tiles that are looked at, by area."""
         every = sum(len(grid(size, self.tiling)) for size in self.sizes)
-        return sum(map(len, self.chosen(threshold))) / every
+        looked = zip(self.chosen(threshold), self.sizes)
+        return sum(worth(tile, size, self.tiling) for tiles, size in looked for tile in tiles) / every
 
 
 def shown(boxes: Boxes, tiles: list[Tile]) -> NDArray[np.float64]:

@@ -22,6 +22,8 @@ class TileView:
         (rows, columns) float32, 0 to 1, all of the picture; None where no seeker ran.
     windows:
         (K, 4) xyxy in pixels of the picture: the tiles that were computed, without the whole view.
+    worth:
+        As how many tiles they count: one that is cut down counts by its area.
     possible:
         How many tiles the uniform grid has.
     uniform:
@@ -29,12 +31,13 @@ class TileView:
     limited:
         Whether a budget left out tiles that would have been chosen.
     seeker_ms, window_ms:
-        Milliseconds of the seeker, and the mean of a window so far in the run.
+        Milliseconds of the seeker, and the mean of a full window so far in the run.
     """
 
     size: Size
     heat: NDArray[np.float32] | None
     windows: Boxes
+    worth: float
     possible: int
     uniform: bool
     limited: bool
@@ -49,7 +52,7 @@ class TileView:
     @property
     def saved_ms(self) -> float:
         """What the tiles that were skipped would have taken, less the seeker's time."""
-        return (self.possible - len(self.windows)) * self.window_ms - self.seeker_ms
+        return (self.possible - self.worth) * self.window_ms - self.seeker_ms
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Skipping:
 
     pictures: int
     computed: int
+    worth: float
     possible: int
     uniform: int
     limited: int
@@ -74,32 +78,36 @@ class Skipping:
 
     @classmethod
     def of(cls, views: Sequence[TileView]) -> Skipping:
-        """Of the views of a run. A tile is as expensive as their mean at its end."""
+        """Of the views of a run. A full tile is as expensive as their mean at its end."""
         count = max(1, len(views))
-        computed, possible = sum(len(one.windows) for one in views), sum(one.possible for one in views)
+        worth, possible = sum(one.worth for one in views), sum(one.possible for one in views)
         seeker = sum(one.seeker_ms for one in views) / count
         window = views[-1].window_ms if views else 0.0
         return cls(
             pictures=len(views),
-            computed=computed,
+            computed=sum(len(one.windows) for one in views),
+            worth=worth,
             possible=possible,
             uniform=sum(one.uniform for one in views),
             limited=sum(one.limited for one in views),
             seeker_ms=seeker,
             window_ms=window,
-            saved_ms=(possible - computed) / count * window - seeker,
+            saved_ms=(possible - worth) / count * window - seeker,
         )
 
     @property
     def share(self) -> float:
-        """The share of the tiles that was skipped."""
-        return 1 - self.computed / self.possible if self.possible else 0.0
+        """The share of the tiles that was skipped, by area."""
+        return 1 - self.worth / self.possible if self.possible else 0.0
 
     def lines(self) -> list[str]:
         """What was saved and what that cost; the first line says it all."""
         if not self.pictures:
             return []
-        told = f"{100 * self.share:.0f} % of tiles skipped ({self.computed} of {self.possible} computed)"
+        computed = f"{self.computed} of {self.possible} computed"
+        if self.computed - self.worth > 1e-6:
+            computed = f"{self.computed} computed and cut down, as much as {self.worth:.1f} of {self.possible}"
+        told = f"{100 * self.share:.0f} % of tiles skipped ({computed})"
         if self.lost is not None:
             told += f", {100 * self.lost:.1f} % of objects lost on {self.split}"
         if self.recall is not None:
@@ -120,6 +128,7 @@ class Skipping:
         return {
             "pictures": self.pictures,
             "tiles": self.computed,
+            "tiles_worth": round(self.worth, 3),
             "possible": self.possible,
             "skipped": round(self.share, 4),
             "uniform_pictures": self.uniform,

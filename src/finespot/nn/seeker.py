@@ -24,7 +24,7 @@ from finespot.assigners.heatmap import heat_map
 from finespot.errors import FineSpotError, unknown
 from finespot.nn.layers.conv import Conv, Pointwise
 from finespot.nn.layers.separable import separable
-from finespot.nn.relays.seeker_loss import LOSSES
+from finespot.nn.relays.seeker_loss import loss_named
 from finespot.structures import LossTerms, Targets
 
 HEAT = "heat"
@@ -76,8 +76,7 @@ class SeekerNet(nn.Module):
             raise FineSpotError(
                 f"expected a multiple of 4 from {WIDTHS[0]} to {WIDTHS[-1]} but got {width}", where="seeker.width"
             )
-        if loss not in LOSSES:
-            raise unknown("loss of the seeker", str(loss), LOSSES)
+        self.cost = loss_named(loss)
         self.stride, self.width = stride, width
         channels = width * (3 if stride == 8 else 2)
         self.stem = nn.Sequential(Conv(3, width, 3, 2), Conv(width, 2 * width, 3, 2), _Block(2 * width, 3))
@@ -86,7 +85,6 @@ class SeekerNet(nn.Module):
         self.context = _Block(channels, _KERNEL)
         self.predict = Pointwise(channels, 1, 1)
         nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
-        self.cost = LOSSES[loss]
         self.gains = {HEAT: 1.0}
 
     def forward(self, pictures: Tensor) -> Tensor:

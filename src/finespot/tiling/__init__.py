@@ -2,7 +2,7 @@
 
 from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
-from finespot.tiling.plan import grid, windows
+from finespot.tiling.plan import grid, windows, worth
 from finespot.tiling.region import GEOJSON, Mask, Polygons, Region, polygons_of, read_region
 from finespot.tiling.rows import RowMerge, rows_of
 
@@ -22,4 +22,5 @@ __all__ = [
     "read_region",
     "rows_of",
     "windows",
+    "worth",
 ]

@@ -2,11 +2,13 @@
 
 A heat map says for each cell of a picture how likely it holds an object. Every hot cell is to lie in a window together
 with a margin of half the overlap around it, so that an object that is no larger than the overlap and has its center in
-the cell lies whole in that window, as it does in some tile of the grid. Windows have the one shape of the tiling but
-stand freely. They are chosen greedily, the one with the most heat that none has yet first, from positions at which a
-window begins with a cell's margin: moved back to the first of them, any other window holds the same cells and maybe
-more. How much a position would add is read from a table of sums. Where the grid would take no more windows, the grid is
-taken.
+the cell lies whole in that window, as it does in some tile of the grid. Windows are those of the tiling but stand
+freely. They are chosen greedily, the one with the most heat that none has yet first, from positions at which a window
+begins with a cell's margin: moved back to the first of them, any other window holds the same cells and maybe more. How
+much a position would add is read from a table of sums. Where the grid would take no more windows, the grid is taken.
+
+In the end a window is cut down to a half or a quarter of a side where that is enough for the cells that it was chosen
+for: most false alarms are single spots, which then cost a sixteenth of a window.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ UNIFORM_ABOVE = 0.6
 _CELLS = 16
 # Heat in whole numbers, so that sums are exact; and what a cell counts that must be looked at, more than all heat.
 _LEVELS, _FORCED = 1 << 16, 1 << 40
+# Parts of the tiling's side that a window may have, and the least it has of pixels: few sizes, for each new shape costs
+# the network a set-up, and some surroundings, for objects are told by them too.
+_PARTS = (4, 2)
+_LEAST = 128
 # Of a pixel: where the edges of cells are whole, rounding must not add one.
 _HAIR = 1e-6
 
@@ -52,8 +58,9 @@ def cover(
 ) -> list[Tile]:
     """The windows of a picture of `size` (height, width) that are looked at, the most rewarding first.
 
-    All have the shape of `grid`'s and lie in the picture, and there are no more of them than `grid` has (of those that
-    touch the region); where it would take as many, it is `grid` itself. Without anything hot there is none.
+    Their sides are those of `grid`'s, or a half or a quarter where that is enough. They lie in the picture, and there
+    are no more of them than `grid` has (of those that touch the region); where it would take as many, it is `grid`
+    itself. Without anything hot there is none.
 
     Parameters
     ----------
@@ -142,7 +149,7 @@ class _Axis:
     Attributes
     ----------
     length, side:
-        Of the picture and of a window, in pixels.
+        Of the picture and of a window, in pixels; `sides` are what a window may be cut down to, rising.
     factor:
         How many cells there are to one of the heat map: more than one where that does not fit into a window.
     edges:
@@ -155,6 +162,7 @@ class _Axis:
 
     length: int
     side: int
+    sides: tuple[int, ...]
     factor: int
     edges: NDArray[np.float64]
     low: Ints
@@ -176,7 +184,9 @@ class _Axis:
         high = np.minimum(np.ceil(edges[1:] - _HAIR).astype(np.int64) + margin, length)
         start = np.minimum(low, length - side)
         first, last = np.searchsorted(low, start, "left"), np.searchsorted(high, start + side, "right")
-        return cls(length, side, factor, edges, low, high, first, last)
+        parts = [-(-tiling.size // part) for part in _PARTS]
+        sides = (*(one for one in parts if _LEAST <= one < side), side)
+        return cls(length, side, sides, factor, edges, low, high, first, last)
 
     def held(self, low: int, high: int) -> tuple[int, int]:
         """The cells, from the first to before the last, that pixels from `low` to before `high` hold."""
@@ -187,10 +197,14 @@ class _Axis:
         """The windows that hold a cell."""
         return slice(int(np.searchsorted(self.last, cell, "right")), int(np.searchsorted(self.first, cell, "right")))
 
-    def middle(self, cells: Ints) -> int:
-        """Where a window begins that has these cells and their margins in its middle, as far as the picture allows."""
+    def span(self, cells: Ints) -> tuple[int, int]:
+        """From where to where a window reaches that has these cells and their margins in its middle, as far as the
+        picture allows: the smallest that holds them.
+        """
         low, high = int(self.low[cells[0]]), int(self.high[cells[-1]])
-        return min(max(0, (low + high - self.side) // 2), self.length - self.side)
+        side = next(one for one in self.sides if one >= high - low)
+        start = min(max(0, (low + high - side) // 2), self.length - side)
+        return start, start + side
 
 
 _Axes = tuple[_Axis, _Axis]
@@ -353,15 +367,15 @@ def _pruned(need: Flags, seen: Sequence[_Block], chosen: Sequence[_Block]) -> li
 
 
 def _placed(need: Flags, axes: _Axes, seen: Sequence[_Block], chosen: Sequence[_Block]) -> list[Tile]:
-    """The windows, each moved until the cells that it has before all others lie in its middle."""
+    """The windows, each cut down and moved until the cells that it has before all others lie in its middle."""
     left = need.copy()
     for block in seen:
         left[block.rows, block.columns] = False
     tiles = []
     for block in chosen:
         own = left[block.rows, block.columns]
-        y = axes[0].middle(block.top + np.flatnonzero(own.any(1)))
-        x = axes[1].middle(block.left + np.flatnonzero(own.any(0)))
+        y1, y2 = axes[0].span(block.top + np.flatnonzero(own.any(1)))
+        x1, x2 = axes[1].span(block.left + np.flatnonzero(own.any(0)))
         left[block.rows, block.columns] = False
-        tiles.append(Tile((x, y, x + axes[1].side, y + axes[0].side)))
+        tiles.append(Tile((x1, y1, x2, y2)))
     return tiles

@@ -38,6 +38,16 @@ def grid(size: Size, tiling: Tiling | None) -> list[Tile]:
     return [Tile((x, y, x + wide, y + high)) for y in _starts(height, high, step) for x in _starts(width, wide, step)]
 
 
+def worth(tile: Tile, size: Size, tiling: Tiling | None) -> float:
+    """What a window of a picture of `size` is worth in windows of the grid, by area: a fourth where it has half the
+    sides. A picture as a whole, and one that is not cut, is worth one.
+    """
+    if tile.whole or tiling is None or tiling.size is None:
+        return 1.0
+    x1, y1, x2, y2 = tile.window
+    return (x2 - x1) * (y2 - y1) / (min(tiling.size, size[0]) * min(tiling.size, size[1]))
+
+
 def _starts(length: int, side: int, step: int) -> list[int]:
     count = math.ceil((length - side) / step) + 1
     return [min(i * step, length - side) for i in range(count)]

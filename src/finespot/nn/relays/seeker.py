@@ -25,7 +25,7 @@ from finespot.assigners.heatmap import heat_map
 from finespot.errors import FineSpotError, unknown
 from finespot.nn.layers.conv import Conv, Pointwise
 from finespot.nn.layers.sppf import SPPF
-from finespot.nn.relays.seeker_loss import GAIN, LOSSES
+from finespot.nn.relays.seeker_loss import GAIN, loss_named
 from finespot.registry import register
 from finespot.structures import Features, Level, LossTerms, Targets
 
@@ -76,9 +76,9 @@ class Seeker(nn.Module):
                 where="seeker",
                 hint="say another: seeker(stride=...)",
             )
-        for name, kind, known in ((form, "form", ("depthwise", "pooled")), (loss, "loss", tuple(LOSSES))):
-            if name not in known:
-                raise unknown(f"{kind} of the seeker", str(name), known)
+        if form not in (known := ("depthwise", "pooled")):
+            raise unknown("form of the seeker", str(form), known)
+        self.cost = loss_named(loss)
         self.place, self.stride = strides.index(stride), stride
         channels = levels[self.place].channels
         self.context: nn.Module = (
@@ -86,7 +86,6 @@ class Seeker(nn.Module):
         )
         self.predict = Pointwise(channels, 1, 1)
         nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
-        self.cost = LOSSES[loss]
         self.gains = {HEAT: GAIN}
 
     def forward(self, features: Features) -> Features:

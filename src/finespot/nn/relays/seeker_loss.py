@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finespot.assigners.heatmap import HeatMap
+from finespot.errors import unknown
 from finespot.losses import quality_focal
 
+# Of the released code beside the detection losses; for the paper's own loss nothing is published.
+GAIN = 0.2
 # Of the paper: focal loss against dice loss.
 FOCAL, DICE = 20.0, 1.0
 
@@ -46,5 +49,16 @@ LOSSES: dict[str, Callable[[Tensor, HeatMap], Tensor]] = {
     "bce": weighted_cross_entropy,
     "focal_dice": focal_and_dice,
 }
-# Of the released code beside the detection losses; for the paper's own loss nothing is published.
-GAIN = 0.2
+
+
+def loss_named(name: str) -> Callable[[Tensor, HeatMap], Tensor]:
+    """One of `LOSSES`.
+
+    Raises
+    ------
+    FineSpotError
+        There is none of that name.
+    """
+    if name not in LOSSES:
+        raise unknown("loss of the seeker", str(name), LOSSES)
+    return LOSSES[name]
