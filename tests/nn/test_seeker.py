@@ -14,7 +14,7 @@ from finespot import registry
 from finespot.assigners.heatmap import HeatMap, heat_map
 from finespot.errors import FineSpotError
 from finespot.nn.relays import Seeker
-from finespot.nn.relays.seeker_loss import focal_and_dice, weighted_cross_entropy
+from finespot.nn.relays.seeker_loss import focal_and_dice, peak_focal, weighted_cross_entropy
 from finespot.structures import Features, Level, Targets
 
 LEVELS = (Level(6, 8), Level(8, 16))
@@ -121,7 +121,7 @@ def test_it_reads_the_level_of_its_stride() -> None:
     [
         ("seeker(stride=4)", r"expected a level of stride 4 but got 8, 16; say another: seeker\(stride=...\)"),
         ("seeker(form=wide)", "expected form to be one of depthwise, pooled but got 'wide'"),
-        ("seeker(loss=dice)", "expected loss to be one of bce, focal_dice but got 'dice'"),
+        ("seeker(loss=dice)", "expected loss to be one of bce, focal_dice, peak but got 'dice'"),
         ("seeker(tau=1)", "unknown option of the relay 'seeker' 'tau'"),
     ],
 )
@@ -181,7 +181,41 @@ def test_focal_and_dice_are_those_of_the_paper() -> None:
     assert focal_and_dice(logits, truth).item() == pytest.approx(want, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal_dice"])
+def test_peak_loss_equals_a_slow_loop() -> None:
+    logits, truth = drawn()
+    weights = truth.weights.clone()
+    weights[0, 0, 5:] = 0
+    truth = HeatMap(truth.values, weights)
+    total, objects = 0.0, 0
+    batch, _, rows, columns = logits.shape
+    for image, row, column in itertools.product(range(batch), range(rows), range(columns)):
+        around = [
+            (image, 0, y, x)
+            for y in range(max(0, row - 1), min(rows, row + 2))
+            for x in range(max(0, column - 1), min(columns, column + 2))
+        ]
+        if truth.values[image, 0, row, column] == 1:
+            best = torch.sigmoid(max(logits[one] for one in around)).item()
+            total -= (1 - best) ** 2 * math.log(best)
+            objects += 1
+        if weights[image, 0, row, column] > 0 and all(truth.values[one] == 0 for one in around):
+            heat = torch.sigmoid(logits[image, 0, row, column]).item()
+            total -= heat**2 * math.log(1 - heat)
+    assert objects > 0
+    assert peak_focal(logits, truth).item() == pytest.approx(total / objects, rel=1e-4)
+
+
+def test_one_hot_cell_is_enough_for_a_peak() -> None:
+    truth = heat_map(targets(), SIZE, 8)
+    center = truth.values == 1
+    cold = torch.full(center.shape, -20.0)
+    assert peak_focal(torch.where(center, 20.0, cold), truth) < 1e-6
+    assert peak_focal(torch.where(center.roll(1, 3), 20.0, cold), truth) < 1e-6
+    assert weighted_cross_entropy(torch.where(center, 20.0, cold), truth) > 0.05
+    assert peak_focal(torch.where(center.roll(3, 3), 20.0, cold), truth) > 1
+
+
+@pytest.mark.parametrize("loss", ["bce", "focal_dice", "peak"])
 def test_a_right_map_costs_less_than_a_wrong_one(loss: str) -> None:
     made, truth = seeker(loss=loss), heat_map(targets(), SIZE, 8)
     costs = [made.loss({"heat": scale * (truth.values - 0.25)}, targets()).total.item() for scale in (20.0, 0.0, -20.0)]
@@ -226,7 +260,7 @@ def test_known_shapes_cut_the_ellipses() -> None:
     assert found != made.loss(raw, targets()).total
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal_dice"])
+@pytest.mark.parametrize("loss", ["bce", "focal_dice", "peak"])
 @pytest.mark.parametrize("scale", [0.0, 1e4, -1e4])
 def test_losses_and_gradients_are_finite(loss: str, scale: float) -> None:
     made = seeker(loss=loss)

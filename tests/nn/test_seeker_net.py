@@ -62,7 +62,7 @@ def test_it_starts_at_little_heat_everywhere() -> None:
 
 def test_the_stride_is_the_side_of_a_cell() -> None:
     torch.manual_seed(0)
-    network = SeekerNet(stride=4)
+    network = SeekerNet(stride=4, loss="bce")
     loss = network.loss(torch.full((1, 1, 8, 8), -3.0, requires_grad=True), targets((9, 17, 11, 19)))
     assert loss.terms.keys() == {"heat"}
     logits = torch.zeros(1, 1, 8, 8, requires_grad=True)
@@ -84,7 +84,7 @@ def test_ignore_regions_and_padding_weigh_nothing() -> None:
 
 
 def test_shapes_cut_the_ellipses() -> None:
-    network = SeekerNet(stride=4)
+    network = SeekerNet(stride=4, loss="bce")
     shapes = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
     shapes[..., 12:20, 4:16] = True
     logits = torch.zeros(1, 1, 8, 8)
@@ -95,7 +95,7 @@ def test_shapes_cut_the_ellipses() -> None:
 
 def test_loss_and_gain_change_what_is_learned() -> None:
     logits, truth = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)), targets((3, 3, 9, 9))
-    usual, other = SeekerNet(), SeekerNet(loss="focal_dice")
+    usual, other = SeekerNet(loss="bce"), SeekerNet(loss="focal_dice")
     assert usual.loss(logits, truth).total != other.loss(logits, truth).total
     before = usual.loss(logits, truth).total
     usual.set_gains({"heat": 3.0})
@@ -104,7 +104,7 @@ def test_loss_and_gain_change_what_is_learned() -> None:
         usual.set_gains({"box": 1.0})
 
 
-@pytest.mark.parametrize("loss", ["bce", "focal_dice"])
+@pytest.mark.parametrize("loss", ["bce", "focal_dice", "peak"])
 def test_gradients_are_finite_with_and_without_objects(loss: str) -> None:
     torch.manual_seed(0)
     network = SeekerNet(width=4, loss=loss)  # type: ignore[arg-type]

@@ -37,6 +37,8 @@ from finespot.tiling import Part, merge, worth
 
 # Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
 _READ_AHEAD_BYTES = 128 << 20
+# Of a window: parts that add up to one may miss it by rounding.
+_HAIR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Settings:
     classes:
         Labels that are looked for; None for all. The others are left out before detections are counted.
     batch:
-        Windows that run together at most.
+        Windows that run together at most; of those that a chooser cut down as many as are worth so much.
     multi_label:
         One detection for every class above `conf` at a place (validation), not only the best class.
     keep_pixels, keep_parts:
@@ -287,10 +289,11 @@ def _enter(pieces: Iterable[_Piece], pending: deque[_Picture]) -> Iterator[_Piec
 
 
 def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
-    """Windows of one shape, up to `batch`; an empty group after a picture that was cut without one.
+    """Windows of one shape, as many as are worth `batch` full ones; an empty group after a picture that was cut without
+    one.
 
-    Windows of a rarer shape, as that of whole pictures beside their tiles, wait for others of theirs, as long as fewer
-    than two batches wait in all.
+    Windows of a rarer shape, as that of whole pictures beside their tiles, wait for others of theirs, as long as those
+    that wait are worth less than two batches in all.
     """
     waiting: dict[tuple[int, ...], list[_Piece]] = {}
     for piece in pieces:
@@ -302,11 +305,15 @@ def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
             continue
         shape = piece.pixels.shape
         waiting.setdefault(shape, []).append(piece)
-        if len(waiting[shape]) == batch:
+        if _worth(waiting[shape]) >= batch:
             yield waiting.pop(shape)
-        elif sum(map(len, waiting.values())) >= 2 * batch:
+        elif sum(map(_worth, waiting.values())) >= 2 * batch:
             yield waiting.pop(next(iter(waiting)))
     yield from waiting.values()
+
+
+def _worth(group: list[_Piece]) -> float:
+    return sum(piece.worth for piece in group) + _HAIR
 
 
 def _run(
@@ -350,7 +357,7 @@ def _take(group: list[_Piece], parts: list[Part], seconds: float, chooser: Choos
         piece.picture.parts.append(part)
         piece.picture.open_windows -= 1
     timing.windows += len(group)
-    chooser.pace.add(seconds + sum(piece.seconds for piece in group), sum(piece.worth for piece in group))
+    chooser.pace.add(seconds + sum(piece.seconds for piece in group), _worth(group))
 
 
 def _finish(

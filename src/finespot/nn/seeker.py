@@ -55,7 +55,7 @@ class SeekerNet(nn.Module):
     width:
         Channels of the first stage, a multiple of 4 up to 28; the others have two and three times as many.
     loss:
-        "bce" or "focal_dice"; see `nn.relays.seeker_loss`.
+        "bce", "focal_dice" or "peak"; see `nn.relays.seeker_loss`.
 
     Attributes
     ----------
@@ -68,7 +68,9 @@ class SeekerNet(nn.Module):
         An option is out of range.
     """
 
-    def __init__(self, *, stride: int = 8, width: int = 16, loss: Literal["bce", "focal_dice"] = "bce") -> None:
+    def __init__(
+        self, *, stride: int = 8, width: int = 16, loss: Literal["bce", "focal_dice", "peak"] = "peak"
+    ) -> None:
         super().__init__()
         if stride not in STRIDES:
             raise FineSpotError(f"expected 4 or 8 but got {stride}", where="seeker.stride")

@@ -64,7 +64,7 @@ class Seeker(nn.Module):
         levels: Sequence[Level],
         *,
         form: Literal["depthwise", "pooled"] = "depthwise",
-        loss: Literal["bce", "focal_dice"] = "bce",
+        loss: Literal["bce", "focal_dice", "peak"] = "bce",
         stride: int = 8,
     ) -> None:
         super().__init__()
