@@ -119,3 +119,15 @@ def test_a_stretched_picture_fills_its_input(height, width) -> None:
     assert (placement.scale, placement.offset) == ((160 / height, 160 / width), (0, 0))
     box = np.array([[0, 0, width, height]], np.float32)
     np.testing.assert_allclose(placement.to_picture(placement.to_input(box)), box, atol=1e-3)
+
+
+def test_a_window_that_was_cut_down_keeps_the_scale_of_stretched_tiles() -> None:
+    rule, _ = scaling(320, 32, Tiling(640), "stretch")
+    pixels = np.zeros((500, 900, 3), np.uint8)
+    full, placement = place(pixels, Tile((0, 0, 640, 500)), rule)
+    part, own = place(pixels, Tile((100, 100, 420, 260)), rule)
+    assert (full.shape[:2], placement.scale) == ((320, 320), (320 / 500, 0.5))
+    assert part.shape[:2] == (128, 160)
+    np.testing.assert_allclose(own.scale, placement.scale, rtol=0.01)
+    whole, _ = place(pixels, Tile((0, 0, 900, 500), whole=True), rule)
+    assert whole.shape[:2] == (320, 320)

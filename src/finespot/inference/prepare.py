@@ -110,7 +110,7 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
     x1, y1, x2, y2 = tile.window
     height, width = y2 - y1, x2 - x1
     window = pixels[y1:y2, x1:x2]
-    scaled = _scaled(tile, rule)
+    scaled = _scaled(tile, rule, (pixels.shape[0], pixels.shape[1]))
     if scaled != (height, width):
         window = images.resize(window, scaled)
     target = (_up(scaled[0], rule.stride), _up(scaled[1], rule.stride))
@@ -140,12 +140,15 @@ def read_rgb(image: Image) -> NDArray[np.uint8]:
     return images.to_rgb8(pixels, image.bit_depth)
 
 
-def _scaled(tile: Tile, rule: Scaling) -> Size:
-    """The (height, width) that a window is scaled to."""
-    if rule.fit == "stretch":
-        return rule.imgsz, rule.imgsz
+def _scaled(tile: Tile, rule: Scaling, size: Size) -> Size:
+    """The (height, width) that a window of a picture of `size` is scaled to."""
     x1, y1, x2, y2 = tile.window
     window = y2 - y1, x2 - x1
+    if rule.fit == "stretch":
+        # A window that was cut down keeps the scale of a full one.
+        side = rule.tiling.size if rule.tiling is not None and rule.tiling.size is not None and not tile.whole else 0
+        high, wide = (max(own, min(side, length)) for own, length in zip(window, size))
+        return max(1, round(rule.imgsz * window[0] / high)), max(1, round(rule.imgsz * window[1] / wide))
     factor = rule.factor(window, tile.whole)
     return max(1, round(window[0] * factor)), max(1, round(window[1] * factor))
 
