@@ -81,10 +81,10 @@ def test_the_threshold_by_tiles(run: Run, seeker: Path, dataset: Path, tmp_path:
     assert found.tiles is not None
     assert "are in the tiles of 32 px that are looked at" in said
     assert f"{100 * found.tiles:.1f} % of the tiles run" in said
-    assert "no larger than a tile" not in said
+    assert "were not cut" not in said
     code, said, _ = run(*words, "--slice", "640")
     assert code == 0
-    assert "pictures are no larger than a tile" in said
+    assert "pictures were not cut: they are no larger than a tile of 640 px; one hot cell" in said
     refused(run(*words, "--overlap", "0.2"), "overlap: has no effect on whole pictures")
     refused(run(*words, "--slice", "0"), "slice: chooses tiles, but nothing is cut")
 

@@ -25,7 +25,6 @@ from finespot.inference.reach import (
     measure_reach,
     object_heat,
     reach_lines,
-    uncut,
 )
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.inference.skipping import Skipping, TileView
@@ -85,7 +84,6 @@ __all__ = [
     "reach_lines",
     "relabelled",
     "relabelled_truth",
-    "uncut",
     "validate",
     "walk",
 ]

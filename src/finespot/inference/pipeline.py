@@ -305,15 +305,15 @@ def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
             continue
         shape = piece.pixels.shape
         waiting.setdefault(shape, []).append(piece)
-        if _worth(waiting[shape]) >= batch:
+        if _worth(waiting[shape]) >= batch - _HAIR:
             yield waiting.pop(shape)
-        elif sum(map(_worth, waiting.values())) >= 2 * batch:
+        elif sum(map(_worth, waiting.values())) >= 2 * batch - _HAIR:
             yield waiting.pop(next(iter(waiting)))
     yield from waiting.values()
 
 
 def _worth(group: list[_Piece]) -> float:
-    return sum(piece.worth for piece in group) + _HAIR
+    return sum(piece.worth for piece in group)
 
 
 def _run(

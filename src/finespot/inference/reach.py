@@ -34,7 +34,7 @@ SIZES = "ai-tod"
 # Pixels of the picture. A tile of 640 with the usual overlap shows 64 around a hot cell, one of 320 shows 32.
 MARGIN = 32
 # Of an object's area: what a chosen tile may show less of it than the grid's.
-_HAIR = 0.01
+_LESS = 0.01
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,11 @@ class TileReach(Reach):
         """See `Reach`."""
         found = [np.zeros(0, bool)]
         for tiles, size, boxes in zip(self.chosen(threshold), self.sizes, self.boxes):
-            found.append(shown(boxes, tiles) >= shown(boxes, grid(size, self.tiling)) - _HAIR)
+            found.append(shown(boxes, tiles) >= shown(boxes, grid(size, self.tiling)) - _LESS)
         return np.concatenate(found)
 
     def threshold(self, recall: float) -> float:
-        """See `Reach`. A share of the objects is not reached until tiles are taken for them; so their heat it is."""
+        """See `Reach`. Tried are the heats of the objects: between two of them all their cells stay hot or cold."""
         levels = np.unique(self.scores)
         low, high = 0, len(levels)
         while high - low > 1:
@@ -267,11 +267,6 @@ def calibrate_seeker(
         data=dataset.name,
         split=dataset.split,
     )
-
-
-def uncut(dataset: Dataset, tiling: Tiling) -> int:
-    """How many pictures of a data set a tiling leaves in one piece."""
-    return sum(len(grid(dataset.size(number), tiling)) == 1 for number in range(len(dataset)))
 
 
 def reach_lines(found: SeekerCalibration) -> list[str]:

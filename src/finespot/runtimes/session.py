@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from finespot import registry, weights, zoo
 from finespot.errors import unknown
 from finespot.nn.heads import boxes_later
+from finespot.nn.heads.selection import Selected
 from finespot.runtimes.memory import within_memory
 from finespot.runtimes.settings import choose_device, choose_precision, choose_threads, thread_limit
 from finespot.structures import Architecture, Classes, Normalization
@@ -131,9 +130,7 @@ class Session:
         with boxes_later():
             return self(images)
 
-    def select(
-        self, raw: dict[str, Tensor], conf: float, multi_label: bool = False
-    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]]:
+    def select(self, raw: dict[str, Tensor], conf: float, multi_label: bool = False) -> list[Selected]:
         """Boxes (n, 4), scores (n,) and labels (n,) of score `conf` or more, per picture; see `DenseHead.select`."""
         with self._runner.computing():
             return self.head.select(raw, conf, multi_label=multi_label)  # type: ignore[no-any-return]

@@ -94,7 +94,8 @@ def _calibrate_seeker(
 
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
-    from finespot.inference import Seeker, calibrate_seeker, reach_lines, uncut
+    from finespot.inference import Seeker, calibrate_seeker, reach_lines
+    from finespot.inference.prepare import uncut
     from finespot.weights import read_seeker, save_seeker
 
     network, card = read_seeker(weights)
@@ -102,11 +103,8 @@ def _calibrate_seeker(
     screen = console()
     for note in dataset.notes:
         screen.print(note)
-    if tiling is not None and (count := uncut(dataset, tiling)):
-        screen.print(
-            f"{count} of {len(dataset)} pictures are no larger than a tile: one hot cell reaches all that is in them, "
-            "which says little of large pictures"
-        )
+    for note in uncut((dataset.size(number) for number in range(len(dataset))), tiling):
+        screen.print(f"{note}; one hot cell reaches all that is in them, which says little of large pictures")
     with bar(screen, "calibrate", len(dataset)) as advance:
         found = calibrate_seeker(seeker, dataset, recall, tiling=tiling, progress=lambda done, total: advance())
     for line in reach_lines(found):

@@ -1,9 +1,9 @@
 """Boxes only where something is found.
 
 Of the points of a picture, few pass the threshold of a score, and only those need a box; but the convolutions that lead
-to box values run everywhere, and on fine levels they are the most expensive part of a head (17 % of yolo11n at 640,
-more with P2). So a head may keep the maps that its box branch reads, and run the branch on the surroundings of chosen
-points when these are known: 5 x 5 cells for two 3x3 convolutions. The values are the same, to rounding.
+to box values run everywhere, and are the most expensive part of a head (17 % of the time of yolo11n at 640). So a head
+may keep the maps that its box branch reads, and run the branch on the surroundings of chosen points when these are
+known: 5 x 5 cells for two 3x3 convolutions. The values are the same, to rounding.
 """
 
 from __future__ import annotations
