@@ -26,6 +26,7 @@ from finespot.studies.results import Results, results
 from finespot.studies.study import Row, Study, choose_rows
 from finespot.studies.tables import comma_separated, markdown
 from finespot.training.recipe import write_recipe
+from finespot.training.stages import Stages
 from finespot.writers import check_folder, make_folder, write_atomic
 
 PROJECT = Path("runs/ablate")
@@ -65,12 +66,14 @@ def plan(study: Study, *, rows: Sequence[str] | None = None, out: str | Path | N
     Raises
     ------
     FineSpotError
-        The data cannot be opened, a row cannot be built, or the folder is another study's, or holds finished cells
-        that were trained otherwise.
+        The data cannot be opened, a row cannot be built or has stages that contradict its recipe, or the folder is
+        another study's, or holds finished cells that were trained otherwise.
     """
     folder = PROJECT / study.name if out is None else Path(out)
     _refuse_another(study, folder)
     chosen = choose_rows(study, rows)
+    for row in chosen:
+        _refuse_stages(row)
     recipe = study.rows[0].recipe
     train = open_dataset(recipe.data, recipe.splits.train) if recipe.data else None
     val = open_dataset(recipe.data, recipe.splits.val) if recipe.data else None
@@ -83,6 +86,14 @@ def plan(study: Study, *, rows: Sequence[str] | None = None, out: str | Path | N
     refuse_touched(cells_of(study, sized, folder))
     cells = cells_of(study, [row for row in sized if row.name in names], folder)
     return Plan(study, tuple(sized), costs, train, val, tuple(cells), folder)
+
+
+def _refuse_stages(row: Row) -> None:
+    """Refuse stages that cannot be trained before the rows that come first have taken their hours."""
+    try:
+        Stages.of(row.recipe)
+    except FineSpotError as error:
+        raise FineSpotError(f"{error.where}: {error.what}", where=f"row '{row.name}'", hint=error.hint) from error
 
 
 def _refuse_another(study: Study, folder: Path) -> None:
