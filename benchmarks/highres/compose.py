@@ -16,7 +16,7 @@ the folder holds what is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,9 +33,10 @@ from finespot.data.formats.layout import Part
 from finespot.structures import Annotations, Window
 
 FRAME = (512, 640)
-# Side in frames and number of pictures, by width of the picture; shares of places with objects, in percent.
+# Side in frames, by width of the picture, and number of pictures by the share of places with objects, in percent: of
+# the large ones so many that each frame with objects comes at least once.
 SIDES = {2560: 4, 5120: 8}
-PICTURES = {2560: 10, 5120: 5}
+PICTURES = {2560: {10: 45, 30: 15, 100: 10}, 5120: {10: 45, 30: 15, 100: 5}}
 DENSITIES = (10, 30, 100)
 # Shapes (height, width) of what is taken from frames as background, and how far from boxes it stays.
 SHAPES = ((512, 640), (512, 320), (256, 640), (256, 320))
@@ -70,6 +71,7 @@ UNLABELLED = {
 QUALITY = 95
 
 Gray = NDArray[np.uint8]
+Asked = Mapping[int, Mapping[int, int]]
 
 
 @dataclass(frozen=True)
@@ -185,21 +187,22 @@ def joined(parts: Sequence[Annotations], size: tuple[int, ...]) -> Annotations:
     return Annotations(boxes, labels, (size[0], size[1]), ignore, area)
 
 
-def write(folder: Path, dataset: Dataset, *, seed: int = 0, asked: dict[int, int] = PICTURES) -> list[str]:
-    """Write the splits that `asked` (pictures by width) names; their names.
+def write(folder: Path, dataset: Dataset, *, seed: int = 0, asked: Asked = PICTURES) -> list[str]:
+    """Write the splits that `asked` (pictures by width and density) names; their names.
 
     The folder tells by `made.json` what it holds: the same is not written again.
     """
-    settings = {"seed": seed, "pictures": {str(width): count for width, count in asked.items()}, "data": dataset.name}
-    splits = [f"{width}-{density}" for width in asked for density in DENSITIES]
+    counts = {f"{width}-{density}": count for width, own in asked.items() for density, count in own.items()}
+    settings = {"seed": seed, "pictures": counts, "data": dataset.name}
+    splits = list(counts)
     made = folder / "made.json"
     if made.exists() and json.loads(made.read_text()) == settings:
         return splits
     made.unlink(missing_ok=True)
     frames = Frames.read(dataset)
     parts = []
-    for width, count in asked.items():
-        for density in DENSITIES:
+    for width, own in asked.items():
+        for density, count in own.items():
             split = f"{width}-{density}"
             place = folder / "images" / split
             place.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from finespot import metrics, weights
+from finespot.boxes.geometry import iou
 from finespot.data import Dataset
-from finespot.structures import Detections
+from finespot.structures import Annotations, Detections, Flags
 
 WEIGHTS = "hit-uav-n"
 TILE, OVERLAP = 640, 0.2
@@ -21,6 +23,15 @@ Rows = list[list[float]]
 
 def as_rows(found: Detections) -> Rows:
     return [[*box, score, label] for box, score, label in zip(found.boxes, found.scores, found.labels)]
+
+
+def detected(truth: Annotations, found: Detections) -> Flags:
+    """Which objects (n,), without the ignore regions, a detection of their class overlaps by half or more."""
+    own = ~truth.ignore
+    boxes, labels = torch.as_tensor(truth.boxes[own]), truth.labels[own]
+    near = iou(boxes[:, None], torch.as_tensor(found.boxes)[None]).numpy() >= 0.5
+    flags: Flags = (near & (labels[:, None] == found.labels)).any(1)
+    return flags
 
 
 def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> float | None:
