@@ -47,6 +47,7 @@ def test_golden_costs_and_matching() -> None:
     assert sum(float(cost[q, t]) for q, t in pairs) == pytest.approx(GOLDEN["total"], abs=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 5), st.integers(0, 6), st.integers(0, 10**6), st.booleans())
 def test_no_other_matching_is_cheaper(targets: int, queries: int, seed: int, ties: bool) -> None:

@@ -172,6 +172,7 @@ def test_folder_goes_on_past_a_broken_picture(
     assert "skipped" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_image_size_is_rounded_up_and_said(
     tiny: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +188,7 @@ def test_overlap_needs_tiles(run: Run, tiny: Path, dataset: Path) -> None:
     assert "give --slice too" in run("predict", tiny, dataset.parent / "images", "--overlap", "0.3")
 
 
+@pytest.mark.slow
 def test_devices_that_are_not_there(run: Run, tiny: Path, dataset: Path) -> None:
     for device in ("meta", "vulkan", "99", "nothing"):
         assert "device" in run("predict", tiny, dataset.parent / "images", "--device", device)

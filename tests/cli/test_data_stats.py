@@ -33,6 +33,7 @@ def test_prints_numbers_and_advice(samples: Path, tmp_path: Path, capsys: pytest
         assert text in printed
 
 
+@pytest.mark.slow
 def test_options_have_effects(samples: Path, tmp_path: Path) -> None:
     plain = numbers(samples, tmp_path)
 

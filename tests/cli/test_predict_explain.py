@@ -63,6 +63,7 @@ def test_options_have_effects(run: Run, picture: Path, tmp_path: Path) -> None:
     assert {Path(name).suffix for name in heat(tmp_path / "png")} == {".png"}
 
 
+@pytest.mark.slow
 def test_pictures_without_detections_are_said(run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
     words = ["predict", tiny, dataset / "images", "--project", tmp_path, "--explain", "conf=0.9"]
     code, out, _ = run(*words)

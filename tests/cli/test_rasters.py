@@ -51,6 +51,7 @@ def features(path: Path) -> list[dict]:
     return json.loads(path.read_text())["features"]
 
 
+@pytest.mark.slow
 def test_from_file_to_map(predict, raster: Path, tmp_path: Path) -> None:
     code, out, _ = predict(raster, "--format", "geojson,gpkg")
     folder = tmp_path / "runs" / "run"
@@ -118,6 +119,7 @@ def test_weights_that_know_their_resolution(run: Run, raster: Path, tmp_path: Pa
     assert "read as ones" not in run("predict", own, raster, *words, "--train-gsd", "off")[1]
 
 
+@pytest.mark.slow
 def test_the_tiles_are_said_where_nobody_asked(run: Run, raster: Path, tmp_path: Path) -> None:
     _, out, _ = run(
         "predict", "hit-uav-n", raster, "--imgsz", "64", "--project", tmp_path, "--no-images", "--max-det", "1"
@@ -126,6 +128,7 @@ def test_the_tiles_are_said_where_nobody_asked(run: Run, raster: Path, tmp_path:
 
 
 class TestWhatIsARaster:
+    @pytest.mark.slow
     def test_a_plain_tiff_is_a_picture(self, predict, pixels: np.ndarray, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / "plain.tif")
         assert rasters.raster_reason(str(tmp_path / "plain.tif"), None) is None
@@ -135,6 +138,7 @@ class TestWhatIsARaster:
         first = features(tmp_path / "runs" / "run" / "plain.geojson")[0]["geometry"]["coordinates"][0][0]
         assert 0 <= first[0] <= 220
 
+    @pytest.mark.slow
     def test_a_raster_as_a_picture(self, predict, raster: Path, tmp_path: Path) -> None:
         code, _, _ = predict(raster, "--no-raster", "--no-images")
         assert code == 0
@@ -154,6 +158,7 @@ class TestWhatIsARaster:
 
 
 class TestRefused:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("words", "said"),
         [
@@ -193,6 +198,7 @@ class TestRefused:
         refused(predict(path), "damaged, incomplete")
         assert [one.name for one in (tmp_path / "runs" / "run").iterdir()] == [JOURNAL]
 
+    @pytest.mark.slow
     def test_a_system_without_a_unit(self, predict, tmp_path: Path, pixels: np.ndarray) -> None:
         path = write_raster(tmp_path / "a.tif", pixels, crs='LOCAL_CS["site",UNIT["metre",1]]')
         refused(predict(path), "does not say where on the earth", "--crs raster")
@@ -216,6 +222,7 @@ def test_one_clear_error_without_the_extra(
     refused(predict(raster, "--format", "geojson,gpkg"), f"'{module}'", "pip install 'finespot[geo]'")
 
 
+@pytest.mark.slow
 def test_pictures_need_no_extra(predict, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("rasterio", "pyproj", "shapely", "pyogrio"):
         monkeypatch.setitem(sys.modules, module, None)

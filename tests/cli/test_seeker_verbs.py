@@ -98,6 +98,7 @@ def test_half_and_full(run: Run, seeker: Path, dataset: Path, tmp_path: Path) ->
     assert (tmp_path / "half.safetensors").stat().st_size < (tmp_path / "full.safetensors").stat().st_size
 
 
+@pytest.mark.slow
 def test_models_lists_what_the_package_has(run: Run, tmp_path: Path) -> None:
     code, said, wrong = run("models", "yolo11n", "--json", tmp_path / "m.json")
     assert (code, wrong) == (0, "")

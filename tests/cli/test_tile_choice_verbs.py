@@ -136,6 +136,7 @@ def test_what_has_no_effect_is_refused(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker: list[tuple[str, int]]) -> None:
     for name in "ab":
         pixels = np.zeros((40, 60, 3), np.uint8)

@@ -94,6 +94,7 @@ def test_the_threshold_of_matches(asked) -> None:
     assert asked("--postprocess-match-threshold", "0.4") == (None, 0.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -433,6 +433,7 @@ convert({source!r}, {target!r}, handling=Handling("copy"), workers=1)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_goes_on(full: Path, tmp_path: Path) -> None:
     source, target = plain(full), plain(tmp_path / "out")
     code = KILLED.format(tests=str(Path(__file__).parent), source=source, target=target)

@@ -96,6 +96,7 @@ def test_same_tiles_with_workers_and_caches(large: Dataset, tmp_path: Path) -> N
             assert_equal(expected, list(cached.epoch(epoch, augment)))
 
 
+@pytest.mark.slow
 def test_tiles_do_not_depend_on_earlier_epochs(large: Dataset) -> None:
     """As a resumed run needs it."""
     through = tiled(large)

@@ -169,6 +169,7 @@ def fuzz_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(place=PLACES, value=VALUES)
 def test_whatever_stands_in_a_field_is_read_or_refused(

@@ -38,6 +38,7 @@ def test_form_of_a_batch(dataset: Dataset) -> None:
     assert sorted(index for batch in batches for index in batch.indices) == list(range(8))
 
 
+@pytest.mark.slow
 def test_same_batches_with_workers_and_cache(dataset: Dataset, tmp_path: Path) -> None:
     options = {"imgsz": 64, "multi_scale": 0.5}  # so small that pictures are reduced before
     plain = loader(dataset, **options)

@@ -129,6 +129,7 @@ def test_neighboring_frames_never_straddle(names: list[tuple[str, int]], gap: in
     assert set(places.values()) == {"train", "val"}
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=8, max_size=40),

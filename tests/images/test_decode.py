@@ -139,6 +139,7 @@ def test_palette_bilevel_and_cmyk(tmp_path: Path) -> None:
     np.testing.assert_allclose(image.read(None)[3, 3], (255, 0, 0), atol=3)
 
 
+@pytest.mark.slow
 def test_large_pictures_are_not_taken_for_bombs(tmp_path: Path) -> None:
     PIL.Image.new("1", (20000, 10000)).save(tmp_path / "big.png")
     assert open_image(tmp_path / "big.png").size == (10000, 20000)

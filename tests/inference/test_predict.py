@@ -195,6 +195,7 @@ class TestOptions:
         assert len(predict(max_det=7)) == 7
         same([predict(max_det=7)], [whole[0].select(np.arange(7))])
 
+    @pytest.mark.slow
     def test_nms(self, model, picture, whole) -> None:
         def predict(nms, **options):
             found = next(model.predict(picture, conf=CONF, nms=nms, **options))
@@ -220,6 +221,7 @@ class TestOptions:
             model.predict(picture, nms=text)
             assert model.notes == []
 
+    @pytest.mark.slow
     def test_defaults_come_from_the_card(self, session, detector, card, picture) -> None:
         changed = type(card)(
             architecture=card.architecture, classes=card.classes, imgsz=96, conf=0.3, iou=0.5, max_det=50, nms="soft",
@@ -286,6 +288,7 @@ class TestSliced:
         whole = list(model.predict(picture, conf=CONF, imgsz=320))
         same(list(model.predict(picture, conf=CONF, imgsz=320, tiling=Tiling(640))), whole)
 
+    @pytest.mark.slow
     def test_windows_equal_crops_run_alone(self, session, model, picture) -> None:
         """At tile size = imgsz pixels are not resampled: each window is the crop itself."""
         pixels = images.to_rgb8(images.open_image(picture).read(None), 8)
@@ -319,6 +322,7 @@ class TestSliced:
         list(model.predict(pixels, imgsz=320))
         assert model.session.seen == [(1, 3, 128, 160), (1, 3, 224, 320)]
 
+    @pytest.mark.slow
     def test_tiles_that_are_no_multiple_of_the_stride_keep_their_scale(self, session, model, picture) -> None:
         model.session = _Watching(session)
         list(model.predict(picture, imgsz=300, tiling=Tiling(300)))

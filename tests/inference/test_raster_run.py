@@ -131,6 +131,7 @@ def test_another_scale_has_other_windows_and_boxes_in_the_raster(session: Sessio
     assert {one.size for one in found} == {(400, 220)}
 
 
+@pytest.mark.slow
 def test_the_best_of_all(session: Session, view: RasterView) -> None:
     everything = np.concatenate([one.scores for one in RasterRun(session, view, settings())])
     (best,) = RasterRun(session, view, settings(), most=5)
@@ -157,6 +158,7 @@ class TestJournal:
         run.journal = Journal(folder, run.fingerprint(), resume)
         return run
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("batch", [1, 2])
     @pytest.mark.parametrize("cut", [1, 4])
     def test_on_from_any_row(self, session: Session, view: RasterView, tmp_path: Path, cut: int, batch: int) -> None:

@@ -57,6 +57,7 @@ CALIBRATION = SeekerCalibration(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 2, 4, 8]), st.sampled_from([4, 8]))
 def test_any_picture_has_cells(height: int, width: int, reduction: int, stride: int) -> None:
@@ -126,6 +127,7 @@ def test_a_file_gives_the_heat_of_its_network(tmp_path: Path) -> None:
     assert not np.array_equal(half.heat(pixels), made.heat(pixels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pixels",
     [

@@ -125,6 +125,7 @@ def test_threads_change_nothing_that_is_found(detector, card, samples, batch) ->
     assert min(map(len, found[0][:2])) > 5
 
 
+@pytest.mark.slow
 def test_windows_of_one_picture_run_beside_each_other(detector, card) -> None:
     session = Session(detector, card=card, threads=2)
     seen = []

@@ -70,6 +70,7 @@ def test_the_whole_view_has_a_scale_of_its_own() -> None:
     assert placement.scale == pytest.approx((32 / 300, 96 / 900))
 
 
+@pytest.mark.slow
 def test_the_whole_view_adds_a_window_and_its_detections(model, pixels) -> None:
     plain = next(model.predict(pixels, conf=CONF, tiling=TILES))
     count = model.timing.windows

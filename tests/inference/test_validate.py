@@ -91,6 +91,7 @@ def test_speed_and_progress(session, dataset) -> None:
     assert result.timing.pictures == 4
 
 
+@pytest.mark.slow
 def test_options_have_effects(session, dataset, validation) -> None:
     count = lambda **options: sum(map(len, validate(session, dataset, **options).detections))  # noqa: E731
     plain = sum(map(len, validation.detections))

@@ -47,6 +47,7 @@ def spot(size: tuple[int, int], *places: tuple[int, int]) -> np.ndarray:
     return pixels
 
 
+@pytest.mark.slow
 def test_windows_and_heat_in_pixels_of_the_picture(session: Session) -> None:
     model = Model(session)
     # 250 x 120 is scaled to 256 x 123 and padded to 128, or as large again to 512 x 246 in 256.
@@ -80,6 +81,7 @@ def test_windows_and_heat_in_pixels_of_the_picture(session: Session) -> None:
     assert np.array_equal(plain.detections.boxes.shape[1:], (4,))
 
 
+@pytest.mark.slow
 def test_pictures_without_windows_keep_their_place(session: Session) -> None:
     pictures = [spot((128, 128)), spot((128, 128), (64, 64)), spot((128, 128))]
     for batch in (1, 3):
@@ -164,6 +166,7 @@ def dataset(tmp_path: Any) -> Dataset:
     return open_dataset(tmp_path / "set.yaml", "val")
 
 
+@pytest.mark.slow
 def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset: Dataset) -> None:
     before = session.network.windows
     most = calibrate_threshold(session, dataset, 0.75, imgsz=128)

@@ -64,6 +64,7 @@ def assert_equal_to_drawn_tables(truth, results, rules, counts) -> None:
         assert mean == pytest.approx(np.nan if number is None else number, abs=1e-12, nan_ok=True), label
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 4), min_size=4, max_size=4).filter(any))
 def test_weights_equal_drawn_tables(seed, counts) -> None:

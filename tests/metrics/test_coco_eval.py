@@ -193,6 +193,7 @@ def test_records_of_pictures() -> None:
         one.evalImgs[4]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     thresholds=st.lists(st.floats(0.05, 1), min_size=1, max_size=3, unique=True),
@@ -240,6 +241,7 @@ def test_equals_evaluate_with_any_parameters(thresholds, limits, edges, categori
                 )
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(iou=st.floats(0.05, 1), low=st.floats(0, 2000), limit=st.integers(1, 60))
 def test_records_say_what_judged_says(iou, low, limit) -> None:

@@ -94,6 +94,7 @@ pictures = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(pictures, st.sampled_from([0.25, 0.5, 1.0]))
 def test_as_the_raster_counts(data, share) -> None:
     truths, windows = [one for one, _ in data], [two for _, two in data]

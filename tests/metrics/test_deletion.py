@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def covered_on_a_map(regions, box) -> bool:
     return bool(inside / (h * w) >= 0.5)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(boxes, st.lists(halves, min_size=1, max_size=6))
 def test_half_covered_is_what_a_map_says(regions, asked) -> None:

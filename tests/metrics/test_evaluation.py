@@ -140,6 +140,7 @@ def reordered(truth: Truth, results: Results, order) -> tuple[Truth, Results]:
     return replace(truth, image_ids=ids, image=place[truth.image]), replace(results, image=place[results.image])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.permutations(range(4)))
 def test_order_of_pictures_and_rows_does_not_matter(seed, order) -> None:

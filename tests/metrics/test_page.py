@@ -182,6 +182,7 @@ def test_nothing_is_loaded_and_nothing_runs(page: Reader) -> None:
         assert "href" not in attrs
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     truth, results = tables((EVIL, "person"))
     truth = replace(truth, image_ids=tuple(f"{EVIL}{i}" for i in range(3)))

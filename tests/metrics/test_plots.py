@@ -47,6 +47,7 @@ def test_pr_curves_without_objects_and_with_many_classes(tables, tmp_path) -> No
     assert plots.pr_curves(many, tmp_path / "many.png").exists()
 
 
+@pytest.mark.slow
 def test_confusion(tables, tmp_path) -> None:
     truth, results = tables
     assert colorful(plots.confusion(confusion_matrix(truth, results), truth.classes, tmp_path / "confusion.png"))

@@ -33,6 +33,7 @@ def reordered(truth: Truth, results: Results, order) -> tuple[Truth, Results]:
     return moved, replace(results, image=place[results.image])
 
 
+@pytest.mark.slow
 @every
 @few
 @given(seed=seeds, order=st.permutations(range(4)))
@@ -41,6 +42,7 @@ def test_order_of_pictures_does_not_matter(name, seed, order) -> None:
     assert evaluate(*reordered(truth, results, order), name).values == evaluate(truth, results, name).values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PROTOCOLS) - {"visdrone"}))
 @few
 @given(seed=seeds)
@@ -80,6 +82,7 @@ def unlimited(rules: Protocol, values: dict) -> dict:
     return {rules.label(row): values[rules.label(row)] for row in rules.rows if row.kind in ("AP", "MR")}
 
 
+@pytest.mark.slow
 @every
 @few
 @given(seed=seeds, score=st.floats(0, 1))
@@ -95,6 +98,7 @@ def test_a_detection_on_an_ignored_object_changes_no_precision(name, seed, score
         assert unlimited(rules, after) == unlimited(rules, before), flag
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(key for key, rules in PROTOCOLS.items() if rules.regions != "unused"))
 @few
 @given(seed=seeds, score=st.floats(0, 1))
@@ -207,6 +211,7 @@ def test_a_class_that_the_truth_has_not_is_dropped(name) -> None:
         assert kept.values == without.values
 
 
+@pytest.mark.slow
 @every
 @few
 @given(seed=seeds)

@@ -76,6 +76,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_fused_layers_agree(name: str) -> None:
     torch.manual_seed(0)

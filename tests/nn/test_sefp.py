@@ -71,6 +71,7 @@ def test_levels_that_do_not_fit_are_refused() -> None:
         SEFP((LEVELS[0], LEVELS[2], LEVELS[3]))
 
 
+@pytest.mark.slow
 def test_the_form_of_the_transform_changes_no_value() -> None:
     with torch.no_grad():
         one, other = (neck(spectrum=form)(features()).maps for form in ("fft", "matrix"))

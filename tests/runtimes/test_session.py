@@ -124,6 +124,7 @@ def test_threads_follow_the_affinity(detector, card, monkeypatch) -> None:
         os.sched_setaffinity(0, mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "threads", "why"),
     [
@@ -167,6 +168,7 @@ def test_mean_and_std_have_effects(detector, card, images) -> None:
     torch.testing.assert_close(raw, expected, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_from_a_file(detector, card, images, tmp_path) -> None:
     path = weights.save(tmp_path / "w.safetensors", detector, card, half=False)
     session = Session(path)

@@ -326,6 +326,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         planned(tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("counted_once")
 def test_time_left_is_that_of_the_rows_not_done(tmp_path: Path) -> None:
     ready = planned(tmp_path / "out", seeds=[0, 1, 2])

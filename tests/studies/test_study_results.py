@@ -162,6 +162,7 @@ def test_the_terminal_shows_the_same(table: Results) -> None:
     assert "+1.5" in rows[-1]
 
 
+@pytest.mark.slow
 def test_names_in_the_picture_stand_clear_of_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Any] = []
     monkeypatch.setattr(drawing, "save_figure", lambda figure, path: figures.append(figure))

@@ -56,6 +56,7 @@ def around(centers: np.ndarray, side: float, size: tuple[int, int]) -> np.ndarra
     return np.clip(boxes, 0, np.array([size[1], size[0]] * 2))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(scenes() | scenes(1500, (256, 640)), st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0]))
 def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> None:

@@ -133,6 +133,7 @@ def test_parts_without_a_window_are_joined_as_before() -> None:
     assert len(found(*parts)) == 2
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_equals_a_slow_loop(seed) -> None:
@@ -199,6 +200,7 @@ def test_one_window_is_never_cut() -> None:
     assert merge([one], size=SIZE, classes=CLASSES) == merge([untold], size=SIZE, classes=CLASSES)
 
 
+@pytest.mark.slow
 def test_fifty_thousand_boxes_in_one_pile() -> None:
     """All pairs would be 600 million."""
     rng = np.random.default_rng(0)

@@ -82,6 +82,7 @@ def test_without_suppression_the_order_is_by_score() -> None:
     assert found.scores.tolist() == [np.float32(0.9), np.float32(0.5), np.float32(0.2)]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(200, 900), st.integers(200, 900), st.sampled_from([64, 160, 320]))
 def test_an_oracle_gives_the_truth_back(seed, height, width, tile) -> None:

@@ -82,6 +82,7 @@ def test_no_object_is_lost_or_doubled(data, seed, height, width, operator) -> No
     assert ap(truth, found) >= 0.995
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1), st.integers(100, 500), st.integers(100, 500), st.sampled_from(BY_IOS))
 def test_by_ios_none_is_lost_that_overlaps_no_other(data, seed, height, width, operator) -> None:

@@ -48,6 +48,7 @@ def sorted_rows(found: list[Detections]) -> np.ndarray:
     return table[np.lexsort(table.T)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATORS)
 @given(seed=st.integers(0, 10**6), count=st.integers(0, 12), scale=st.sampled_from([1.0, 2.5, 0.7]))
 @settings(max_examples=12, deadline=None)

@@ -325,6 +325,7 @@ def test_memory_that_does_not_suffice_is_one_line(tmp_path: Path, monkeypatch: p
         small(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_loss_that_is_not_finite_names_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = Detect.step

@@ -174,6 +174,7 @@ def test_a_frozen_part_stands_still_in_its_stage_and_moves_before_and_after(make
     assert [row["frozen"] for row in loop.keeper.rows] == ["", "", "backbone", "backbone", "", ""]
 
 
+@pytest.mark.slow
 def test_thawing_leaves_what_was_frozen_before(make_loop: Make) -> None:
     model = TinyTask().model
     freeze(model, ["neck.lateral.0"])
@@ -316,6 +317,7 @@ def test_loss_with_a_level_off_is_that_of_a_head_without_it() -> None:
     assert model.loss(zeroed, batch.targets).terms["cls"] > 30 * terms["cls"]
 
 
+@pytest.mark.slow
 def test_loss_of_the_first_epoch_with_a_level_off_is_of_ordinary_size(make_loop: Make) -> None:
     off = make_loop(TinyTask(), Objects(), epochs=2, curriculum={"levels": {4: 2}, "stages": [{"first": 0}]})
     on = make_loop(TinyTask(), Objects(), epochs=2)

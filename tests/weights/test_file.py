@@ -139,6 +139,7 @@ def test_saving_leaves_the_detector_alone(detector, card, tmp_path) -> None:
         assert torch.equal(tensor, before[name])
 
 
+@pytest.mark.slow
 def test_own_parts_are_imported_where_allowed(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "finespot_test_neck.py").write_text("from finespot.nn.necks import PAFPN as Neck")

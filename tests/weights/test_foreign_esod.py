@@ -107,6 +107,7 @@ def test_keys_and_shapes(form: str, count: int | None, some: dict[str, tuple[int
     assert not any(key.startswith("model.7.") for key in theirs if form != "vanilla")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_the_map_names_every_tensor_once(form: str) -> None:
     architecture = zoo.architecture("esod-yolov5s", 2, **FORMS[form])
@@ -115,6 +116,7 @@ def test_the_map_names_every_tensor_once(form: str) -> None:
     assert len({entry.key for entry in found}) == len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", QUICK)
 def test_there_and_back_is_exact(form: str) -> None:
     architecture = zoo.architecture("esod-yolov5s", 3, **FORMS[form])

@@ -91,6 +91,7 @@ def test_keys_of_the_authors() -> None:
     }
 
 
+@pytest.mark.slow
 def test_keys_of_transformers() -> None:
     architecture = zoo.architecture("rtdetr-r50")
     newer = {entry.key for entry in rtdetr_transformers.entries(architecture)}
@@ -148,6 +149,7 @@ def test_attention_and_labels_are_rows_of_one_matrix() -> None:
     assert torch.equal(table[3:], ours["head.denoising.padding"])
 
 
+@pytest.mark.slow
 def test_both_namings_hold_the_same() -> None:
     architecture = zoo.architecture("rtdetr-r18", classes=2)
     ours = random_state(architecture)

@@ -102,6 +102,7 @@ def test_there_and_back_is_exact(name: str) -> None:
     assert all(torch.equal(again[key], ours[key]) for key in ours)
 
 
+@pytest.mark.slow
 def test_head_rows_run_anchor_by_anchor() -> None:
     architecture = zoo.architecture("yolov5n", classes=2)
     theirs = to_yolov5(filled(architecture), architecture)

@@ -52,6 +52,7 @@ def test_rows_follow_their_names(saved, detector, card, names) -> None:
     assert all(name in line for name in report.classes_new)
 
 
+@pytest.mark.slow
 def test_no_common_class(saved) -> None:
     target = build("yolov8n", 3)
     rows = [f"head.{name}" for name in target.head.class_rows()]

@@ -158,6 +158,7 @@ def test_a_full_device_is_said(tmp_path) -> None:
     assert not Path("/dev/null").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="needs /dev/stdout")
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_standard_output_in_a_file_is_neither_cut_nor_replaced(tmp_path, name) -> None:

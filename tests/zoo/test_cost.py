@@ -25,6 +25,7 @@ ONE_EACH = [family.names()[0] for family in zoo.families() if "windows" not in f
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n != "yolov8n" else n for n in ONE_EACH]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_parts_add_up_to_the_whole(name: str) -> None:
     cost = measure(build(name), (96, 352))

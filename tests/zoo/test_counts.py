@@ -43,6 +43,7 @@ def test_gflops(name: str, golden) -> None:
         assert gflops == pytest.approx(published, abs=6e-5)
 
 
+@pytest.mark.slow
 def test_gflops_follow_the_size_and_leave_the_network_alone() -> None:
     detector = zoo.build(zoo.architecture("yolov8n", classes=3)).train()
     before = {name: value.clone() for name, value in detector.state_dict().items()}

@@ -120,6 +120,7 @@ def test_operations_by_part() -> None:
     assert cost.parameters_fused < cost.parameters
 
 
+@pytest.mark.slow
 def test_the_map_comes_out_beside_the_heads_output() -> None:
     detector, plain = dense().eval(), small(relay=None).eval()
     plain.load_state_dict({k: v for k, v in detector.state_dict().items() if not k.startswith("relay.")})

@@ -62,6 +62,7 @@ def test_none_means_the_own_part() -> None:
     assert type(found.neck).__name__ == "PAFPN"
 
 
+@pytest.mark.slow
 def test_pictures_fit_what_a_backbone_wants_not_only_its_strides() -> None:
     """A plain GPViT gives stride 8 but has strips of two cells; an adapter reads its picture at stride 32 always."""
     plain = zoo.build(zoo.architecture("gpvit-l1", 2, backbone="gpvit")).eval()

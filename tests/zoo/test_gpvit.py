@@ -68,6 +68,7 @@ def test_names_and_options() -> None:
     assert zoo.normalization_of(zoo.architecture("gpvit-l2")).mean == (0.485, 0.456, 0.406)
 
 
+@pytest.mark.slow
 def test_batch_norm_is_folded_where_a_convolution_stands_before_it() -> None:
     with torch.device("meta"):
         twin = zoo.build(zoo.architecture("gpvit-l1", 2)).fused()

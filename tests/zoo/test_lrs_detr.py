@@ -128,6 +128,7 @@ def test_pictures_of_any_size(name: str, size: tuple[int, int]) -> None:
     assert all(torch.isfinite(value).all() for value in (raw["boxes"], raw["scores"]))
 
 
+@pytest.mark.slow
 def test_options_of_the_architecture() -> None:
     detector = on_meta(queries=7, denoising=0, layers=2)
     assert (len(detector.head.layers), detector.head.denoising, detector.head.selection.queries) == (2, None, 7)

@@ -75,6 +75,7 @@ def test_raw_outputs_and_boxes_are_the_recorded_ones(name: str, fused: bool) -> 
         np.testing.assert_allclose(centers[anchor], sample["cxcywh"], rtol=0, atol=PIXELS)
 
 
+@pytest.mark.slow
 def test_a_wrong_epsilon_would_be_seen() -> None:
     detector = copy.deepcopy(filled("yolov8n"))
     for module in detector.modules():

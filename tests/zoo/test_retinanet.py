@@ -67,6 +67,7 @@ def test_options_change_the_network() -> None:
         meta("retinanet-r50", form="v3")
 
 
+@pytest.mark.slow
 def test_a_backbone_of_another_depth() -> None:
     detector = meta("retinanet-r50", backbone="resnet(depth=101)")
     assert zoo.count_parameters(detector.backbone) == 42_500_160

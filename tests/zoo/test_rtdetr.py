@@ -137,6 +137,7 @@ def test_fused_agrees_and_leaves_the_original_alone() -> None:
     assert torch.allclose(raw["scores"].sort().values, fused["scores"].sort().values, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_options_of_the_architecture() -> None:
     detector = build("rtdetr-r18", queries=7, denoising=0, layers=2)
     assert len(detector.head.layers) == 2

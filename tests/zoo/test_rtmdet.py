@@ -54,6 +54,7 @@ def test_every_name_is_counted() -> None:
     assert set(zoo.RTMDET.names()) == {*GOLDEN["counts"], *GOLDEN["own_counts"]}
 
 
+@pytest.mark.slow
 def test_exponents_are_those_of_the_recipes() -> None:
     assert [size for size in zoo.RTMDET.sizes if build(f"rtmdet-{size}").head.exp] == ["l", "x"]
     with torch.device("meta"):

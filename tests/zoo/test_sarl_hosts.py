@@ -71,6 +71,7 @@ def test_trained_weights_take_it_without_a_change_of_predictions() -> None:
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+@pytest.mark.slow
 def test_a_file_with_a_relay_is_read_back(tmp_path: Path) -> None:
     architecture = zoo.architecture("yolo11n", 2, relay="sarl(reduction=8, gamma_init=0.5)")
     model = zoo.build(architecture).eval()

@@ -27,6 +27,7 @@ def build(name: str, **options: object) -> WindowedDetector:
     return detector
 
 
+@pytest.mark.slow
 def test_costs_are_those_measured_of_the_released_network() -> None:
     with torch.device("meta"):
         detector = zoo.build(zoo.architecture("esod-yolov5m-published", 10))
@@ -44,6 +45,7 @@ def test_costs_are_those_measured_of_the_released_network() -> None:
     assert costs.picture + 20 * costs.window == pytest.approx(model, rel=0.02)
 
 
+@pytest.mark.slow
 def test_costs_of_a_network_that_may_learn() -> None:
     """Tokens that every picture shares, expanded without a gradient, once stopped torch's counter."""
     with torch.device("meta"):

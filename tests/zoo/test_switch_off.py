@@ -26,6 +26,7 @@ def points(detector: zoo.Detector) -> int:
         return int(detector(torch.zeros(1, 3, 64, 64))["scores"].shape[2])
 
 
+@pytest.mark.slow
 def test_by_name_and_by_stride(detector: zoo.Detector) -> None:
     for levels, off, count in (
         (["p2"], ["p2"], 84),

@@ -175,6 +175,7 @@ def test_landscape_and_portrait_have_the_same_windows_turned() -> None:
         assert torch.equal(one.picks[0], other.picks[0].T)
 
 
+@pytest.mark.slow
 def test_every_option_changes_the_number_of_computed_windows() -> None:
     """A map of 16 x 24 cells, cores of 8 without a halo: 2 x 3 in each of two pictures."""
     maps = torch.full((2, 1, 16, 24), -9.0)
@@ -249,6 +250,7 @@ def test_published_training_takes_all_windows_where_they_are() -> None:
     assert not detector.runs_whole(chosen)
 
 
+@pytest.mark.slow
 def test_a_training_step_costs_less_in_proportion() -> None:
     detector = build(core=8, halo=0, share=0.25).train()
     images, targets = pictures((256, 256), 1), truth([[100, 100, 120, 120]], [0], 1)
@@ -309,6 +311,7 @@ def test_detections_on_the_borders_of_cores_are_found_once() -> None:
         assert np.allclose(boxes, wanted.numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_background_cell_counts_the_same_in_windows() -> None:
     """Objectness of pictures without an object: windows that tile the picture weigh as it does, a half of them half."""
     detector = build("yolov5s-published", select="all")
@@ -359,6 +362,7 @@ def test_weights_of_a_host_fit_stem_and_tail() -> None:
         assert all(plain[key].shape == released[key].shape for key in shared)
 
 
+@pytest.mark.slow
 def test_without_data_the_dense_form_runs() -> None:
     with torch.device("meta"):
         detector = zoo.build(zoo.architecture("esod-yolov8n", 3)).eval()

@@ -197,6 +197,7 @@ def test_options_of_the_repaired_form() -> None:
     assert zoo.count_parameters(cascade) == 1_942_204
 
 
+@pytest.mark.slow
 def test_parts_are_exchanged_as_elsewhere() -> None:
     assert [level.channels for level in build("yolo11n-ass", neck="hs_fpn(width=32)").head.inputs] == [32] * 4
     assert type(build("yolo11n-ass", neck="pafpn").neck) is PAFPN

@@ -213,6 +213,7 @@ def test_each_kind_can_be_left_out(name: str, kind: str) -> None:
     assert zoo.count_parameters(without) < zoo.count_parameters(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.YOLO_SOD.names())
 def test_without_the_stride_4_level(name: str) -> None:
     whole, without = on_meta(name), on_meta(name, p2=False)
@@ -224,6 +225,7 @@ def test_without_the_stride_4_level(name: str) -> None:
     assert whole.head.class_branches["p3"].first.conv.out_channels == 64
 
 
+@pytest.mark.slow
 def test_points_at_640() -> None:
     detector = on_meta("yolo-sod")
     with torch.no_grad():
@@ -276,6 +278,7 @@ def test_parts_can_be_exchanged() -> None:
     assert len(on_meta("yolov8n", 2, neck="mafn").neck.output_attention) == 0
 
 
+@pytest.mark.slow
 def test_a_level_switched_off_late_is_one_that_never_was(make_targets) -> None:
     torch.manual_seed(0)
     detector, targets = zoo.build(zoo.architecture("yolo-sod", 3)).train(), make_targets([20, 10], (64, 96), 3)

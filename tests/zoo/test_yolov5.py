@@ -55,6 +55,7 @@ def test_fused_parameters_and_operations(name: str) -> None:
         assert zoo.count_gflops(detector, (640, 640)) == pytest.approx(want["gflops"], abs=6e-4)
 
 
+@pytest.mark.slow
 def test_forward_is_that_of_the_released_network() -> None:
     architecture, want = zoo.architecture("yolov5n"), GOLDEN["forward"]["yolov5n"]
     detector = zoo.build(architecture).eval()

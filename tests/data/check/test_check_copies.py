@@ -42,6 +42,7 @@ SIGNS = st.lists(st.integers(0, 63), max_size=9).map(lambda bits: sum({1 << bit 
 FILES = st.lists(st.tuples(SIGNS, st.integers(0, 2)), max_size=12)
 
 
+@pytest.mark.slow
 @given(FILES, st.integers(0, 12))
 @settings(max_examples=80, deadline=None)
 def test_twins_are_those_of_a_slow_search(files: list[tuple[int, int]], border: int) -> None:

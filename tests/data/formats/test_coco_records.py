@@ -142,6 +142,7 @@ def test_a_size_of_0_is_told_and_an_absent_one_is_not(make_coco: MakeCoco) -> No
     ]
 
 
+@pytest.mark.slow
 def test_deeply_nested_values_are_refused(make_coco: MakeCoco) -> None:
     folder = make_coco([box(1)])
     file = folder / "annotations/train.json"

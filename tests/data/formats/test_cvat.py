@@ -335,6 +335,7 @@ def test_round_trip(made: Any) -> None:
     come_back("cvat", made, ("no", "<&\"'>", "Größe\t1"))
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_mutated_files_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

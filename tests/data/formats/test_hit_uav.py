@@ -177,6 +177,7 @@ def test_xml_lists_and_sizes(tmp_path: Path) -> None:
         open_dataset(f"hit-uav:{tmp_path}", "train")
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     box=st.sampled_from((UPRIGHT, ROTATED)),

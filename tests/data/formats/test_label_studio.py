@@ -290,6 +290,7 @@ def test_a_file_of_another_kind(make_studio: MakeStudio, tmp_path: Path) -> None
 VALUES = st.none() | st.booleans() | st.integers(-3, 300) | st.text(max_size=3) | st.just([]) | st.just({"a": [1]})
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_whatever_stands_in_a_field_is_read_or_refused(

@@ -59,6 +59,7 @@ BOX = st.tuples(*[st.integers(0, 300)] * 2, *[st.integers(1, 150)] * 2).map(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(BOX, st.integers(0, 1), st.booleans()), max_size=6),

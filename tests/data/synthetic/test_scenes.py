@@ -34,6 +34,7 @@ def test_the_same_seed_gives_the_same_picture_and_another_seed_another() -> None
     assert not np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_every_box_holds_what_the_object_changes_in_the_picture() -> None:
     changed_inside, changed = 0.0, 0
     for index in range(8):
