@@ -109,7 +109,8 @@ def test_a_seed_gives_the_same_files_and_fewer_are_the_first(compose, tmp_path) 
     from finespot.structures import Classes
 
     def files(place, seed, count):
-        splits = compose.write(place, Drawn(Classes(("one", "two"))), seed=seed, asked={2560: dict.fromkeys((10, 30, 100), count)})
+        asked = {2560: dict.fromkeys((10, 30, 100), count)}
+        splits = compose.write(place, Drawn(Classes(("one", "two"))), seed=seed, asked=asked)
         assert splits == ["2560-10", "2560-30", "2560-100"]
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in place.rglob("*.jpg")}
 

@@ -112,6 +112,17 @@ def test_most_tiles(most: int) -> None:
     assert ("the budget left out tiles in 1 of 1 pictures" in model.notes) == (most < UNIFORM)
 
 
+@pytest.mark.parametrize(("far", "windows", "limited"), [((500, 500), 2, False), ((1000, 900), 1, True)])
+def test_a_tile_that_is_parted_counts_as_one(far: tuple[int, int], windows: int, limited: bool) -> None:
+    session = Spots(tiling=Tiling(640, 64))
+    picture = spot((1280, 1280), (40, 40), far)
+    made = Model(session).predict(picture, imgsz=640, seeker=Brightness(), max_tiles=1, windows=True)
+    (outcome,) = made.outcomes
+    assert isinstance(outcome.view, TileView)
+    assert (session.windows, outcome.view.limited, len(outcome.detections)) == (windows, limited, windows)
+    assert outcome.view.worth == windows / 16
+
+
 @pytest.mark.slow
 def test_as_many_tiles_as_fit_in_a_time() -> None:
     for budget, most in ((100, 5), (200, 10), (1, 1)):

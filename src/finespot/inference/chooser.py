@@ -121,7 +121,8 @@ class Chooser:
     region:
         What touches it is looked at only. What has its center elsewhere is not found.
     max_tiles:
-        At most so many tiles in a picture, those with the most heat. What a video's last frame forces comes on top.
+        At most so many tiles in a picture, those with the most heat, counted before they are parted and cut down.
+        What a video's last frame forces comes on top.
     budget_ms:
         At most as many windows as would fit into that time beside the seeker if none were cut down, one tile at least.
         A full window takes as long as the mean of this run; until that is known, the first ones run one by one.
@@ -247,7 +248,9 @@ class Chooser:
                 more = [tile for tile in due if tile not in run][: max(0, self._turn(limit, limit) - probes)]
                 tiles = ask(given=[*run, *more], max_tiles=limit)
         choice.tiles, choice.uniform = tiles, tiles == allowed
-        choice.limited = limit is not None and len(tiles) >= limit and not choice.uniform
+        # Parts of tiles are more than the tiles that the limit counts: it was reached where something hot is left.
+        spent = limit is not None and len(tiles) >= limit and not choice.uniform
+        choice.limited = spent and ask(given=tiles, uniform_above=1.0) != tiles
         self._turns.seen(tiles)
         yield [*tiles[probes:], *whole]
 

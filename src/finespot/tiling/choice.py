@@ -104,7 +104,7 @@ def cover(
     inside = None if region is None else _inside(region, size, (len(axes[0].low), len(axes[1].low)))
     weights = _weights(heat, threshold, axes, forced, inside)
     seen = [_held(axes, tile) for tile in given]
-    most = len(tiles) - len(given)
+    most = max(1, len(tiles) - len(given))
     if max_tiles is None or max_tiles >= len(tiles):
         cells = weights.size if inside is None else int(inside.sum())
         if int((weights > 0).sum()) > uniform_above * cells:
