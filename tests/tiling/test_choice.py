@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finespot.boxes import suppressor
 from finespot.errors import FineSpotError
 from finespot.structures import Annotations, Classes, Placement, Tile, Tiling
-from finespot.tiling import Part, Polygons, cover, grid, merge, worth
+from finespot.tiling import Part, Polygons, cover, grid, merge
 from finespot.tiling.cut_off import EDGE_PX
 
 CLASSES = Classes(("thing",))
@@ -243,64 +243,3 @@ def test_what_cannot_be() -> None:
         cover(heat.ravel(), 0.5, tiling, (100, 100))
     with pytest.raises(FineSpotError, match="heat: expected finite heat but got NaN or infinity"):
         cover(np.full((4, 4), np.nan, np.float32), 0.5, tiling, (100, 100))
-
-
-def spots(*places: tuple[int, int, int, int]) -> np.ndarray:
-    """Heat (64, 80) of cells of 20 px, hot from row to row and from column to column."""
-    heat = np.zeros((64, 80), np.float32)
-    for top, left, bottom, right in places:
-        heat[top:bottom, left:right] = 1
-    return heat
-
-
-@pytest.mark.parametrize(
-    ("place", "sides"),
-    [
-        ((30, 40, 31, 41), (160, 160)),  # 20 px and a margin of 64 around
-        ((30, 40, 31, 42), (320, 160)),
-        ((30, 40, 39, 41), (160, 320)),
-        ((30, 40, 39, 49), (320, 320)),
-        ((0, 0, 4, 1), (160, 160)),  # no margin outside of the picture
-    ],
-)
-def test_a_window_is_cut_down_to_what_it_is_for(place, sides) -> None:
-    size, tiling = (1280, 1600), Tiling(640, 128)
-    ((x1, y1, x2, y2),) = corners(cover(spots(place), 0.5, tiling, size)).tolist()
-    assert (x2 - x1, y2 - y1) == sides
-    assert worth(Tile((x1, y1, x2, y2)), size, tiling) == sides[0] * sides[1] / 640**2
-
-
-@pytest.mark.parametrize(
-    ("places", "sides"),
-    [
-        # Corners of what one window holds.
-        ([(10, 10, 11, 11), (33, 33, 34, 34)], [(160, 160)] * 2),
-        ([(10, 10, 11, 11), (10, 33, 11, 34), (33, 10, 34, 11), (33, 33, 34, 34)], [(160, 160)] * 4),
-        ([(10, 10, 11, 11), (20, 10, 21, 20)], [(160, 160), (160, 160), (320, 160)]),
-        # A line of 328 px with its margins: one end has a window of its own, the rest one of 320.
-        ([(30, 40, 40, 41)], [(160, 160), (160, 320)]),
-        # Near each other: two would have more area than one.
-        ([(30, 40, 31, 41), (30, 42, 31, 43)], [(320, 160)]),
-        ([(30, 40, 40, 50)], [(160, 160), (160, 320), (320, 160), (320, 320)]),
-        ([(30, 40, 48, 58)], [(640, 640)]),
-    ],
-)
-def test_what_lies_apart_has_windows_of_its_own(places, sides) -> None:
-    heat, tiling = spots(*places), Tiling(640, 128)
-    tiles, turned = cover(heat, 0.5, tiling, (1280, 1600)), cover(heat.T, 0.5, tiling, (1600, 1280))
-    assert sorted((x2 - x1, y2 - y1) for x1, y1, x2, y2 in corners(tiles).tolist()) == sides
-    assert sorted((y2 - y1, x2 - x1) for x1, y1, x2, y2 in corners(turned).tolist()) == sides
-
-
-def test_what_two_windows_hold_belongs_to_the_first() -> None:
-    size, tiling = (1280, 1600), Tiling(640, 128)
-    # Three lines, of which the middle one fits with either of the others, but not with both.
-    tiles = cover(spots((30, 20, 50, 22), (30, 36, 50, 38), (30, 52, 50, 53)), 0.5, tiling, size)
-    assert [(x2 - x1, y2 - y1) for x1, y1, x2, y2 in corners(tiles).tolist()] == [(640, 640), (160, 640)]
-
-
-@pytest.mark.parametrize("side", [255, 256, 511, 512])
-def test_no_window_is_cut_down_to_less_than_the_network_needs(side: int) -> None:
-    (tile,) = cover(spots((30, 40, 31, 41)), 0.5, Tiling(side, 8), (1280, 1600))
-    part = 4 if side > 508 else 2 if side > 254 else 1
-    assert tile.window[2] - tile.window[0] == -(-side // part) >= 128
