@@ -1,23 +1,25 @@
 """Does ESOD on windows learn and find as much as its dense host, from the same pictures in as many steps?
 
     python -m benchmarks.esod.accuracy --data FOLDER_OF_HIT_UAV [--rows dense windows] [--steps 150] [--start all]
-                                       [--seeds 0] [--options share=0.33 ...] [--side 1024] [--json FILE]
+                                       [--seeds 0] [--options share=0.33 ...] [--side 1024]
+                                       [--score-on FOLDER --split 2560-10] [--recalls 0.99 0.9] [--json FILE]
 
 The host is YOLO11n, which the bundled weights are of. Both sides begin with the same weights (`--start all`: those of
 HIT-UAV; `backbone`: of these only the backbone), and see the same pictures in the same order (of `--side` px, two of
 its cells of a quarter of that with objects, the rest background) for as many steps, with the same settings: AdamW,
 warm-up, cosine to zero, flips. The seeker, which the dense host does not have, is new where the rest is not, and learns
-at a rate of its own (`--seeker-lr`). The averaged weights are scored on pictures made of val: dense, and with the
-windows that all cores, the truth and the seeker choose, the seeker with a threshold of 0.5 and with one that reaches
-99 % of the objects there. `--steps 0` scores the weights as they begin. One process, CPU seconds; GFLOPs of a picture
-are of the windows that ran.
+at a rate of its own (`--seeker-lr`). The averaged weights are scored on pictures made of val, or on those of
+`benchmarks.highres.compose` in a folder: dense, and with the windows that all cores, the truth and the seeker choose,
+the seeker with a threshold of 0.5 and with those that reach so many of the objects there. `--steps 0` scores the
+weights as they begin. One process, CPU seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the
+mean over classes with 20 objects or more there: of one with two objects, AP is anything.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ import torch
 from benchmarks.esod.sparse_set import Sparse
 from benchmarks.report import arguments, publish, table
 from finespot import inference, zoo
-from finespot.data import Augment, Dataset, TrainLoader
+from finespot.data import Augment, Dataset, TrainLoader, open_dataset
 from finespot.runtimes import Session
 from finespot.structures import Targets
 from finespot.training.ema import Ema
@@ -38,7 +40,7 @@ from finespot.weights import Card
 
 HOST, WEIGHTS, BUSY, WARM_UP = "yolo11n", "hit-uav-n", 2, 20
 MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
-CALIBRATED = 0.99
+COMMON = 20
 
 
 def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, float]:
@@ -104,14 +106,14 @@ def batches(loader: TrainLoader, steps: int) -> Iterator[Any]:
         epoch += 1
 
 
-def score(task: Detect, dataset: Dataset) -> dict[str, dict[str, float]]:
+def score(task: Detect, dataset: Dataset, recalls: Sequence[float]) -> dict[str, dict[str, float]]:
     """AP, AP50, GFLOPs and windows of a picture by how windows are chosen."""
     network = task.model.eval()
     rule = task.normalization
     card = Card(
         architecture=network.architecture,
         classes=dataset.classes,
-        imgsz=dataset.size(0)[0],
+        imgsz=max(dataset.size(0)),
         mean=rule.mean,
         std=rule.std,
     )
@@ -126,8 +128,9 @@ def score(task: Detect, dataset: Dataset) -> dict[str, dict[str, float]]:
     for select in ("all", "oracle", "seeker"):
         session.network.windows = replace(first, select=select, dense_above=None)
         found[f"select={select}"] = figures(session, dataset, oracle=select == "oracle")
-    fitting = inference.calibrate_threshold(session, dataset, CALIBRATED)
-    found[f"seeker, {CALIBRATED:.0%}: {fitting.threshold:.2f}"] = figures(session, dataset)
+    for recall in recalls:
+        fitting = inference.calibrate_threshold(session, dataset, recall)
+        found[f"seeker, {recall:.0%}: {fitting.threshold:.2f}"] = figures(session, dataset)
     return found
 
 
@@ -146,6 +149,9 @@ def figures(session: Session, dataset: Dataset, oracle: bool = False) -> dict[st
     if hook is not None:
         hook.remove()
     values = {name: float(made.report.values[name] or 0.0) for name in ("AP", "AP50")}
+    counts = np.bincount(dataset.rows.labels[~dataset.rows.ignore], minlength=len(dataset.classes))
+    common = [name for name, count in zip(dataset.classes, counts) if count >= COMMON]
+    values["AP common"] = float(np.mean([made.report.per_class[name]["AP"] or 0.0 for name in common]))
     if made.views:
         values["gflops"] = float(np.mean([one.savings.gflops for one in made.views]))
         values["occupancy"] = float(np.mean([one.savings.occupancy for one in made.views]))
@@ -175,25 +181,30 @@ def main() -> None:
     parser.add_argument("--seeker-lr", type=float, default=5e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--score-on", type=Path, help="folder of other pictures to score on")
+    parser.add_argument("--split", default="2560-10", help="of that folder")
+    parser.add_argument("--recalls", nargs="+", type=float, default=[0.99], help="to choose thresholds for")
     options = parser.parse_args()
     torch.set_num_threads(1)
     counts = {"train": options.pictures, "val": options.pictures // 4}
     folder = options.out / f"{options.side}-{options.pictures}"
     sets = Sparse(options.side, options.side // 4, BUSY, seed=0).open(f"hit-uav:{options.data}", folder, counts)
+    scored = sets["val"] if options.score_on is None else open_dataset(f"coco:{options.score_on}", options.split)
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         for row in options.rows:
             task, seconds = learn(row, options, seed, sets["train"])
-            for chosen, values in score(task, sets["val"]).items():
+            for chosen, values in score(task, scored, options.recalls).items():
                 rows.append({"row": row, "seed": seed, "chosen": chosen, **values, "step_cpu_s": seconds})
                 print("  ", rows[-1], flush=True)
-    head = ["row", "seed", "chosen", "AP", "AP50", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
+    head = ["row", "seed", "chosen", "AP", "AP50", "AP common", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
     cells = [[one.get(key, "-") for key in head] for one in rows]
     print(table(head, [[f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]))
     settings = {
         key: getattr(options, key)
         for key in ("start", "options", "side", "pictures", "steps", "batch", "lr", "seeker_lr", "bf16")
     }
+    settings |= {"scored": f"{scored.name} {scored.split}", "recalls": options.recalls}
     publish({"benchmark": "esod_accuracy", "settings": settings, "rows": rows}, options.json)
 
 
