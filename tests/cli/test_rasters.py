@@ -94,6 +94,10 @@ def test_options_have_effects(predict, raster: Path, tmp_path: Path, pixels: np.
         "type": "Polygon",
         "coordinates": [[[500_000, 5_000_000], [500_010, 5_000_000], [500_010, 4_999_990], [500_000, 5_000_000]]],
     }
+    sought, out = found("--seeker", "hit-uav-seeker")
+    assert " of 6 windows skipped: " in out
+    assert "6 windows in" not in out
+    assert 5 < len(sought) <= len(plain)
     (tmp_path / "roi.geojson").write_text(json.dumps(corner))
     inside, out = found("--roi", tmp_path / "roi.geojson")
     assert "4 of 6 windows lie outside the region" in out
@@ -163,6 +167,8 @@ class TestRefused:
         ("words", "said"),
         [
             (("--save-txt",), "save-txt: has no effect on a raster"),
+            (("--max-tiles", "3"), "max-tiles: has no effect on a raster"),
+            (("--seeker", "nowhere"), "nowhere"),
             (("--format", "png"), "format"),
             (("--format", "gpkg", "--crs", "raster"), "crs: has no effect on GeoPackage"),
             (("--crs", "utm"), "wgs84 or raster"),

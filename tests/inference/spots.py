@@ -81,6 +81,9 @@ class Brightness:
     lost: float | None = 0.004
     calls: list[tuple[int, ...]] = field(default_factory=list)
 
+    def fingerprint(self) -> list[Any]:
+        return [self.threshold]
+
     def heat(self, pixels: np.ndarray) -> np.ndarray:
         self.calls.append(pixels.shape)
         high, wide = (-(-side // 8) * 8 for side in pixels.shape[:2])

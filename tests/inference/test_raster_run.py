@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spots import Brightness, Spots, spot
 
 from finespot import images
 from finespot.errors import FineSpotError
 from finespot.images import Raster, RasterView
-from finespot.inference import JOURNAL, Journal, Model, RasterRun, Settings, load
+from finespot.inference import JOURNAL, Journal, Model, RasterRun, Settings, load, load_seeker
 from finespot.inference.prepare import Scaling
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tiling
@@ -115,6 +116,39 @@ def test_only_the_region_is_looked_at(session: Session, view: RasterView) -> Non
     assert sum(map(len, found)) < sum(map(len, everywhere))
 
 
+class TestSeeker:
+    PLACES = ((40, 40), (60, 900), (700, 560), (740, 600), (1290, 1090), (590, 300))
+
+    @pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+    def test_only_parts_with_something_hot_are_run(self, tmp_path: Path, fit: str) -> None:
+        tiling, found = Tiling(640, 64), []
+        field = write_raster(tmp_path / "a.tif", spot((1100, 1300), *self.PLACES))
+        chosen = Settings(scaling=Scaling(640, 32, tiling, fit), conf=0.1, iou=0.5)
+        for seeker in (None, Brightness()):
+            session = Spots()
+            with Raster(field) as raster:
+                run = RasterRun(session, RasterView(raster), chosen, seeker=seeker)  # type: ignore[arg-type]
+                found.append(joined(list(run)))
+        assert len(found[0]) == len(self.PLACES)
+        assert np.array_equal(*found)
+        # The last column and row reach far into those before: two spots are seen by two tiles.
+        assert session.windows == run.seen == 8
+        assert {shape[1:] for shape in session.shapes} == {(3, 160, 160)}
+        assert (run.windows, run.cold, run.worth) == (6, 0, 8 / 16)
+        assert run.summary()[0] == (
+            "92 % of 6 windows skipped: 0 had nothing hot, of the others 8 parts ran, as much as 0.5 windows "
+            "(seeker calibrated for 99 %)"
+        )
+
+    def test_nothing_hot_is_nothing_found(self, tmp_path: Path) -> None:
+        session, dark = Spots(), write_raster(tmp_path / "a.tif", np.zeros((700, 700, 3), np.uint8))
+        with Raster(dark) as raster:
+            run = RasterRun(session, RasterView(raster), settings(Tiling(640, 64)), seeker=Brightness())  # type: ignore[arg-type]
+            assert list(run) == []
+        assert session.windows == run.seen == 0
+        assert run.cold == run.windows == 4
+
+
 def test_a_region_elsewhere(session: Session, view: RasterView) -> None:
     far = Polygons(((np.array([[500, 0], [600, 0], [600, 400.0]]),),))
     with pytest.raises(FineSpotError, match=r"roi: .*lies outside"):
@@ -200,6 +234,33 @@ class TestJournal:
         finally:
             with_torch.data.copy_(before)
         assert {key for key in one if one[key] != other[key]} == {"weights"}
+
+    def test_another_seeker_is_another_run(self, session: Session, view: RasterView) -> None:
+        seeker = load_seeker("hit-uav-seeker", threads=1)
+        one = RasterRun(session, view, settings(), seeker=seeker).fingerprint()
+        seeker.threshold += 0.1
+        other = RasterRun(session, view, settings(), seeker=seeker).fingerprint()
+        none = RasterRun(session, view, settings()).fingerprint()
+        assert {key for key in one if one[key] != other[key]} == {"seeker"}
+        assert none["seeker"] is None
+
+    def test_with_a_seeker_on_from_any_row(self, session: Session, view: RasterView, tmp_path: Path) -> None:
+        def begun(resume: bool) -> RasterRun:
+            seeker = load_seeker("hit-uav-seeker", threads=1)
+            run = RasterRun(session, view, settings(), seeker=seeker)
+            run.journal = Journal(tmp_path, run.fingerprint(), resume)
+            return run
+
+        whole = begun(False)
+        first = list(whole)
+        whole.journal.close()
+        lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+        (tmp_path / JOURNAL).write_bytes(b"".join(lines[:3]))
+        again = begun(True)
+        assert list(again) == first
+        assert (again.seen, again.cold, again.worth) == (whole.seen, whole.cold, whole.worth)
+        assert again.timing.windows < whole.timing.windows
+        assert whole.cold > 0
 
     def test_regions_are_told_apart(self, session: Session, view: RasterView) -> None:
         marks = {

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finespot.structures import Tile, Tiling
-from finespot.tiling import cover, worth
+from finespot.tiling import cover, grid, needed, worth
 
 
 def corners(tiles: list[Tile]) -> np.ndarray:
@@ -72,3 +74,28 @@ def test_no_window_is_cut_down_to_less_than_the_network_needs(side: int) -> None
     (tile,) = cover(spots((30, 40, 31, 41)), 0.5, Tiling(side, 8), (1280, 1600))
     part = 4 if side > 508 else 2 if side > 254 else 1
     assert tile.window[2] - tile.window[0] == -(-side // part) >= 128
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.tuples(st.integers(100, 900), st.integers(100, 900)), st.sampled_from([16, 20, 33])
+)
+def test_tile_by_tile_each_hot_place_is_in_a_window_with_its_margin(seed, size, cell) -> None:
+    rng, tiling = np.random.default_rng(seed), Tiling(320, 0.2)
+    spots = rng.uniform(0, 1, (rng.integers(0, 12), 2)) * [size[1], size[0]]
+    windows = []
+    for tile in grid(size, tiling):
+        x1, y1, x2, y2 = tile.window
+        heat = np.zeros((-(-(y2 - y1) // cell), -(-(x2 - x1) // cell)), np.float32)
+        here = spots[((spots >= [x1, y1]) & (spots < [x2, y2])).all(1)] - [x1, y1]
+        rows, columns = (here[:, ::-1] * heat.shape / [y2 - y1, x2 - x1]).astype(int).T
+        heat[rows, columns] = 1
+        parts = corners(needed(heat, 0.5, tiling, tile, size))
+        assert (parts >= 0).all()
+        assert (parts <= [x2 - x1, y2 - y1] * 2).all()
+        assert len(here) or not len(parts)
+        windows.append(parts + [x1, y1] * 2)
+    found = np.concatenate(windows)
+    around = np.concatenate([spots - 32, spots + 32], 1).clip(0, [size[1], size[0]] * 2)
+    held = (around[:, None, :2] >= found[:, :2]) & (around[:, None, 2:] <= found[:, 2:])
+    assert held.all(2).any(1).all()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finespot.images import Raster, RasterView
-    from finespot.inference import Model, RasterRun, Settings
+    from finespot.inference import Model, RasterRun, Seeker, Settings
     from finespot.structures import Detections, Tiling
     from finespot.writers import GeoJsonWriter, GeoPackageWriter
 
@@ -30,7 +30,7 @@ Given = Mapping[str, Any]
 # Options of pictures that say nothing on a raster, and options of rasters that say nothing on pictures.
 _OF_PICTURES = (
     *("save_txt", "save_crops", "explain", "target", "method", "layers", "view_windows"),
-    *("seeker", "max_tiles", "budget_ms", "refresh", "uniform_above"),
+    *("max_tiles", "budget_ms", "refresh", "uniform_above"),
 )
 _OF_RASTERS = ("bands", "stretch", "train_gsd", "raster_scale", "crs", "resume")
 
@@ -75,7 +75,7 @@ def predict(given: Given, reason: str) -> None:
     from finespot.cli.terminal import console
     from finespot.errors import FineSpotError
     from finespot.images import Raster, RasterView, stretch_of
-    from finespot.inference import area_of, ground_scale, load
+    from finespot.inference import RasterRun, area_of, ground_scale, load
 
     _refuse(given, _OF_PICTURES, "has no effect on a raster", None)
     if given["resume"] and given["overwrite"]:
@@ -99,21 +99,24 @@ def predict(given: Given, reason: str) -> None:
         scale, scale_notes = ground_scale(raster, _resolution(given, model), given["raster_scale"])
         stretch, stretch_notes = stretch_of(raster, given["stretch"])
         view = RasterView(raster, scale, stretch)
+        seeker = _seeker(model, given)
         region, region_notes = (None, []) if given["roi"] is None else area_of(given["roi"], view)
         kind = f"{raster.size[1]}x{raster.size[0]} px, {_placed(raster)}"
         out.print(model.session.reason)
         out.print(f"{given['source']} is read as a raster ({reason}): {kind}")
         for note in [*raster.notes, *scale_notes, *stretch_notes, *region_notes, *notes]:
             out.print(note)
-        run = _run(model, view, settings, given, region)
+        run = RasterRun(model.session, view, settings, most=given["max_det"], region=region, seeker=seeker)
         folder = _folder(given)
         _walk(run, folder, writers, given, out)
 
 
-def _run(model: Model, view: RasterView, settings: Settings, given: Given, region: Any) -> RasterRun:
-    from finespot.inference import RasterRun
+def _seeker(model: Model, given: Given) -> Seeker | None:
+    from finespot.inference import load_seeker
 
-    return RasterRun(model.session, view, settings, most=given["max_det"], region=region)
+    if given["seeker"] is None:
+        return None
+    return load_seeker(given["seeker"], threads=model.session.threads, device=str(model.session.device))
 
 
 def _walk(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from finespot.inference.seeker import load_seeker
 from finespot.inference.skipping import TileView
 from finespot.runtimes import Session
 from finespot.structures import Boxes, Detections, Size, Tile, Tiling
-from finespot.tiling import UNIFORM_ABOVE, Mask, Region, cover, looked_at, read_region, windows, worth
+from finespot.tiling import UNIFORM_ABOVE, Mask, Region, cover, looked_at, needed, read_region, windows, worth
 
 # A video's tiles are looked at every so many frames where nobody says.
 REFRESH = 10
@@ -50,6 +50,9 @@ class Seeks(Protocol):
 
     def heat(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(rows, columns) from 0 to 1 for a picture (H, W, 3); each cell is an equal share of it."""
+
+    def fingerprint(self) -> list[Any]:
+        """What decides its heat and threshold, as plain values."""
 
 
 class Pace:
@@ -294,6 +297,35 @@ class Chooser:
             raise FineSpotError("has no effect where all tiles are looked at", where=asked[0], hint=hint)
         if uniform_above is not None and self.seeker is None:
             raise FineSpotError("has no effect without a seeker", where="uniform-above", hint="give --seeker too")
+
+
+class PartChooser(Chooser):
+    """Chooses parts of the tiles of a picture that is too large to be seen at once: the tiles come one by one.
+
+    Parameters
+    ----------
+    size:
+        Of the picture, (height, width).
+    tiles:
+        Those that come, in order; they may be put down as late as they come.
+    """
+
+    def __init__(self, tiling: Tiling, seeker: Seeks, size: Size, tiles: Sequence[Tile]) -> None:
+        super().__init__(tiling, seeker=seeker)
+        self._size, self._tiles, self._number = size, tiles, 0
+
+    def choose(self, pixels: NDArray[np.uint8]) -> Choice:
+        """The windows of the next tile (H, W, 3)."""
+        assert self.seeker is not None
+        assert self.tiling is not None
+        tile, self._number = self._tiles[self._number], self._number + 1
+        choice = Choice((pixels.shape[0], pixels.shape[1]), 1, self.tiling)
+        start = time.perf_counter()
+        choice.heat = self.seeker.heat(pixels)
+        choice.seeker_ms = 1000 * (time.perf_counter() - start)
+        choice.tiles = needed(choice.heat, self.seeker.threshold, self.tiling, tile, self._size)
+        choice.rounds = iter([[*choice.tiles]])
+        return choice
 
 
 def chooser_of(

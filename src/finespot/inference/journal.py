@@ -54,14 +54,16 @@ class PartRecord(msgspec.Struct, array_like=True):
 
 
 class RowRecord(msgspec.Struct):
-    """A finished row: its number, how many of its windows held nothing but nodata, lay outside the region, and ran;
-    and what was found.
+    """A finished row: its number, how many of its windows held nothing but nodata, lay outside the region, had nothing
+    for a seeker, and ran, as how many whole ones these count; and what was found.
     """
 
     row: int
     empty: int
     outside: int
+    cold: int
     seen: int
+    worth: float
     parts: list[PartRecord]
 
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 import finespot
 from finespot.errors import FineSpotError
 from finespot.images import RasterView
+from finespot.inference.chooser import PartChooser, Seeks
+from finespot.inference.fingerprint import digest
 from finespot.inference.journal import Journal, PartRecord, RowRecord
 from finespot.inference.pipeline import Settings, walk
+from finespot.inference.skipping import TileView
 from finespot.inference.sources import Entry, as_image
 from finespot.inference.timing import Timing
 from finespot.runtimes import Session
@@ -48,6 +50,8 @@ class RasterRun:
     region:
         In pixels of the view: windows that share nothing with it are left out, and detections whose center it does not
         hold. None for everywhere.
+    seeker:
+        Looks at each window first: the network sees the parts of it that may hold something. None for all of them.
     journal:
         Where finished rows are put down, and taken from; None keeps none.
     advance:
@@ -55,8 +59,9 @@ class RasterRun:
 
     Attributes
     ----------
-    windows, empty, outside, seen:
-        Windows in all, and of those up to now: how many held nothing but nodata, lay outside the region, and ran.
+    windows, empty, outside, cold, seen, worth:
+        Windows in all, and of those up to now: how many held nothing but nodata, lay outside the region, or had nothing
+        hot; how many windows, or parts of them, ran, and as how many these count by area.
     timing:
         Where the time went; a window counts as a picture.
     """
@@ -66,12 +71,15 @@ class RasterRun:
     settings: Settings
     most: int | None = None
     region: Region | None = None
+    seeker: Seeks | None = None
     journal: Journal | None = None
     advance: Callable[[], None] = lambda: None
     timing: Timing = field(default_factory=Timing)
     empty: int = field(default=0, init=False)
     outside: int = field(default=0, init=False)
+    cold: int = field(default=0, init=False)
     seen: int = field(default=0, init=False)
+    worth: float = field(default=0.0, init=False)
     found: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +88,7 @@ class RasterRun:
             raise FineSpotError("a raster is read by windows", where="slice", hint="give their side, such as 640")
         if tiling.whole:
             raise FineSpotError("a raster is not looked at as a whole", where="slice-whole")
+        self._tiling = tiling
         self._rows = rows_of(grid(self.view.size, tiling))
         # Each window is a picture of its own to the pipeline, which scales it as a window of the tiling.
         self._settings = replace(self.settings, keep_parts=True, keep_pixels=False, skip_unreadable=False)
@@ -103,7 +112,7 @@ class RasterRun:
         return {
             "version": finespot.__version__,
             "raster": view.raster.signature(),
-            "weights": _digest(session),
+            "weights": digest(session.detector),
             "scale": list(view.size),
             "stretch": None if stretch is None else [list(stretch.low), list(stretch.high)],
             "tiling": None if tiling is None else tiling.to_dict(),
@@ -116,6 +125,7 @@ class RasterRun:
             "batch": settings.batch,
             "runtime": [session.runtime, str(session.device), session.precision, session.threads],
             "region": None if self.region is None else _mark(self.region),
+            "seeker": None if self.seeker is None else self.seeker.fingerprint(),
         }
 
     def __iter__(self) -> Iterator[Detections]:
@@ -133,6 +143,15 @@ class RasterRun:
             lines.append(f"{self.empty} of {self.windows} windows hold nothing but nodata and were not run")
         if self.outside:
             lines.append(f"{self.outside} of {self.windows} windows lie outside the region and were not read")
+        if self.seeker is not None:
+            there = self.windows - self.empty - self.outside
+            skipped = 100 * (1 - self.worth / max(1, there))
+            told = (
+                f"{skipped:.0f} % of {there} windows skipped: {self.cold} had nothing hot, of the others {self.seen} "
+            )
+            told += f"parts ran, as much as {self.worth:.1f} windows"
+            known = self.seeker.recall
+            lines.append(told if known is None else f"{told} (seeker calibrated for {100 * known:g} %)")
         if self.timing.windows:
             model = self.timing.wall["model"] / self.timing.windows
             lines.append(
@@ -160,7 +179,9 @@ class RasterRun:
             record = known[number] if number < len(known) else self._run(number, row)
             self.empty += record.empty
             self.outside += record.outside
+            self.cold += record.cold
             self.seen += record.seen
+            self.worth += record.worth
             if number < len(known):
                 for _ in row:
                     self.advance()
@@ -179,17 +200,18 @@ class RasterRun:
         for _ in range(len(row) - len(wanted)):
             self.advance()
         tiles: list[Tile] = []
-        parts: list[Part] = []
-        for outcome in walk(self.session, self._entries(wanted, tiles), self._settings, self.timing):
-            parts += [self._moved(part, tiles[outcome.index]) for part in outcome.parts]
+        record = RowRecord(number, empty=0, outside=len(row) - len(wanted), cold=0, seen=0, worth=0.0, parts=[])
+        settings = self._settings
+        if self.seeker is not None:
+            settings = replace(settings, chooser=PartChooser(self._tiling, self.seeker, self.view.size, tiles))
+        for outcome in walk(self.session, self._entries(wanted, tiles), settings, self.timing):
+            tile = tiles[outcome.index]
+            record.parts += [PartRecord.of(self._moved(part, tile)) for part in outcome.parts if len(part.boxes)]
+            record.seen += len(outcome.parts)
+            record.cold += not outcome.parts
+            record.worth += outcome.view.worth if isinstance(outcome.view, TileView) else 1.0
             self.advance()
-        record = RowRecord(
-            number,
-            len(wanted) - len(tiles),
-            len(row) - len(wanted),
-            len(tiles),
-            [PartRecord.of(part) for part in parts if len(part.boxes)],
-        )
+        record.empty = len(wanted) - len(tiles)
         if self.journal is not None:
             self.journal.add(record)
         return record
@@ -214,9 +236,11 @@ class RasterRun:
 
     def _moved(self, part: Part, tile: Tile) -> Part:
         """A part of a window's own picture as one of the raster's view."""
-        x1, y1 = tile.window[:2]
-        placement = replace(part.placement, size=self.view.size, origin=(float(x1), float(y1)))
-        return replace(part, placement=placement, window=tile.window)
+        assert part.window is not None
+        x, y = tile.window[:2]
+        x1, y1, x2, y2 = part.window
+        placement = replace(part.placement, size=self.view.size, origin=(float(x + x1), float(y + y1)))
+        return replace(part, placement=placement, window=(x + x1, y + y1, x + x2, y + y2))
 
     def _in_raster(self, found: Detections) -> Detections:
         if self.region is not None and len(found):
@@ -237,15 +261,6 @@ def _best(found: Sequence[Detections], most: int, nothing: Detections) -> Detect
     )
     order = np.argsort(-scores, kind="stable")[:most]
     return replace(nothing, boxes=boxes[order], scores=scores[order], labels=labels[order])
-
-
-def _digest(session: Session) -> str:
-    """A mark of the weights."""
-    mark = hashlib.sha256()
-    for name, value in session.detector.state_dict().items():
-        mark.update(name.encode())
-        mark.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return mark.hexdigest()
 
 
 def _mark(region: Region) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
 from finespot.images import resize
+from finespot.inference.fingerprint import digest
 from finespot.nn.seeker import SeekerNet
 from finespot.runtimes import within_memory
 from finespot.runtimes.settings import PRECISIONS, choose_device, choose_precision, choose_threads
@@ -84,6 +86,10 @@ class Seeker:
         """Rows and columns of cells of a picture of (height, width)."""
         rows, columns = (max(1, int(side / self.card.cell + 0.5)) for side in size)
         return rows, columns
+
+    def fingerprint(self) -> list[Any]:
+        """What decides its heat and threshold, as plain values."""
+        return [digest(self._network), self.threshold, self.precision, str(self.device), self.threads]
 
     def heat(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The heat (rows, columns), 0 to 1, of a picture (H, W, 3) uint8 RGB; a cell is an equal share of it.

@@ -2,6 +2,7 @@
 
 from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
+from finespot.tiling.parting import needed
 from finespot.tiling.plan import grid, windows, worth
 from finespot.tiling.region import GEOJSON, Mask, Polygons, Region, polygons_of, read_region
 from finespot.tiling.rows import RowMerge, rows_of
@@ -18,6 +19,7 @@ __all__ = [
     "grid",
     "looked_at",
     "merge",
+    "needed",
     "polygons_of",
     "read_region",
     "rows_of",

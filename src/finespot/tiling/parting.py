@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from finespot.structures import Flags, Tile
+from finespot.structures import Flags, Size, Tile, Tiling
 from finespot.tiling.axis import Axes, Axis, Block, Ints
 
 # What each window costs beside its area, in windows of the grid. On one core 256 windows of 160 px took as long as 16
@@ -69,3 +69,30 @@ def _prices(lines: Flags, places: Ints, beside: Ints, along: Axis, across: Axis)
     low, high = np.minimum(places, places[0]), np.maximum(places, places[0])
     areas = along.least(low, high) * across.least(first, last)
     return areas.astype(np.float64) + _EACH * along.side * across.side
+
+
+def needed(heat: NDArray[np.float32], threshold: float, tiling: Tiling, tile: Tile, size: Size) -> list[Tile]:
+    """Of a tile of the grid of a picture of `size`, the windows that are needed, in pixels of the tile.
+
+    For what cannot be seen at once: each tile answers for the cells up to half the overlap from its inner sides, so
+    that every hot cell of the picture is in some tile's windows with its margin.
+
+    Parameters
+    ----------
+    heat:
+        (rows, columns) of the tile, from 0 to 1; cells of `threshold` or more are hot.
+    """
+    x1, y1, x2, y2 = tile.window
+    axes = Axis.of(heat.shape[0], y2 - y1, tiling), Axis.of(heat.shape[1], x2 - x1, tiling)
+    hot = (heat >= threshold).repeat(axes[0].factor, 0).repeat(axes[1].factor, 1)
+    half = tiling.overlap_pixels / 2
+    down = _answered(axes[0], half if y1 > 0 else 0.0, half if y2 < size[0] else 0.0)
+    across = _answered(axes[1], half if x1 > 0 else 0.0, half if x2 < size[1] else 0.0)
+    hot &= down[:, None] & across
+    return placed(hot, axes, (), [Block(0, len(down), 0, len(across))]) if hot.any() else []
+
+
+def _answered(axis: Axis, before: float, behind: float) -> Flags:
+    """The cells that reach over more than so many pixels from the beginning and from the end."""
+    inside: Flags = (axis.edges[1:] > before) & (axis.edges[:-1] < axis.length - behind)
+    return inside
