@@ -120,9 +120,10 @@ def main() -> None:
     for more in ({}, {"seeker": seeker}):  # the first picture pays for what is loaded late
         next(model.predict(warm.path(0), tiling=Tiling(TILE, OVERLAP), imgsz=TILE, **more))
     rows = [row for name in options.sets for row in compare(name, model, seeker, chosen, options)]
+    picked = {(options.chosen_on, threshold) for name, threshold in chosen.items() if name != "stored"}
     cells = [
         [
-            f"{row['set']} (threshold)" if row["set"] == options.chosen_on else row["set"],
+            f"{row['set']} (threshold)" if (row["set"], row["threshold"]) in picked else row["set"],
             row["pictures"],
             row["chosen_for"],
             *row["seconds"].values(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from spots import Brightness, Spots, spot
@@ -131,14 +132,23 @@ class TestSeeker:
                 found.append(joined(list(run)))
         assert len(found[0]) == len(self.PLACES)
         assert np.array_equal(*found)
-        # The last column and row reach far into those before: two spots are seen by two tiles.
-        assert session.windows == run.seen == 8
+        # Each tile sees what is nearer to its middle than to its neighbor's; two spots share a part.
+        assert session.windows == run.seen == 5
         assert {shape[1:] for shape in session.shapes} == {(3, 160, 160)}
-        assert (run.windows, run.cold, run.worth) == (6, 0, 8 / 16)
+        assert (run.windows, run.cold, run.worth) == (6, 2, 5 / 16)
         assert run.summary()[0] == (
-            "92 % of 6 windows skipped: 0 had nothing hot, of the others 8 parts ran, as much as 0.5 windows "
+            "95 % of 6 windows skipped: 2 had nothing hot, of the others 5 parts ran, as much as 0.3 windows "
             "(seeker calibrated for 99 %)"
         )
+
+    def test_only_what_is_in_the_region_is_run(self, tmp_path: Path) -> None:
+        session, field = Spots(), write_raster(tmp_path / "a.tif", spot((640, 640), (60, 60), (500, 60), (60, 500)))
+        corner = Polygons(((np.array([[0, 0], [100, 0], [100, 100], [0, 100.0]]),),))
+        chosen = Settings(scaling=Scaling(640, 32, Tiling(640, 64)), conf=0.1, iou=0.5)
+        with Raster(field) as raster:
+            run = RasterRun(session, RasterView(raster), chosen, region=corner, seeker=Brightness())  # type: ignore[arg-type]
+            assert sum(map(len, run)) == 1
+        assert session.shapes == [(1, 3, 160, 160)]
 
     def test_nothing_hot_is_nothing_found(self, tmp_path: Path) -> None:
         session, dark = Spots(), write_raster(tmp_path / "a.tif", np.zeros((700, 700, 3), np.uint8))
@@ -242,6 +252,9 @@ class TestJournal:
         other = RasterRun(session, view, settings(), seeker=seeker).fingerprint()
         none = RasterRun(session, view, settings()).fingerprint()
         assert {key for key in one if one[key] != other[key]} == {"seeker"}
+        seeker.threshold -= 0.1
+        seeker.card = msgspec.structs.replace(seeker.card, reduction=2 * seeker.card.reduction)
+        assert RasterRun(session, view, settings(), seeker=seeker).fingerprint()["seeker"] != one["seeker"]
         assert none["seeker"] is None
 
     def test_with_a_seeker_on_from_any_row(self, session: Session, view: RasterView, tmp_path: Path) -> None:

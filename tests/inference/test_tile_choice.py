@@ -123,6 +123,41 @@ def test_a_tile_that_is_parted_counts_as_one(far: tuple[int, int], windows: int,
     assert outcome.view.worth == windows / 16
 
 
+def test_a_budget_of_time_counts_parts_by_area() -> None:
+    # Half a tile's worth in eight parts, where the grid has four tiles.
+    places = [(60, 60), (60, 540), (540, 60), (540, 540), (300, 300), (1140, 1140), (1140, 660), (660, 1140)]
+    picture, found = spot((1200, 1200), *places), []
+    for budget in (10_000, 1e-3):
+        session = Spots(tiling=Tiling(640, 64))
+        made = Model(session).predict(picture, imgsz=640, seeker=Brightness(), budget_ms=budget, windows=True)
+        (outcome,) = made.outcomes
+        view = outcome.view
+        assert isinstance(view, TileView)
+        assert session.windows == len(view.windows)
+        found.append((len(outcome.detections), round(view.worth, 3), view.uniform, view.limited))
+    assert found == [(8, 0.5, False, False), (8, 0.5, False, False)]
+
+
+def test_tiles_whose_turn_did_not_come_were_left_out() -> None:
+    model = Model(Spots(tiling=Tiling(640, 64)))
+    dark = np.zeros((1200, 1200, 3), np.uint8)
+    for most, limited in ((1, True), (4, False)):
+        outcomes = model.predict([dark] * 2, imgsz=640, refresh=1, max_tiles=most, windows=True).outcomes
+        assert [(len(one.view.windows), one.view.limited) for one in outcomes if isinstance(one.view, TileView)] == [
+            (most, limited)
+        ] * 2
+
+
+def test_a_picture_does_not_wait_for_all_that_follow() -> None:
+    # Its part of another shape finds none like it.
+    places = [((300, 300), (300, 410)), *[((300, 300),)] * 20]
+    pictures = [spot((1200, 1200), *one) for one in places]
+    seeker = Brightness()
+    outcomes = Model(Spots(tiling=Tiling(640, 64))).predict(pictures, imgsz=640, seeker=seeker, batch=2).outcomes
+    assert next(iter(outcomes)).index == 0
+    assert len(seeker.calls) < 12
+
+
 @pytest.mark.slow
 def test_as_many_tiles_as_fit_in_a_time() -> None:
     for budget, most in ((100, 5), (200, 10), (1, 1)):

@@ -69,6 +69,25 @@ def test_what_two_windows_hold_belongs_to_the_first() -> None:
     assert [(x2 - x1, y2 - y1) for x1, y1, x2, y2 in corners(tiles).tolist()] == [(640, 640), (160, 640)]
 
 
+def test_what_is_followed_is_not_parted() -> None:
+    # A long object and half the overlap around it: parted, no window would have all of it.
+    box, tiling = [700, 700, 940, 940], Tiling(640, 64)
+    (tile,) = cover(None, 0.0, tiling, (2600, 2600), forced=[[668, 668, 972, 972]])
+    assert (corners([tile])[0, :2] <= box[:2]).all()
+    assert (corners([tile])[0, 2:] >= box[2:]).all()
+
+
+def test_windows_and_grid_are_compared_by_area() -> None:
+    size, tiling = (1280, 1600), Tiling(640, 128)
+    every = [tile.window for tile in grid(size, tiling)]
+    middles = [((y1 + y2) // 40, (x1 + x2) // 40) for x1, y1, x2, y2 in every]
+    tiles = cover(spots(*((row, column, row + 1, column + 1) for row, column in middles)), 0.5, tiling, size)
+    assert sum(worth(tile, size, tiling) for tile in tiles) < 1
+    # So it is in a picture of one tile.
+    (tile,) = cover(spots((3, 3, 4, 4))[:32, :32], 0.5, tiling, (640, 640))
+    assert worth(tile, (640, 640), tiling) == 1 / 16
+
+
 @pytest.mark.parametrize("side", [255, 256, 511, 512])
 def test_no_window_is_cut_down_to_less_than_the_network_needs(side: int) -> None:
     (tile,) = cover(spots((30, 40, 31, 41)), 0.5, Tiling(side, 8), (1280, 1600))

@@ -23,7 +23,18 @@ from finespot.inference.seeker import load_seeker
 from finespot.inference.skipping import TileView
 from finespot.runtimes import Session
 from finespot.structures import Boxes, Detections, Size, Tile, Tiling
-from finespot.tiling import UNIFORM_ABOVE, Mask, Region, cover, looked_at, needed, read_region, windows, worth
+from finespot.tiling import (
+    UNIFORM_ABOVE,
+    Mask,
+    Region,
+    cover,
+    looked_at,
+    needed,
+    read_region,
+    touched_cells,
+    windows,
+    worth,
+)
 
 # A video's tiles are looked at every so many frames where nobody says.
 REFRESH = 10
@@ -238,24 +249,34 @@ class Chooser:
     def _rounds(
         self, choice: Choice, ask: Callable[..., list[Tile]], allowed: list[Tile], whole: list[Tile]
     ) -> Iterator[list[Tile]]:
-        limit = self._limit(choice, whole)
-        due = [] if self.refresh is None else self._turns.due(allowed, self.refresh, self._turn(limit, len(allowed)))
-        tiles, probes = ask(given=due, max_tiles=limit), 0
+        limit, due, waiting = self._limit(choice, whole), [], 0
+        if self.refresh is not None:
+            due = self._turns.due(allowed, self.refresh, len(allowed))
+            waiting = len(due)
+            due = due[: self._turn(limit, len(allowed))]
+        tiles, run = ask(given=due, max_tiles=limit), []
         if self.budget_ms is not None and self.pace.ms is None:
-            probes = min(_PROBES, len(tiles))
-            for tile in tiles[:probes]:
+            run = tiles[:_PROBES]
+            for tile in run:
                 yield [tile]
             limit = self._limit(choice, whole)
-            if limit is not None and limit < len(tiles):
-                run = tiles[:probes]
-                more = [tile for tile in due if tile not in run][: max(0, self._turn(limit, limit) - probes)]
-                tiles = ask(given=[*run, *more], max_tiles=limit)
+            if limit is not None and limit < self._worth(tiles, choice.size):
+                more = [tile for tile in due if tile not in run][: max(0, self._turn(limit, limit) - len(run))]
+                due = [*(tile for tile in due if tile in run), *more]
+                found = ask(given=[*run, *more], max_tiles=limit)
+                tiles = found if set(run) <= set(found) else [*run, *found]
         choice.tiles, choice.uniform = tiles, tiles == allowed
-        # Parts of tiles are more than the tiles that the limit counts: it was reached where something hot is left.
-        spent = limit is not None and len(tiles) >= limit and not choice.uniform
-        choice.limited = spent and ask(given=tiles, uniform_above=1.0) != tiles
+        # Left out are places that are hot or forced, and tiles whose turn it was.
+        choice.limited = (
+            limit is not None
+            and not choice.uniform
+            and (len(due) < waiting or ask(given=tiles, uniform_above=1.0) != tiles)
+        )
         self._turns.seen(tiles)
-        yield [*tiles[probes:], *whole]
+        yield [*(tile for tile in tiles if tile not in run), *whole]
+
+    def _worth(self, tiles: Sequence[Tile], size: Size) -> float:
+        return sum(worth(tile, size, self.tiling) for tile in tiles)
 
     def _forced(self) -> Boxes | None:
         """Last frame's boxes, with as much around them as an object may move and still be whole in a window."""
@@ -308,11 +329,15 @@ class PartChooser(Chooser):
         Of the picture, (height, width).
     tiles:
         Those that come, in order; they may be put down as late as they come.
+    region:
+        In pixels of the picture: only what touches it is looked at.
     """
 
-    def __init__(self, tiling: Tiling, seeker: Seeks, size: Size, tiles: Sequence[Tile]) -> None:
+    def __init__(
+        self, tiling: Tiling, seeker: Seeks, size: Size, tiles: Sequence[Tile], region: Region | None = None
+    ) -> None:
         super().__init__(tiling, seeker=seeker)
-        self._size, self._tiles, self._number = size, tiles, 0
+        self._size, self._tiles, self._number, self._where = size, tiles, 0, region
 
     def choose(self, pixels: NDArray[np.uint8]) -> Choice:
         """The windows of the next tile (H, W, 3)."""
@@ -323,7 +348,8 @@ class PartChooser(Chooser):
         start = time.perf_counter()
         choice.heat = self.seeker.heat(pixels)
         choice.seeker_ms = 1000 * (time.perf_counter() - start)
-        choice.tiles = needed(choice.heat, self.seeker.threshold, self.tiling, tile, self._size)
+        inside = None if self._where is None else touched_cells(self._where, tile.window, choice.heat.shape)
+        choice.tiles = needed(choice.heat, self.seeker.threshold, self.tiling, tile, self._size, inside)
         choice.rounds = iter([[*choice.tiles]])
         return choice
 

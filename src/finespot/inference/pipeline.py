@@ -293,13 +293,15 @@ def _groups(pieces: Iterable[_Piece], batch: int) -> Iterator[list[_Piece]]:
     one.
 
     Windows of a rarer shape, as that of whole pictures beside their tiles, wait for others of theirs, as long as those
-    that wait are worth less than two batches in all.
+    that wait are worth less than two batches in all, and come from no more than as many pictures, which wait with them.
     """
     waiting: dict[tuple[int, ...], list[_Piece]] = {}
     for piece in pieces:
         if piece.flush:
             yield from waiting.values()
             waiting.clear()
+        while waiting and piece.picture.index - next(iter(waiting.values()))[0].picture.index >= 2 * batch:
+            yield waiting.pop(next(iter(waiting)))
         if piece.pixels is None:
             yield []
             continue

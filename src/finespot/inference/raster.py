@@ -153,10 +153,10 @@ class RasterRun:
             known = self.seeker.recall
             lines.append(told if known is None else f"{told} (seeker calibrated for {100 * known:g} %)")
         if self.timing.windows:
-            model = self.timing.wall["model"] / self.timing.windows
+            model, what = self.timing.wall["model"] / self.timing.windows, "part" if self.seeker else "window"
             lines.append(
-                f"{self.timing.windows} windows in {self.timing.total:.1f} s: "
-                f"{1000 * self.timing.total / self.timing.windows:.1f} ms a window, of these {1000 * model:.1f} in the "
+                f"{self.timing.windows} {what}s in {self.timing.total:.1f} s: "
+                f"{1000 * self.timing.total / self.timing.windows:.1f} ms a {what}, of these {1000 * model:.1f} in the "
                 f"network; {100 * self.timing.waiting / max(self.timing.total, 1e-9):.0f} % waiting for windows"
             )
         return lines
@@ -203,7 +203,9 @@ class RasterRun:
         record = RowRecord(number, empty=0, outside=len(row) - len(wanted), cold=0, seen=0, worth=0.0, parts=[])
         settings = self._settings
         if self.seeker is not None:
-            settings = replace(settings, chooser=PartChooser(self._tiling, self.seeker, self.view.size, tiles))
+            settings = replace(
+                settings, chooser=PartChooser(self._tiling, self.seeker, self.view.size, tiles, self.region)
+            )
         for outcome in walk(self.session, self._entries(wanted, tiles), settings, self.timing):
             tile = tiles[outcome.index]
             record.parts += [PartRecord.of(self._moved(part, tile)) for part in outcome.parts if len(part.boxes)]

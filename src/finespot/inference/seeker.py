@@ -89,7 +89,7 @@ class Seeker:
 
     def fingerprint(self) -> list[Any]:
         """What decides its heat and threshold, as plain values."""
-        return [digest(self._network), self.threshold, self.precision, str(self.device), self.threads]
+        return [digest(self._network), self.card.cell, self.threshold, self.precision, str(self.device), self.threads]
 
     def heat(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The heat (rows, columns), 0 to 1, of a picture (H, W, 3) uint8 RGB; a cell is an equal share of it.

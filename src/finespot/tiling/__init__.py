@@ -4,7 +4,7 @@ from finespot.tiling.choice import UNIFORM_ABOVE, cover, looked_at
 from finespot.tiling.merge import Part, merge
 from finespot.tiling.parting import needed
 from finespot.tiling.plan import grid, windows, worth
-from finespot.tiling.region import GEOJSON, Mask, Polygons, Region, polygons_of, read_region
+from finespot.tiling.region import GEOJSON, Mask, Polygons, Region, polygons_of, read_region, touched_cells
 from finespot.tiling.rows import RowMerge, rows_of
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "polygons_of",
     "read_region",
     "rows_of",
+    "touched_cells",
     "windows",
     "worth",
 ]

@@ -5,13 +5,13 @@ with a margin of half the overlap around it, so that an object that is no larger
 the cell lies whole in that window, as it does in some tile of the grid. Windows are those of the tiling but stand
 freely. They are chosen greedily, the one with the most heat that none has yet first, from positions at which a window
 begins with a cell's margin: moved back to the first of them, any other window holds the same cells and maybe more. How
-much a position would add is read from a table of sums. Where the grid would take no more windows, the grid is taken.
-
-In the end windows are parted and cut down (see `parting`).
+much a position would add is read from a table of sums. In the end windows are parted and cut down (see `parting`).
+Where the grid would have no more area, the grid is taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -22,8 +22,8 @@ from finespot.errors import FineSpotError
 from finespot.structures import Flags, Size, Tile, Tiling
 from finespot.tiling.axis import Axes, Axis, Block, Ints
 from finespot.tiling.parting import placed
-from finespot.tiling.plan import grid
-from finespot.tiling.region import Region
+from finespot.tiling.plan import grid, worth
+from finespot.tiling.region import Region, touched_cells
 
 # Share of a picture's cells above which the grid is taken at once. Measured on round hot places of 160 to 1280 px in a
 # picture of 5120 x 4096, in tiles of 320 and 640: with 30 % of the cells hot, free windows are 0.38 to 0.70 of the
@@ -31,6 +31,10 @@ from finespot.tiling.region import Region
 UNIFORM_ABOVE = 0.6
 # Cells of a tile's side where there is no heat map.
 _CELLS = 16
+# Windows at most, before they are parted and cut down, to one of the grid: beyond, the grid is taken.
+_MOST = 2
+# Of a window: given ones count in whole ones, and rounding must not add one.
+_HAIR = 1e-6
 # Heat in whole numbers, so that sums are exact; and what a cell counts that must be looked at, more than all heat.
 _LEVELS, _FORCED = 1 << 16, 1 << 40
 
@@ -49,9 +53,9 @@ def cover(
 ) -> list[Tile]:
     """The windows of a picture of `size` (height, width) that are looked at, the most rewarding first.
 
-    Their sides are those of `grid`'s, or a half or a quarter where that is enough. They lie in the picture, and have no
-    more area than as many windows of `grid` as it has (of those that touch the region); where it would take as many
-    before windows are parted and cut down, it is `grid` itself. Without anything hot there is none.
+    Their sides are those of `grid`'s, or a half or a quarter where that is enough. They lie in the picture, and have
+    less area in all than `grid` (of those that touch the region); where they would have as much, it is `grid` itself.
+    Without anything hot there is none.
 
     Parameters
     ----------
@@ -66,8 +70,8 @@ def cover(
     region:
         Only cells that touch it are looked at.
     max_tiles:
-        At most what so many windows are worth by area, where the most heat is; more only where `given` and `forced`
-        need it.
+        At most so many windows before they are parted and cut down, where the most heat is; more only where `forced`
+        needs it. Those `given` count by area.
     uniform_above:
         Share of hot cells, of those that touch the region, above which the grid is taken.
 
@@ -92,19 +96,22 @@ def cover(
     inside = None if region is None else _inside(region, size, (len(axes[0].low), len(axes[1].low)))
     weights = _weights(heat, threshold, axes, forced, inside)
     seen = [_held(axes, tile) for tile in given]
-    most = max(1, len(tiles) - len(given))
+    spent = sum(worth(tile, size, tiling) for tile in given)
+    chosen: list[Block] | None
     if max_tiles is None or max_tiles >= len(tiles):
         cells = weights.size if inside is None else int(inside.sum())
         if int((weights > 0).sum()) > uniform_above * cells:
             return tiles
-        chosen = _fewest(weights, axes, seen, most)
+        chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
     else:
-        chosen = _Plan(weights, axes, seen).choose(max(0, max_tiles - len(given)), most)
-        chosen = None if len(chosen) >= most else _pruned(weights > 0, seen, chosen)
+        chosen = _best(weights, axes, seen, max(0, max_tiles - math.ceil(spent - _HAIR)), _MOST * len(tiles))
     if chosen is None:
         return tiles
+    if not chosen:
+        return list(given)
     chosen.sort(key=lambda block: -int(weights[block.rows, block.columns].sum()))
-    return [*given, *placed(weights > 0, axes, seen, chosen)]
+    found = placed(weights > 0, axes, seen, chosen, whole=weights >= _FORCED)
+    return tiles if spent + sum(worth(tile, size, tiling) for tile in found) >= len(tiles) else [*given, *found]
 
 
 def looked_at(tiles: Sequence[Tile], region: Region | None) -> list[Tile]:
@@ -192,6 +199,14 @@ class _Plan:
         return gains
 
 
+def _best(weights: Ints, axes: Axes, seen: Sequence[Block], limit: int, most: int) -> list[Block]:
+    """The most rewarding windows, up to `limit`; more, up to `most`, where cells are forced."""
+    plan = _Plan(weights, axes, seen)
+    chosen = _pruned(weights > 0, seen, plan.choose(limit, most))
+    # What others made needless leaves room.
+    return [*chosen, *plan.choose(limit - len(chosen), most)] if len(chosen) < limit else chosen
+
+
 def _fewest(weights: Ints, axes: Axes, seen: Sequence[Block], most: int) -> list[Block] | None:
     """Fewer windows than `most` for all cells; None where that many are not found to do.
 
@@ -247,10 +262,7 @@ def _touched(boxes: ArrayLike, axes: Axes) -> Flags:
 @lru_cache(maxsize=4)
 def _inside(region: Region, size: Size, shape: tuple[int, int]) -> Flags:
     """Which cells of a map of `shape` touch the region; pictures of one size ask for the same ones."""
-    rows, columns = shape
-    y, x = np.arange(rows + 1) * (size[0] / rows), np.arange(columns + 1) * (size[1] / columns)
-    cells = np.stack(np.broadcast_arrays(x[None, :-1], y[:-1, None], x[None, 1:], y[1:, None]), -1)
-    return region.touching(cells.reshape(-1, 4)).reshape(shape)
+    return touched_cells(region, (0, 0, size[1], size[0]), shape)
 
 
 def _held(axes: Axes, tile: Tile) -> Block:

@@ -14,36 +14,49 @@ from numpy.typing import NDArray
 
 from finespot.structures import Flags, Size, Tile, Tiling
 from finespot.tiling.axis import Axes, Axis, Block, Ints
+from finespot.tiling.plan import shared
 
 # What each window costs beside its area, in windows of the grid. On one core 256 windows of 160 px took as long as 16
 # of 640 px; a little is counted all the same, so that nothing is parted for nothing.
 _EACH = 0.01
 
 
-def placed(need: Flags, axes: Axes, seen: Sequence[Block], chosen: Sequence[Block]) -> list[Tile]:
+def placed(
+    need: Flags, axes: Axes, seen: Sequence[Block], chosen: Sequence[Block], whole: Flags | None = None
+) -> list[Tile]:
     """The windows, each for the cells that it has before all others: parted where that is less, cut down, and moved
-    until these lie in the middle.
+    until these lie in the middle. One that has cells of `whole`, which belong together, is not parted.
     """
     left = need.copy()
     for block in seen:
         left[block.rows, block.columns] = False
     tiles = []
     for block in chosen:
-        for part in _parts(left, axes, block):
+        own = left[block.rows, block.columns]
+        together = whole is not None and bool((own & whole[block.rows, block.columns]).any())
+        for part in [_about(left, block)] if together else _parts(left, axes, block):
             (y1, y2), (x1, x2) = axes[0].span(part.top, part.bottom), axes[1].span(part.left, part.right)
             tiles.append(Tile((x1, y1, x2, y2)))
         left[block.rows, block.columns] = False
     return tiles
 
 
+def _about(need: Flags, block: Block) -> Block:
+    """The block around its needed cells."""
+    cells = need[block.rows, block.columns]
+    rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
+    top, left = block.top, block.left
+    return Block(top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1)
+
+
 def _parts(need: Flags, axes: Axes, block: Block) -> list[Block]:
     """The needed cells of a block in the blocks that are cheapest: parted along the line that saves the most, and each
     part again, as long as a line saves anything.
     """
+    block = _about(need, block)
     cells = need[block.rows, block.columns]
-    rows, columns = block.top + np.flatnonzero(cells.any(1)), block.left + np.flatnonzero(cells.any(0))
-    block = Block(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
-    cells = need[np.ix_(rows, columns)]
+    rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
+    cells, rows, columns = cells[np.ix_(rows, columns)], block.top + rows, block.left + columns
     least, parts = np.inf, [block]
     for axis, (lines, places, beside) in enumerate(((cells, rows, columns), (cells.T, columns, rows))):
         along, across = axes[axis], axes[1 - axis]
@@ -71,28 +84,36 @@ def _prices(lines: Flags, places: Ints, beside: Ints, along: Axis, across: Axis)
     return areas.astype(np.float64) + _EACH * along.side * across.side
 
 
-def needed(heat: NDArray[np.float32], threshold: float, tiling: Tiling, tile: Tile, size: Size) -> list[Tile]:
+def needed(
+    heat: NDArray[np.float32],
+    threshold: float,
+    tiling: Tiling,
+    tile: Tile,
+    size: Size,
+    inside: Flags | None = None,
+) -> list[Tile]:
     """Of a tile of the grid of a picture of `size`, the windows that are needed, in pixels of the tile.
 
-    For what cannot be seen at once: each tile answers for the cells up to half the overlap from its inner sides, so
-    that every hot cell of the picture is in some tile's windows with its margin.
+    For what cannot be seen at once: each tile answers for the ground up to the middle of what it shares with its
+    neighbors, so that every hot place of the picture is in some tile's windows with its margin.
 
     Parameters
     ----------
     heat:
         (rows, columns) of the tile, from 0 to 1; cells of `threshold` or more are hot.
+    inside:
+        (rows, columns) the cells that are looked at; None for all.
     """
     x1, y1, x2, y2 = tile.window
     axes = Axis.of(heat.shape[0], y2 - y1, tiling), Axis.of(heat.shape[1], x2 - x1, tiling)
-    hot = (heat >= threshold).repeat(axes[0].factor, 0).repeat(axes[1].factor, 1)
-    half = tiling.overlap_pixels / 2
-    down = _answered(axes[0], half if y1 > 0 else 0.0, half if y2 < size[0] else 0.0)
-    across = _answered(axes[1], half if x1 > 0 else 0.0, half if x2 < size[1] else 0.0)
+    hot = heat >= threshold if inside is None else (heat >= threshold) & inside
+    hot = hot.repeat(axes[0].factor, 0).repeat(axes[1].factor, 1)
+    down, across = (_answered(axis, *sides) for axis, sides in zip(axes, shared(tile, size, tiling)))
     hot &= down[:, None] & across
     return placed(hot, axes, (), [Block(0, len(down), 0, len(across))]) if hot.any() else []
 
 
-def _answered(axis: Axis, before: float, behind: float) -> Flags:
-    """The cells that reach over more than so many pixels from the beginning and from the end."""
-    inside: Flags = (axis.edges[1:] > before) & (axis.edges[:-1] < axis.length - behind)
+def _answered(axis: Axis, before: int, behind: int) -> Flags:
+    """The cells up to the middle of so many pixels at the beginning and at the end."""
+    inside: Flags = (axis.edges[1:] > before / 2) & (axis.edges[:-1] < axis.length - behind / 2)
     return inside

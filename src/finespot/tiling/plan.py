@@ -48,6 +48,21 @@ def worth(tile: Tile, size: Size, tiling: Tiling | None) -> float:
     return (x2 - x1) * (y2 - y1) / (min(tiling.size, size[0]) * min(tiling.size, size[1]))
 
 
+def shared(tile: Tile, size: Size, tiling: Tiling) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many pixels a tile of the grid shares with the one above and below it, and with those beside it; 0 at the
+    edge of the picture.
+    """
+    assert tiling.size is not None
+    step = max(1, tiling.size - tiling.overlap_pixels)
+    found = []
+    for start, end, length in ((tile.window[1], tile.window[3], size[0]), (tile.window[0], tile.window[2], size[1])):
+        starts = _starts(length, end - start, step)
+        place = starts.index(start)
+        before = starts[place - 1] + end - 2 * start if place > 0 else 0
+        found.append((before, end - starts[place + 1] if end < length else 0))
+    return found[0], found[1]
+
+
 def _starts(length: int, side: int, step: int) -> list[int]:
     count = math.ceil((length - side) / step) + 1
     return [min(i * step, length - side) for i in range(count)]

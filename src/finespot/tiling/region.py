@@ -153,6 +153,14 @@ class Mask(Region):
         return self if scale == self.scale else Mask(self.pixels, scale, self.name)
 
 
+def touched_cells(region: Region, window: Window, shape: tuple[int, int]) -> Flags:
+    """Which of (rows, columns) equal cells of a window of the picture touch the region."""
+    (x1, y1, x2, y2), (rows, columns) = window, shape
+    y, x = y1 + np.arange(rows + 1) * ((y2 - y1) / rows), x1 + np.arange(columns + 1) * ((x2 - x1) / columns)
+    cells = np.stack(np.broadcast_arrays(x[None, :-1], y[:-1, None], x[None, 1:], y[1:, None]), -1)
+    return region.touching(cells.reshape(-1, 4)).reshape(shape)
+
+
 def read_region(path: str | Path) -> Region:
     """A region from a GeoJSON file (`.geojson`, `.json`) in pixels of the picture, or from a mask picture.
 
