@@ -129,9 +129,12 @@ def test_threads_change_nothing_that_is_found(detector, card, samples, batch) ->
 def test_windows_of_one_picture_run_beside_each_other(detector, card) -> None:
     session = Session(detector, card=card, threads=2)
     seen = []
-    session._runner.network.register_forward_hook(
-        lambda *_: seen.append((threading.current_thread() is threading.main_thread(), torch.get_num_threads()))
-    )
+
+    def look(*_: object) -> None:
+        seen.append((threading.current_thread() is threading.main_thread(), torch.get_num_threads()))
+        time.sleep(0.2)  # on a busy machine too, the next windows are ready before this one is done
+
+    session._runner.network.register_forward_hook(look)
     model = Model(session)
     picture = np.zeros((320, 320, 3), np.uint8)
     next(model.predict(picture, tiling=Tiling(160, overlap=0)))
