@@ -114,13 +114,17 @@ class Choice:
             self.size,
             self.heat,
             np.array([tile.window for tile in self.tiles], np.float32).reshape(-1, 4),
-            sum(worth(tile, self.size, self.tiling) for tile in self.tiles),
+            _worth(self.tiles, self.size, self.tiling),
             self.possible,
             self.uniform,
             self.limited,
             self.seeker_ms,
             window_ms,
         )
+
+
+def _worth(tiles: Sequence[Tile], size: Size, tiling: Tiling | None) -> float:
+    return sum(worth(tile, size, tiling) for tile in tiles)
 
 
 class Chooser:
@@ -260,7 +264,7 @@ class Chooser:
             for tile in run:
                 yield [tile]
             limit = self._limit(choice, whole)
-            if limit is not None and limit < self._worth(tiles, choice.size):
+            if limit is not None and limit < _worth(tiles, choice.size, self.tiling):
                 more = [tile for tile in due if tile not in run][: max(0, self._turn(limit, limit) - len(run))]
                 due = [*(tile for tile in due if tile in run), *more]
                 found = ask(given=[*run, *more], max_tiles=limit)
@@ -274,9 +278,6 @@ class Chooser:
         )
         self._turns.seen(tiles)
         yield [*(tile for tile in tiles if tile not in run), *whole]
-
-    def _worth(self, tiles: Sequence[Tile], size: Size) -> float:
-        return sum(worth(tile, size, self.tiling) for tile in tiles)
 
     def _forced(self) -> Boxes | None:
         """Last frame's boxes, with as much around them as an object may move and still be whole in a window."""

@@ -146,10 +146,8 @@ class RasterRun:
         if self.seeker is not None:
             there = self.windows - self.empty - self.outside
             skipped = 100 * (1 - self.worth / max(1, there))
-            told = (
-                f"{skipped:.0f} % of {there} windows skipped: {self.cold} had nothing hot, of the others {self.seen} "
-            )
-            told += f"parts ran, as much as {self.worth:.1f} windows"
+            told = f"{skipped:.0f} % of {there} windows skipped: {self.cold} had nothing hot, "
+            told += f"of the others {self.seen} parts ran, as much as {self.worth:.1f} windows"
             known = self.seeker.recall
             lines.append(told if known is None else f"{told} (seeker calibrated for {100 * known:g} %)")
         if self.timing.windows:

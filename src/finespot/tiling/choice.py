@@ -104,7 +104,7 @@ def cover(
             return tiles
         chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
     else:
-        chosen = _best(weights, axes, seen, max(0, max_tiles - math.ceil(spent - _HAIR)), _MOST * len(tiles))
+        chosen = _most_rewarding(weights, axes, seen, max(0, max_tiles - math.ceil(spent - _HAIR)), _MOST * len(tiles))
     if chosen is None:
         return tiles
     if not chosen:
@@ -199,7 +199,7 @@ class _Plan:
         return gains
 
 
-def _best(weights: Ints, axes: Axes, seen: Sequence[Block], limit: int, most: int) -> list[Block]:
+def _most_rewarding(weights: Ints, axes: Axes, seen: Sequence[Block], limit: int, most: int) -> list[Block]:
     """The most rewarding windows, up to `limit`; more, up to `most`, where cells are forced."""
     plan = _Plan(weights, axes, seen)
     chosen = _pruned(weights > 0, seen, plan.choose(limit, most))
