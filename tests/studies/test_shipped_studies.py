@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from finespot.studies import load_study, study_names
 from finespot.studies.costs import count
+
+DOCS = Path(__file__).parents[2] / "docs" / "systems"
 
 
 @pytest.mark.slow
@@ -47,3 +51,31 @@ def test_claims_are_those_of_the_papers() -> None:
     lrs = load_study("lrs-detr").row("lrs-detr-b-published").claim
     assert lrs is not None
     assert (lrs.values["AP"], lrs.values["AP50"], lrs.values["gflops"]) == (22.7, 39.2, 66.6)
+
+
+@pytest.mark.parametrize(
+    ("study", "row", "page"),
+    [
+        ("yolo-sod", "E1", "| E1 | 23.8 / 39.6 |"),
+        ("yolo-sod", "E2", "| E2 | 27.1 / 44.5 |"),
+        ("yolo-sod", "E3", "| E3 | 26.1 / 43.2 |"),
+        ("yolo-sod", "E4", "| E4 | 26.9 / 44.2 |"),
+        ("yolo-sod", "E5", "| E5 | 27.1 / 44.5 |"),
+        ("yolo-sod", "E6", "| E6 | 27.3 / 44.8 |"),
+        ("yolo-sod", "full", "| full | 27.5 / 46.1 |"),
+        ("sarl-yolov5", "sarl", "| AI-TOD test, VI, YOLOv5 | SARL / SAL | 27.4 / 28.8 | 61.5 / 62.2 |"),
+        ("sarl-yolov5", "sal", "| AI-TOD test, VI, YOLOv5 | SARL / SAL | 27.4 / 28.8 | 61.5 / 62.2 |"),
+        ("sarl-yolov5", "both", "| | both | 29.6 | 62.6 |"),
+        ("sarl-yolox", "yolox", "| AI-TOD test, V | alone | 22.2 | 52.4 |"),
+        ("sarl-yolox", "both", "| | both | 26.6 | 59.1 |"),
+    ],
+)
+def test_claims_are_those_of_the_page(study: str, row: str, page: str) -> None:
+    claim = load_study(study).row(row).claim
+    assert claim is not None
+    text = (DOCS / f"{'yolo-sod' if study == 'yolo-sod' else 'sarl-sal'}.md").read_text()
+    assert page in text
+    for name in ("AP", "AP50"):
+        assert f"{claim.values[name]:.1f}" in page
+    if study == "sarl-yolov5":
+        assert claim.source.endswith("table VI")
