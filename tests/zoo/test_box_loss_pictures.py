@@ -50,7 +50,7 @@ def test_pairs_come_at_once_in_pixels_with_their_picture(name: str) -> None:
         assert name.startswith("rtdetr") or len(set(stride.tolist())) > 1
 
 
-@pytest.mark.parametrize("name", ["yolov5n", "yolox-nano"])
+@pytest.mark.parametrize("name", ["yolov5n", "yolox-nano", "yolov8n", "yolo11n"])
 def test_ranges_of_sal_in_its_hosts(name: str) -> None:
     torch.manual_seed(0)
     detector = zoo.build(zoo.architecture(name, 2)).train()

@@ -88,6 +88,21 @@ def test_gflops_with_attention() -> None:
     assert matrices == pytest.approx(counted + 14 * 2 * 128 * 80**3 / 1e9, abs=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parameters", "costs"),
+    [
+        ("lrs-detr-b", 15_602_082, (68.41, 67.00, 68.75, 67.77)),
+        ("lrs-detr-b-p2", 17_480_770, (131.90, 126.94, 131.84, 127.71)),
+    ],
+)
+def test_costs_of_the_page(name: str, parameters: int, costs: tuple[float, ...]) -> None:
+    forms = [on_meta(name, 10), on_meta(name, 10).fused()]
+    assert zoo.count_parameters(forms[1]) == parameters
+    counted = [zoo.count_gflops(one, (SIDE, SIDE), *rule) for rule in (("thop",), ()) for one in forms]
+    assert counted == pytest.approx(costs, abs=5e-3)
+
+
 def test_published_form_keeps_what_never_learns_and_where_scores_start() -> None:
     published, ours = on_meta("lrs-detr-b-published"), on_meta()
     frozen = [key for key, p in published.named_parameters() if not p.requires_grad]
