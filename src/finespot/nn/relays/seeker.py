@@ -8,13 +8,14 @@ its released code.
 The levels go on to the neck as they are, so in this dense form detection neither reads the map nor teaches it: the two
 share the stages before, and nothing else. Its own loss is in `seeker_loss`. What differs: the map starts at 0.05
 everywhere, whatever the number of classes (the original takes the bias from the detector's class count: 0.06 for ten
-classes, 0.98 for one); and the truth is drawn from the boxes on the fly (see `assigners.heatmap`).
+classes, 0.98 for one); and the truth is drawn from the boxes on the fly (see `assigners.heatmap`). The form "deep" is
+ours, for stages that learned before the seeker came: what one layer reads off them leaves more of a picture hot.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
@@ -24,14 +25,37 @@ from torch import Tensor, nn
 from finespot.assigners.heatmap import heat_map
 from finespot.errors import FineSpotError, unknown
 from finespot.nn.layers.conv import Conv, Pointwise
+from finespot.nn.layers.separable import separable
 from finespot.nn.layers.sppf import SPPF
 from finespot.nn.relays.seeker_loss import GAIN, loss_named
 from finespot.registry import register
 from finespot.structures import Features, Level, LossTerms, Targets
 
 HEAT = "heat"
-_KERNEL = 13
+_KERNEL, _NEAR = 13, 7
 _PRIOR = math.log(0.05 / 0.95)
+
+
+def _depthwise(channels: int) -> tuple[nn.Module, int]:
+    return Conv(channels, channels, _KERNEL, groups=channels), channels
+
+
+def _pooled(channels: int) -> tuple[nn.Module, int]:
+    return SPPF(channels, channels), channels
+
+
+def _deep(channels: int) -> tuple[nn.Module, int]:
+    half = channels // 2
+    last = Conv(half, half, _NEAR, groups=half)
+    return nn.Sequential(separable(channels, half, _KERNEL), separable(half, half, _NEAR), last), half
+
+
+# What gathers the surroundings in a level of so many channels, and the channels of what it gives.
+_FORMS: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
+    "depthwise": _depthwise,
+    "pooled": _pooled,
+    "deep": _deep,
+}
 
 
 @register("relay", "seeker")
@@ -41,8 +65,9 @@ class Seeker(nn.Module):
     Parameters
     ----------
     form:
-        What gathers the surroundings of a cell: "depthwise", a 13x13 convolution in each channel, or "pooled", pools of
-        side 5, 9 and 13 between two 1x1 convolutions (as published for UAVDT).
+        What gathers the surroundings of a cell: "depthwise", a 13x13 convolution in each channel; "pooled", pools of
+        side 5, 9 and 13 between two 1x1 convolutions (as published for UAVDT); or "deep", three depthwise convolutions
+        of side 13, 7 and 7 with 1x1 to half the channels between them.
     loss:
         "bce", as the released code, or "focal_dice", as the paper; see `seeker_loss`.
     stride:
@@ -63,7 +88,7 @@ class Seeker(nn.Module):
         self,
         levels: Sequence[Level],
         *,
-        form: Literal["depthwise", "pooled"] = "depthwise",
+        form: Literal["depthwise", "pooled", "deep"] = "depthwise",
         loss: Literal["bce", "focal_dice", "peak"] = "bce",
         stride: int = 8,
     ) -> None:
@@ -76,14 +101,11 @@ class Seeker(nn.Module):
                 where="seeker",
                 hint="say another: seeker(stride=...)",
             )
-        if form not in (known := ("depthwise", "pooled")):
-            raise unknown("form of the seeker", str(form), known)
+        if form not in _FORMS:
+            raise unknown("form of the seeker", str(form), _FORMS)
         self.cost = loss_named(loss)
         self.place, self.stride = strides.index(stride), stride
-        channels = levels[self.place].channels
-        self.context: nn.Module = (
-            Conv(channels, channels, _KERNEL, groups=channels) if form == "depthwise" else SPPF(channels, channels)
-        )
+        self.context, channels = _FORMS[form](levels[self.place].channels)
         self.predict = Pointwise(channels, 1, 1)
         nn.init.constant_(cast(Any, self.predict).bias, _PRIOR)
         self.gains = {HEAT: GAIN}
