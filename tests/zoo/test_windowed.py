@@ -212,6 +212,16 @@ def test_every_option_changes_the_number_of_computed_windows() -> None:
         assert len(found.core) == max(min(4, 2 * found.grid.cores), np.ceil(share * 2 * own))
 
 
+@pytest.mark.parametrize(("halo", "reach"), [(0, 1), (4, 2), (8, 4)])
+def test_a_core_beside_one_that_does_not_run_keeps_what_lies_in_half_its_halo(halo: int, reach: int) -> None:
+    maps = torch.full((1, 1, 48, 48), -9.0)
+    maps[0, 0, 20, 20] = maps[0, 0, 20, 40] = 9
+    detector = build(core=16, halo=halo)
+    found = detector.choose(maps).cores
+    assert found[0].tolist() == [16 - reach, 16 - reach, 32, 32 + reach]
+    assert found[1, :2].tolist() == [32, 16 - reach]
+
+
 def test_training_chooses_objects_fire_and_background_on_a_grid_that_moves() -> None:
     detector = build(core=16, share=0.0).train()
     maps = torch.full((2, 1, 64, 64), -9.0)

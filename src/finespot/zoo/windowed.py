@@ -269,7 +269,8 @@ class WindowedDetector(Detector):
             # Moved windows overlap and each keeps what it finds; suppression takes the doubles.
             cores = cores.new_tensor([-math.inf, -math.inf, math.inf, math.inf]).expand(len(core), 4)
         elif not self.training and rule.select != "all":
-            cores = widened(cores, picks, picture, core, max(rule.halo, 1))
+            # Not by the whole halo: what lies at the rim of a window is seen without its surroundings, or in part.
+            cores = widened(cores, picks, picture, core, max(rule.halo // 2, 1))
         return Chosen(grid, picks, picture, core, origins, cores)
 
     def scores(self, heat: Tensor, grid: Grid) -> Tensor:
