@@ -1,18 +1,20 @@
 """Does ESOD on windows learn and find as much as its dense host, from the same pictures in as many steps?
 
     python -m benchmarks.esod.accuracy --data FOLDER_OF_HIT_UAV [--rows dense windows] [--steps 150] [--start all]
-                                       [--seeds 0] [--options share=0.33 ...] [--side 1024]
+                                       [--learn all] [--seeds 0] [--options share=0.33 ...] [--side 1024] [--frames]
                                        [--score-on FOLDER --split 2560-10] [--recalls 0.99 0.9] [--json FILE]
 
 The host is YOLO11n, which the bundled weights are of. Both sides begin with the same weights (`--start all`: those of
-HIT-UAV; `backbone`: of these only the backbone), and see the same pictures in the same order (of `--side` px, two of
-its cells of a quarter of that with objects, the rest background) for as many steps, with the same settings: AdamW,
-warm-up, cosine to zero, flips. The seeker, which the dense host does not have, is new where the rest is not, and learns
-at a rate of its own (`--seeker-lr`). The averaged weights are scored on pictures made of val, or on those of
-`benchmarks.highres.compose` in a folder: dense, and with the windows that all cores, the truth and the seeker choose,
-the seeker with a threshold of 0.5 and with those that reach so many of the objects there. `--steps 0` scores the
-weights as they begin. One process, CPU seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the
-mean over classes with 20 objects or more there: of one with two objects, AP is anything.
+HIT-UAV, or of a file, `--weights`; `backbone`: of these only the backbone), and see the same pictures in the same order
+(of `--side` px, two of its cells of a quarter of that with objects, the rest background; with `--frames` HIT-UAV's own)
+for as many steps, with the same settings: AdamW, warm-up, cosine to zero, flips. The seeker, which the dense host does
+not have, is new where the rest is not, and learns at a rate of its own (`--seeker-lr`). With `--learn seeker` it alone
+learns, behind the stem as it is: both sides are one host, with and without windows. What was learned is saved (`--out`)
+and scored, on pictures made of val, or on those of `benchmarks.highres.compose` in a folder: dense, and with the
+windows that all cores, the truth and the seeker choose (`--choices`), the seeker with a threshold of 0.5 and with those
+that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin. One process, CPU
+seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the mean over classes with 20 objects or more
+there: of one with two objects, AP is anything.
 """
 
 from __future__ import annotations
@@ -29,18 +31,31 @@ import torch
 
 from benchmarks.esod.sparse_set import Sparse
 from benchmarks.report import arguments, publish, table
-from finespot import inference, zoo
+from finespot import inference, weights, zoo
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
 from finespot.runtimes import Session
-from finespot.structures import Targets
+from finespot.structures import Batch, LossTerms, Targets
 from finespot.training.ema import Ema
 from finespot.training.recipe import Recipe, load_recipe, parse_words
-from finespot.training.tasks.detect import Detect
+from finespot.training.tasks.detect import Detect, normalized
 from finespot.weights import Card
 
-HOST, WEIGHTS, BUSY, WARM_UP = "yolo11n", "hit-uav-n", 2, 20
+HOST, BUSY, WARM_UP = "yolo11n", 2, 20
 MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
 COMMON = 20
+CHOICES = ("none", "all", "oracle", "seeker")
+
+Found = dict[str, dict[str, float]]
+
+
+def pictures_of(options: Any) -> dict[str, Dataset]:
+    """What is learned from and scored on: frames, or pictures made of them."""
+    source = f"hit-uav:{options.data}"
+    if options.frames:
+        return {split: open_dataset(source, split) for split in ("train", "val")}
+    counts = {"train": options.pictures, "val": options.pictures // 4}
+    folder = options.out / f"{options.side}-{options.pictures}"
+    return Sparse(options.side, options.side // 4, BUSY, seed=0).open(source, folder, counts)
 
 
 def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, float]:
@@ -54,17 +69,19 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
             for part in ("neck", "head"):
                 getattr(task.model, part).load_state_dict(getattr(fresh, part).state_dict())
     model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = Ema(model, decay=0.99, tau=20)
-    if not options.steps:
+    alone = options.learn == "seeker"
+    if not options.steps or (alone and model.relay is None):
         return task, math.nan
+    average = Ema(model, decay=0.99, tau=20)
     loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
     new = set() if model.relay is None else set(model.relay.parameters())
-    groups = [
-        {"params": [one for one in model.parameters() if one not in new], "rate": options.lr},
-        {"params": list(new), "rate": options.seeker_lr},
-    ]
+    old = [] if alone else [one for one in model.parameters() if one not in new]
+    groups = [{"params": old, "rate": options.lr}, {"params": list(new), "rate": options.seeker_lr}]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=1e-4)
-    model.train()
+    if alone:
+        model.eval().relay.train()
+    else:
+        model.train()
     spent = 0.0
     for step, batch in enumerate(batches(loader, options.steps)):
         for group in optimizer.param_groups:
@@ -73,7 +90,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
         start = time.process_time()
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            losses = task.step(batch)
+            losses = seeker_step(task, batch) if alone else task.step(batch)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
@@ -86,8 +103,17 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
     return task, spent / options.steps
 
 
+def seeker_step(task: Detect, batch: Batch) -> LossTerms:
+    """The seeker's losses; the stem before it does not learn, and nothing behind it runs."""
+    network: Any = task.model
+    with torch.no_grad():
+        features = network.split().stem(normalized(batch.images, task.normalization))
+    losses: LossTerms = network.relay.loss(network.relay(features).auxiliary, batch.targets)
+    return losses
+
+
 def recipe_of(row: str, options: Any) -> Recipe:
-    values: dict[str, Any] = {"model": MODELS[row], "weights": WEIGHTS, "imgsz": options.side}
+    values: dict[str, Any] = {"model": MODELS[row], "weights": options.weights, "imgsz": options.side}
     if row == "windows":
         values.update(parse_words([f"options.{word}" for word in options.options]))
     return load_recipe(values=values)
@@ -106,28 +132,27 @@ def batches(loader: TrainLoader, steps: int) -> Iterator[Any]:
         epoch += 1
 
 
-def score(task: Detect, dataset: Dataset, recalls: Sequence[float]) -> dict[str, dict[str, float]]:
-    """AP, AP50, GFLOPs and windows of a picture by how windows are chosen."""
-    network = task.model.eval()
+def card_of(task: Detect, dataset: Dataset, side: int) -> Card:
+    """What the network wants, for pictures of `side`."""
     rule = task.normalization
-    card = Card(
-        architecture=network.architecture,
-        classes=dataset.classes,
-        imgsz=max(dataset.size(0)),
-        mean=rule.mean,
-        std=rule.std,
-    )
-    session = Session(network, card=card, threads=1)
+    return Card(architecture=task.model.architecture, classes=dataset.classes, imgsz=side, mean=rule.mean, std=rule.std)
+
+
+def score(task: Detect, dataset: Dataset, choices: Sequence[str], recalls: Sequence[float]) -> Found:
+    """AP, AP50, GFLOPs and windows of a picture by how windows are chosen."""
+    session = Session(task.model.eval(), card=card_of(task, dataset, max(dataset.size(0))), threads=1)
     if not isinstance(session.network, zoo.WindowedDetector):
         return {"dense": figures(session, dataset)}
     first = session.network.windows
-    found = {}
-    session.network.whole = True
-    found["windows=none"] = figures(session, dataset)
-    session.network.whole = False
-    for select in ("all", "oracle", "seeker"):
+    found: Found = {}
+    if "none" in choices:
+        session.network.whole = True
+        found["windows=none"] = figures(session, dataset)
+        session.network.whole = False
+    for select in (one for one in choices if one != "none"):
         session.network.windows = replace(first, select=select, dense_above=None)
         found[f"select={select}"] = figures(session, dataset, oracle=select == "oracle")
+    session.network.windows = replace(first, select="seeker", dense_above=None)
     for recall in recalls:
         fitting = inference.calibrate_threshold(session, dataset, recall)
         found[f"seeker, {recall:.0%}: {fitting.threshold:.2f}"] = figures(session, dataset)
@@ -172,9 +197,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/esod/accuracy"))
     parser.add_argument("--rows", nargs="+", choices=tuple(MODELS), default=list(MODELS))
     parser.add_argument("--start", choices=("all", "backbone"), default="all")
+    parser.add_argument("--weights", default="hit-uav-n", help="to begin with, a bundled name or a file")
+    parser.add_argument("--learn", choices=("all", "seeker"), default="all")
     parser.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="of the windows")
     parser.add_argument("--side", type=int, default=1024, help="of the pictures")
     parser.add_argument("--pictures", type=int, default=320, help="of train; of val a quarter of it")
+    parser.add_argument("--frames", action="store_true", help="learn from the pictures of train as they are")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--lr", type=float, default=5e-4)
@@ -183,27 +211,27 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--score-on", type=Path, help="folder of other pictures to score on")
     parser.add_argument("--split", default="2560-10", help="of that folder")
+    parser.add_argument("--choices", nargs="*", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--recalls", nargs="+", type=float, default=[0.99], help="to choose thresholds for")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    counts = {"train": options.pictures, "val": options.pictures // 4}
-    folder = options.out / f"{options.side}-{options.pictures}"
-    sets = Sparse(options.side, options.side // 4, BUSY, seed=0).open(f"hit-uav:{options.data}", folder, counts)
+    sets = pictures_of(options)
     scored = sets["val"] if options.score_on is None else open_dataset(f"coco:{options.score_on}", options.split)
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         for row in options.rows:
             task, seconds = learn(row, options, seed, sets["train"])
-            for chosen, values in score(task, scored, options.recalls).items():
+            options.out.mkdir(parents=True, exist_ok=True)
+            card = card_of(task, sets["train"], options.side)
+            weights.save(options.out / f"{row}-{seed}.safetensors", task.model, card, half=False)
+            for chosen, values in score(task, scored, options.choices, options.recalls).items():
                 rows.append({"row": row, "seed": seed, "chosen": chosen, **values, "step_cpu_s": seconds})
                 print("  ", rows[-1], flush=True)
     head = ["row", "seed", "chosen", "AP", "AP50", "AP common", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
     cells = [[one.get(key, "-") for key in head] for one in rows]
     print(table(head, [[f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]))
-    settings = {
-        key: getattr(options, key)
-        for key in ("start", "options", "side", "pictures", "steps", "batch", "lr", "seeker_lr", "bf16")
-    }
+    keys = "start weights learn options side pictures frames steps batch lr seeker_lr bf16"
+    settings = {key: getattr(options, key) for key in keys.split()}
     settings |= {"scored": f"{scored.name} {scored.split}", "recalls": options.recalls}
     publish({"benchmark": "esod_accuracy", "settings": settings, "rows": rows}, options.json)
 
