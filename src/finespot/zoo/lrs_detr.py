@@ -1,11 +1,12 @@
 """LRS-DETR (2025): RT-DETR with attention in its backbone, pixels of stride 4 in its pyramid, attention in windows.
 
 After the released code and its page (there is no paper; parameter counts agree to the unit). One size, b. The variant
-`published` is the network as it was released: with the convolution of the frequency gate that never runs, and with
-class scores that start at the probability which the released code gives for the number of classes, 0.01 for 80 but
-0.36 for 10. What differs besides is told where it stands: maps of any size (`sparse_attention`), no first transform
-(`omni_kernel`), anchors, selection and denoising of RT-DETR as they are in `queries` and `denoising`. The P2 variant
-does not exist there: a level of stride 4 more, for pyramid and decoder.
+`published` is the network as it was released: with the convolution of the frequency gate that never runs, with class
+scores that start at the probability which the released code gives for the number of classes, 0.01 for 80 but 0.36 for
+10, and, fused, with the 15 batch norms that its fusing passes by. What differs besides is told where it stands: maps of
+any size (`sparse_attention`), no first transform (`omni_kernel`), anchors, selection and denoising of RT-DETR as they
+are in `queries` and `denoising`. The P2 variant does not exist there: a level of stride 4 more, for pyramid and
+decoder.
 
     picture   stem + C2f /4     C2f /8      DEF block /16    DEF block /32
                    |              |             | 1x1            | 1x1
@@ -52,7 +53,7 @@ def build(architecture: Architecture, size: LRSDETRSize) -> Detector:
     refuse_idle(architecture, "p2", "neck")
     options = architecture.options
     published = flag_of(architecture, "published")
-    backbone = backbone_of(architecture, lambda: DFENet(_STRIDES), _STRIDES)
+    backbone = backbone_of(architecture, lambda: DFENet(_STRIDES, published=published), _STRIDES)
     relay = relay_of(architecture, backbone)
     neck = neck_of(
         architecture,
@@ -73,6 +74,7 @@ def build(architecture: Architecture, size: LRSDETRSize) -> Detector:
         layers=options.get("layers", size.layers),
         prior=published_prior(architecture.classes) if published else PRIOR,
         norm=YOLO_NORM,
+        folds=not published,
     )
     return Detector(backbone, relay, neck, head, architecture)
 

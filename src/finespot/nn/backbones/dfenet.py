@@ -28,17 +28,20 @@ _STEM, _WIDTHS = 64, (128, 256, 384, 384)
 
 @register("backbone", "dfenet")
 class DFENet(nn.Module):
-    """Pictures (B, 3, H, W) in 0..1 to `Features` of the stages whose stride is in `strides`."""
+    """Pictures (B, 3, H, W) in 0..1 to `Features` of the stages whose stride is in `strides`.
 
-    def __init__(self, strides: Sequence[int] = (8, 16, 32)) -> None:
+    `published` leaves the batch norms of the DEF modules unfolded, as the released code does.
+    """
+
+    def __init__(self, strides: Sequence[int] = (8, 16, 32), *, published: bool = False) -> None:
         super().__init__()
         self.levels = levels_at(strides, _WIDTHS, "dfenet")
         w2, w3, w4, w5 = _WIDTHS
         self.stem = Conv(3, _STEM, 3, 2)
         self.stage2 = named(down=Conv(_STEM, w2, 3, 2), block=C2f(w2, w2))
         self.stage3 = named(down=Conv(w2, w3, 3, 2), block=C2f(w3, w3))
-        self.stage4 = named(down=Conv(w3, w4, 3, 2), block=DEFBlock(w4, w4))
-        self.stage5 = named(down=Conv(w4, w5, 3, 2), block=DEFBlock(w5, w5, 3))
+        self.stage4 = named(down=Conv(w3, w4, 3, 2), block=DEFBlock(w4, w4, published=published))
+        self.stage5 = named(down=Conv(w4, w5, 3, 2), block=DEFBlock(w5, w5, 3, published=published))
 
     def forward(self, images: Tensor) -> Features:
         return run(self.stem(images), self._stages().values(), self.levels)

@@ -43,7 +43,7 @@ class RTDETRHead(Head):
     row of `Targets` that each has to find or -1.
 
     `denoising` is the number of denoising pairs to aim at (0: none), `layers` that of decoder layers; class scores
-    start at the probability `prior`; `norm` has the constants of the batch norms.
+    start at the probability `prior`; `norm` has the constants of the batch norms, which fusing leaves without `folds`.
     """
 
     suppress = False
@@ -62,6 +62,7 @@ class RTDETRHead(Head):
         feedforward: int = 1024,
         prior: float = PRIOR,
         norm: Norm = TORCH_NORM,
+        folds: bool = True,
     ) -> None:
         super().__init__(levels, classes)
         least = {"queries": (queries, 1), "layers": (layers, 1), "denoising": (denoising, 0)}
@@ -71,7 +72,7 @@ class RTDETRHead(Head):
         if not 0 < prior < 1:
             raise FineSpotError(f"expected prior to be a probability above 0 and below 1 but got {prior}", where="head")
         self.project = nn.ModuleDict(
-            {level.name: Conv(level.channels, width, activation=None, norm=norm) for level in levels}
+            {level.name: Conv(level.channels, width, activation=None, norm=norm, folds=folds) for level in levels}
         )
         self.selection = QuerySelection(width, classes, queries, [level.stride for level in levels], prior)
         self.denoising = Denoising(classes, width, denoising) if denoising else None

@@ -63,7 +63,8 @@ class Conv(nn.Module):
     """Convolution (no bias), batch norm, activation ("silu", "relu" or None for nothing).
 
     Maps (B, c_in, H, W) to (B, c_out, ceil(H / stride), ceil(W / stride)) with the `padding` of odd kernels, which is
-    dilation * (kernel // 2) where it is not given.
+    dilation * (kernel // 2) where it is not given. Without `folds`, fusing leaves the batch norm where it is, as some
+    released networks do, whose fused counts these are to be equal to.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Conv(nn.Module):
         norm: Norm = YOLO_NORM,
         padding: int | None = None,
         dilation: int = 1,
+        folds: bool = True,
     ) -> None:
         super().__init__()
+        self.folds = folds
         wide = kernel > QUICK and groups == c_in == c_out
         kind = Pointwise if kernel == 1 else WideDepthwise if wide else nn.Conv2d
         around = dilation * (kernel // 2) if padding is None else padding
@@ -97,7 +100,7 @@ class Conv(nn.Module):
     def fuse(self) -> None:
         """Fold batch norm into the convolution, in place, for inference. A second call does nothing."""
         bn = self.bn
-        if not isinstance(bn, nn.BatchNorm2d):
+        if not self.folds or not isinstance(bn, nn.BatchNorm2d):
             return
         old = self.conv
         weight, bias = folded(old.weight, bn)
@@ -106,7 +109,10 @@ class Conv(nn.Module):
 
 
 class Fork(nn.Module):
-    """Convolutions of one kind that read the same map: (B, c_in, H, W) to one map per entry of `widths`."""
+    """Convolutions of one kind that read the same map: (B, c_in, H, W) to one map per entry of `widths`.
+
+    Without `folds`, fusing leaves them as they are.
+    """
 
     def __init__(
         self,
@@ -115,9 +121,13 @@ class Fork(nn.Module):
         kernel: int = 1,
         activation: str | None = "silu",
         norm: Norm = YOLO_NORM,
+        folds: bool = True,
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([Conv(c_in, width, kernel, activation=activation, norm=norm) for width in widths])
+        self.folds = folds
+        self.branches = nn.ModuleList(
+            [Conv(c_in, width, kernel, activation=activation, norm=norm, folds=folds) for width in widths]
+        )
         self.joined: Conv | None = None
         self.widths = list(widths)
 
@@ -129,7 +139,7 @@ class Fork(nn.Module):
     @torch.no_grad()
     def fuse(self) -> None:
         """Join the branches into one convolution that reads the map once, in place, for inference."""
-        if self.joined is not None:
+        if self.joined is not None or not self.folds:
             return
         branches = [cast(Conv, branch) for branch in self.branches]
         for branch in branches:

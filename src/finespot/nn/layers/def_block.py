@@ -3,8 +3,8 @@
 After LRS-DETR (2025), whose module joins two older ideas: attention of one head over part of the channels ("SHViT",
 2024) and a gated feed-forward part with a depth-wise convolution ("TransNeXt", 2023). Sizes of key and attending part
 are the same at every width there. What differs: queries, keys, values and the two halves of the gate are convolutions
-of their own; batch norm is folded everywhere by `fuse` (the released code leaves these 12 out); scores of all pairs of
-cells are never held at once where torch's kernel can do without.
+of their own; batch norm is folded everywhere by `fuse` (the released code leaves the three of each module out, which
+is kept under `published`); scores of all pairs of cells are never held at once where torch's kernel can do without.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class LFA(nn.Module):
     (B, C, H, W) to the same shape, C above 64. Starts as zero, so that what it is added to passes through.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, published: bool = False) -> None:
         super().__init__()
         if channels <= ATTENDING:
             raise FineSpotError(f"expected more than {ATTENDING} channels but got {channels}", where="LFA")
         self.norm = nn.GroupNorm(1, ATTENDING)
-        self.entry = Fork(ATTENDING, (KEY, KEY, ATTENDING), activation=None)
+        self.entry = Fork(ATTENDING, (KEY, KEY, ATTENDING), activation=None, folds=not published)
         self.act = ACTIVATIONS["silu"]()
-        self.project = _silent(Conv(channels, channels, activation=None))
+        self.project = _silent(Conv(channels, channels, activation=None, folds=not published))
 
     def forward(self, x: Tensor) -> Tensor:
         attending, beside = x.tensor_split([ATTENDING], 1)
@@ -68,10 +68,10 @@ class ConvGLU(nn.Module):
 class DEFModule(nn.Module):
     """Depth-wise 3x3, attention, gated feed-forward part, each added to its input: (B, C, H, W) to the same shape."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, published: bool = False) -> None:
         super().__init__()
-        self.spread = _silent(Conv(channels, channels, 3, groups=channels, activation=None))
-        self.attention = LFA(channels)
+        self.spread = _silent(Conv(channels, channels, 3, groups=channels, activation=None, folds=not published))
+        self.attention = LFA(channels, published=published)
         self.feedforward = ConvGLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ class DEFModule(nn.Module):
 class DEFBlock(Collected):
     """The C2f frame around `repeats` DEF modules of c_out / 2 channels."""
 
-    def __init__(self, c_in: int, c_out: int, repeats: int = 1) -> None:
+    def __init__(self, c_in: int, c_out: int, repeats: int = 1, *, published: bool = False) -> None:
         hidden = c_out // 2
-        super().__init__(c_in, c_out, hidden, [DEFModule(hidden) for _ in range(repeats)])
+        super().__init__(c_in, c_out, hidden, [DEFModule(hidden, published=published) for _ in range(repeats)])
 
 
 def _silent(conv: Conv) -> Conv:
