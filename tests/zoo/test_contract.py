@@ -28,7 +28,7 @@ QUICK = ("yolov8n",)
 WITH_P2 = ("yolo-sod", "yolo11-ass")
 # What costs much and differs in little from what is here.
 DEAR = (
-    *("lrs-detr-b-p2", "lrs-detr-b-published", "retinanet-r50-v2", "rtdetr-r18-p2", "yolo12n-p2", "yolox-nano-p2"),
+    *("retinanet-r50-v2", "rtdetr-r18-p2", "yolo12n-p2", "yolox-nano-p2"),
     # On pictures as small as these, windows are the whole map, so that these networks are their hosts.
     *("esod-gpvit-l1", "esod-retinanet-r50", "esod-rtmdet-tiny", "esod-yolo11n", "esod-yolo12n", "esod-yolov8n"),
 )
