@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 import finespot.cli
 from finespot import data, inference, weights
+from finespot.data import loader
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
 from finespot.training import RunResult, train
@@ -190,6 +193,61 @@ def test_what_cannot_be_done_makes_no_run_folder(
         small(tmp_path, model, **{"epochs": 8, "close_mosaic": 0, **keys})
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hcp_400_on_yolo_sod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight epochs of the preset: rates from the optimizer, augmentation from where workers compose pictures, levels
+    from the network and the points of its output, the level that waits from the weights.
+    """
+    used, seen, backward = tmp_path / "used.jsonl", [], Loop.backward
+
+    class Watched(loader.Composer):
+        def compose(self, *args: Any, **keys: Any) -> Any:
+            with used.open("a") as file:
+                file.write(json.dumps(msgspec.to_builtins(self.augment)) + "\n")
+            return super().compose(*args, **keys)
+
+    def watching(self: Loop, *args: Any, **keys: Any) -> Any:
+        model = self.task.model
+        rates = {group["lr"] for group in self.optimizer.param_groups}
+        seen.append((type(self.optimizer.optimizer).__name__, rates, model.levels_off))
+        return backward(self, *args, **keys)
+
+    monkeypatch.setattr(loader, "Composer", Watched)
+    monkeypatch.setattr(Loop, "backward", watching)
+    run = small(
+        tmp_path,
+        "yolo-sod",
+        curriculum="hcp-400",
+        epochs=8,
+        close_mosaic=0,
+        batch=8,
+        nominal_batch=8,
+        workers=1,
+        **{"val.every": 8},
+    )
+    stage = [0, 1, 1, 2, 2, 2, 2, 3]
+    falls = [1.0, 1.0, 0.505, 1.0, 0.7525, 0.505, 0.2575, 1.0]
+    lr = [(0.002, 0.001, 0.0006, 0.0003)[one] * fall for one, fall in zip(stage, falls)]
+    assert {name for name, *_ in seen} == {"AdamW"}
+    assert [rates.pop() for _, rates, _ in seen] == pytest.approx(lr)
+    assert [off for *_, off in seen] == [["p2"], *[[]] * 7]
+    made = [json.loads(line) for line in used.read_text().splitlines()]
+    for key, table in {
+        "mosaic": (1.0, 1.0, 0.8, 0.0),
+        "copy_paste": (0.1, 0.1, 0.05, 0.0),
+        "translate": (0.1, 0.1, 0.08, 0.05),
+        "hsv_v": (0.4, 0.4, 0.3, 0.2),
+    }.items():
+        used_in = [{augment[key] for augment in made[start : start + 8]} for start in range(0, 64, 8)]
+        assert used_in == [{table[one]} for one in stage]
+    rows = read_metrics(run.folder / "metrics.csv")
+    assert [row["stage"] for row in rows] == [one + 1 for one in stage]
+    # The original's class loss was 1952 where its level was off.
+    assert 0.2 < rows[0]["train/cls"] / rows[1]["train/cls"] < 2
+    first, second = (run.folder / "weights" / f"epoch{epoch}.safetensors" for epoch in (1, 2))
+    images, points = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), 8**2 + 4**2 + 2**2
+    assert [weights.load(path)[0](images)["scores"].shape[2] for path in (first, second)] == [points, points + 16**2]
 
 
 def test_tiles_in_stages(tmp_path: Path) -> None:
