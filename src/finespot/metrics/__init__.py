@@ -2,10 +2,8 @@
 
 `evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which; `tide`
 says which kinds of errors cost most, and at which size. `finespot.metrics.plots` and `finespot.metrics.tide_plot` draw
-them (they import matplotlib, so they are imported by their own names).
-`evaluate(truth, results, "coco")` gives a `Report`; `confusion_matrix` counts which class is taken for which;
-`finespot.metrics.plots` draws both (it imports matplotlib, so it is imported by its own name), and
-`finespot.metrics.page` makes an HTML page of everything.
+them (they import matplotlib, so they are imported by their own names), and `finespot.metrics.page` makes an HTML page
+of everything.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from finespot.metrics.confusion import confusion_matrix
 from finespot.metrics.coverage import Coverage, coverage
 from finespot.metrics.curves import ConfidenceCurve, ConfidenceCurves, Threshold, confidence_curves
 from finespot.metrics.evaluation import both, cleaned, evaluate, score
+from finespot.metrics.heat import HeatBin, HeatQuality, heat_quality
 from finespot.metrics.judged import Judged, judged
 from finespot.metrics.protocols import PROTOCOLS, AreaRange, Protocol, Row, dota_hbb, protocol, tinyperson
 from finespot.metrics.report import Curve, Report
@@ -38,6 +37,8 @@ __all__ = [
     "Difference",
     "ErrorAnalysis",
     "FoundObjects",
+    "HeatBin",
+    "HeatQuality",
     "Interval",
     "Judged",
     "PictureChange",
@@ -62,6 +63,7 @@ __all__ = [
     "coverage",
     "dota_hbb",
     "evaluate",
+    "heat_quality",
     "judged",
     "protocol",
     "score",
