@@ -34,7 +34,7 @@ from benchmarks.report import arguments, publish, table
 from finespot import inference, weights, zoo
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
 from finespot.runtimes import Session
-from finespot.structures import Batch, LossTerms, Targets
+from finespot.structures import Batch, LossTerms
 from finespot.training.ema import Ema
 from finespot.training.recipe import Recipe, load_recipe, parse_words
 from finespot.training.tasks.detect import Detect, normalized
@@ -151,7 +151,7 @@ def score(task: Detect, dataset: Dataset, choices: Sequence[str], recalls: Seque
         session.network.whole = False
     for select in (one for one in choices if one != "none"):
         session.network.windows = replace(first, select=select, dense_above=None)
-        found[f"select={select}"] = figures(session, dataset, oracle=select == "oracle")
+        found[f"select={select}"] = figures(session, dataset)
     session.network.windows = replace(first, select="seeker", dense_above=None)
     for recall in recalls:
         fitting = inference.calibrate_threshold(session, dataset, recall)
@@ -159,20 +159,12 @@ def score(task: Detect, dataset: Dataset, choices: Sequence[str], recalls: Seque
     return found
 
 
-def figures(session: Session, dataset: Dataset, oracle: bool = False) -> dict[str, float]:
-    """Of one way to choose windows; an oracle is told the truth of each picture, one by one."""
-    truths = (truth_of(dataset, number) for number in range(len(dataset)))
-
-    def tell(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (given[0], next(truths))
-
-    hook = session.network.register_forward_pre_hook(tell) if oracle else None
+def figures(session: Session, dataset: Dataset) -> dict[str, float]:
+    """Of one way to choose windows."""
     watch = isinstance(session.network, zoo.WindowedDetector) and not session.network.whole
     start = time.process_time()
     made = inference.validate(session, dataset, batch=1, watch=watch)
     seconds = (time.process_time() - start) / len(dataset)
-    if hook is not None:
-        hook.remove()
     values = {name: float(made.report.values[name] or 0.0) for name in ("AP", "AP50")}
     counts = np.bincount(dataset.rows.labels[~dataset.rows.ignore], minlength=len(dataset.classes))
     common = [name for name, count in zip(dataset.classes, counts) if count >= COMMON]
@@ -181,14 +173,6 @@ def figures(session: Session, dataset: Dataset, oracle: bool = False) -> dict[st
         values["gflops"] = float(np.mean([one.savings.gflops for one in made.views]))
         values["occupancy"] = float(np.mean([one.savings.occupancy for one in made.views]))
     return {**values, "cpu_s": seconds}
-
-
-def truth_of(dataset: Dataset, number: int) -> Targets:
-    """Of a picture that is its input."""
-    truth = dataset.annotations(number)
-    tensors = [torch.from_numpy(one) for one in (truth.boxes, truth.labels)]
-    count = len(truth)
-    return Targets(*tensors, torch.zeros(count, dtype=torch.int64), torch.from_numpy(truth.ignore), 1)
 
 
 def main() -> None:

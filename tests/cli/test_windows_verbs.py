@@ -78,6 +78,32 @@ def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp
 
 
 @pytest.mark.slow
+def test_validation_by_each_choice(run: Run, on_windows: Path, picture: Path, tmp_path: Path) -> None:
+    """All windows, those of the truth, the best ones: as many are computed as are asked for."""
+    (tmp_path / "set").mkdir()
+    Image.open(picture).save(tmp_path / "set" / "one.png")
+    (tmp_path / "set" / "one.txt").write_text("0 0.1 0.1 0.05 0.05\n1 0.9 0.9 0.05 0.05\n")
+    (tmp_path / "set.yaml").write_text(f"path: {tmp_path}\ntrain: set\nval: set\nnames: [a, b]\n")
+    words = ["val", on_windows, "--data", tmp_path / "set.yaml", "--project", tmp_path / "runs", "--coverage"]
+    for choice, windows, reached in (
+        ("select=all", 8, 1.0),
+        ("select=oracle", 2, 1.0),
+        ("threshold=0,budget=3", 3, None),
+    ):
+        code, said, wrong = run(*words, "--no-plots", "--windows", choice, "--name", "one", "--overwrite")
+        assert (code, wrong) == (0, "")
+        assert f"windows: {windows}.0 of 8.0 in a picture" in said
+        assert "heat of the seeker" in said
+        report = json.loads((tmp_path / "runs" / "one" / "report.json").read_text())
+        assert report["savings"]["windows"] == report["coverage"]["windows"] == windows
+        assert reached in (None, report["coverage"]["values"]["BPR center"])
+        assert report["heat"]["images with hot cells"] == 1
+    refused(run(*words, "--windows", "budget=0"), "budget: expected 1 or more")
+    dense = ["val", "hit-uav-n", *words[2:]]
+    refused(run(*dense, "--windows", "budget=2"), "this network does not choose windows")
+
+
+@pytest.mark.slow
 def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, picture: Path, tmp_path: Path) -> None:
     words = ["--project", tmp_path / "runs"]
     refused(run("predict", tiny, picture, *words, "--view-windows"), "this network does not choose windows")

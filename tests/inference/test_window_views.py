@@ -12,7 +12,16 @@ import torch
 from finespot import zoo
 from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
-from finespot.inference import Model, Validation, WindowView, calibrate_threshold, calibrated, enlarged, validate
+from finespot.inference import (
+    Model,
+    Validation,
+    WindowView,
+    calibrate_threshold,
+    calibrated,
+    enlarged,
+    merge_sweep,
+    validate,
+)
 from finespot.inference.timing import Timing
 from finespot.metrics import Results, Truth, evaluate
 from finespot.runtimes import Session
@@ -197,3 +206,23 @@ def test_validation_watches_where_the_network_looked(session: Session, dataset: 
     windows = [len(one.windows) for one in watched.views]
     assert watched.coverage().windows == sum(windows) > 0
     assert watched.report.values == plain.report.values
+
+
+@pytest.mark.slow
+def test_an_oracle_is_told_the_truth(session: Session, dataset: Dataset, tmp_path: Any) -> None:
+    """Of whole pictures and of tiles: a window for each object, whatever the seeker says; AP by it, not by chance."""
+    text = (tmp_path / "set.yaml").read_text().replace("[spot]", "[a, b, c, d]")
+    (tmp_path / "four.yaml").write_text(text)
+    dataset = open_dataset(tmp_path / "four.yaml", "val")
+    session.network.windows = replace(session.network.windows, select="oracle", threshold=1.0)
+    for tiling in (None, Tiling(64, 16)):
+        made = validate(session, dataset, watch=True, tiling=tiling)
+        covered = made.coverage()
+        assert covered.all.bpr_center == 1
+        assert covered.idle_center == 0
+        told = made.report.settings["windows"]
+        assert (told["select"], told["core"]) == ("oracle", 8)
+    session.network.windows = replace(session.network.windows, select="seeker")
+    assert validate(session, dataset, watch=True).coverage().windows == 0
+    session.network.windows = replace(session.network.windows, select="oracle")
+    assert merge_sweep(session, dataset, operators=["greedy"], tiling=Tiling(64, 16)).rows

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finespot.cli import heat_maps, options, raster_options, rasters, tile_choice
-from finespot.cli.window_views import TileViews, WindowViews, choose_windows
+from finespot.cli.window_views import Choices, TileViews, WindowViews, choose_windows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,14 +77,7 @@ def command(
     target: heat_maps.Target = None,
     method: heat_maps.Method = None,
     layers: heat_maps.Layers = None,
-    windows: Annotated[
-        str | None,
-        typer.Option(
-            "--windows",
-            help="of a network on windows: threshold=0.3,budget=8,dense_above=0.7,select=all",
-            rich_help_panel=options.RUN,
-        ),
-    ] = None,
+    windows: Choices = None,
     view_windows: Annotated[
         bool,
         typer.Option(
@@ -125,8 +118,7 @@ def command(
     read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
     options.check_run(project or PROJECT, name, overwrite, read)
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
-    if windows is not None:
-        choose_windows(model, windows)
+    choose_windows(model.session, windows)
     tiling = options.tiling(slice_size, overlap, model.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     writers += heat.writers(model, tiling, imgsz, products)
     chosen = any(one is not None for one in (seeker, max_tiles, budget_ms, roi, refresh, uniform_above))

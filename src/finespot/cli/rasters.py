@@ -182,8 +182,7 @@ def _settings(model: Model, given: Given) -> tuple[Settings, list[str]]:
     from finespot.inference.prepare import scale_notes, scaling
 
     card = model.card
-    if given["windows"] is not None:
-        choose_windows(model, given["windows"])
+    choose_windows(model.session, given["windows"])
     tiling, notes = _tiling(model, given)
     if tiling.whole:
         if given["whole"]:

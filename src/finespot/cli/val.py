@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from finespot.cli import analysis, options, tile_choice
+from finespot.cli.window_views import Choices
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +63,7 @@ def command(
     budget_ms: tile_choice.BudgetMs = None,
     roi: tile_choice.Roi = None,
     uniform_above: tile_choice.UniformAbove = None,
+    windows: Choices = None,
     batch: options.BatchSize = 8,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -101,6 +103,7 @@ def command(
     from finespot.cli.analysis import Analysis, Wanted, limit_of, sizes_of
     from finespot.cli.progress import bar
     from finespot.cli.terminal import console
+    from finespot.cli.window_views import choose_windows
     from finespot.data import open_dataset
     from finespot.inference import draw_predictions, merge_sweep, validate
     from finespot.runtimes import Session
@@ -112,6 +115,7 @@ def command(
     out = console()
     rules = options.protocols(protocol, max_dets, sizes)
     session = Session(weights, own_parts=own_parts, threads=threads, device=device, precision=precision)
+    choose_windows(session, windows, labelled=True)
     dataset = open_dataset(data, split)
     truth = _truth(data, dataset)
     options.check_run(project or PROJECT, name, overwrite, truth)
@@ -209,6 +213,11 @@ def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tilin
     out.print("\ncoverage", style="bold", highlight=False, markup=False)
     out.print(covered.table())
     found: dict[str, Any] = {"coverage": covered.to_json()}
+    heat = validation.heat_quality()
+    if heat is not None:
+        out.print("\nheat of the seeker", style="bold", highlight=False, markup=False)
+        out.print(heat.table())
+        found["heat"] = heat.to_json()
     if validation.skipping is not None:
         sizes = [(one.label, one.bpr_center) for one in covered.sizes if one.bpr_center is not None]
         lost = [f"{label} {100 * (1 - reached):.1f} %" for label, reached in sizes]

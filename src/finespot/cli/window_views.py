@@ -7,10 +7,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from finespot.cli import options
 
 if TYPE_CHECKING:
-    from finespot.inference import Model, Outcome, TileView, WindowView
+    from finespot.inference import Outcome, TileView, WindowView
+    from finespot.runtimes import Session
     from finespot.writers import Looked
 
 
@@ -18,8 +23,19 @@ if TYPE_CHECKING:
 CHOICES = ("threshold", "budget", "dense_above", "select")
 
 
-def choose_windows(model: Model, text: str) -> None:
-    """Change how a loaded network chooses its windows, as `threshold=0.3,budget=8` says.
+Choices = Annotated[
+    str | None,
+    typer.Option(
+        "--windows",
+        help="of a network on windows: threshold=0.3,budget=8,dense_above=0.7,select=all",
+        rich_help_panel=options.RUN,
+    ),
+]
+
+
+def choose_windows(session: Session, text: str | None, *, labelled: bool = False) -> None:
+    """Change how the network of a session chooses its windows, as `threshold=0.3,budget=8` says (None: as it does);
+    where pictures are `labelled`, an oracle may.
 
     Raises
     ------
@@ -30,14 +46,16 @@ def choose_windows(model: Model, text: str) -> None:
     from finespot.registry import parse_call
     from finespot.zoo import WindowedDetector
 
-    network = model.session.network
+    if text is None:
+        return
+    network = session.network
     if not isinstance(network, WindowedDetector):
         raise FineSpotError("this network does not choose windows", where="windows", hint="such as esod-yolov5m does")
     _, given = parse_call(f"windows({text})")
     for key in given:
         if key not in CHOICES:
             raise unknown("choice of windows", key, CHOICES)
-    if given.get("select") == "oracle":
+    if given.get("select") == "oracle" and not labelled:
         raise FineSpotError("an oracle needs the truth, and pictures have none", where="windows")
     network.windows = replace(network.windows, **given)
 

@@ -20,6 +20,7 @@ from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
 from finespot.inference.validate import match_classes, most_detections
+from finespot.inference.windows import asks_truth
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tiling
 from finespot.tiling import merge
@@ -154,7 +155,9 @@ def merge_sweep(
     )
     notes += scale_notes(rule, card)
     most = most_detections([rules]) if max_det is None else max_det
-    settings = Settings(rule, conf=conf, max_det=most, batch=batch, multi_label=True, keep_parts=True)
+    annotations = [dataset.annotations(i) for i in range(len(dataset))]
+    told = annotations if asks_truth(session) else None
+    settings = Settings(rule, conf=conf, max_det=most, batch=batch, multi_label=True, keep_parts=True, truth=told)
     runs = _runs(operators, thresholds)
     labels, class_notes = match_classes(session.classes, dataset.classes)
     timing, sizes = Timing(), []
@@ -181,7 +184,6 @@ def merge_sweep(
         if progress is not None:
             progress(len(sizes), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
-    annotations = [dataset.annotations(i) for i in range(len(dataset))]
     truth = metrics.Truth.from_annotations(annotations, dataset.classes, ids, heeded=rules.ignored)
     rows = []
     for run in runs:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import count
@@ -30,9 +30,9 @@ from finespot.inference.side_by_side import MOST_AT_ONCE, side_by_side
 from finespot.inference.skipping import TileView
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
-from finespot.inference.windows import WindowView, WindowWatch
+from finespot.inference.windows import WindowView, WindowWatch, truth_in
 from finespot.runtimes import Session
-from finespot.structures import Classes, Detections, Placement, Size, Window
+from finespot.structures import Annotations, Classes, Detections, Placement, Size, Window
 from finespot.tiling import Part, merge, worth
 
 # Prepared windows and pictures that may wait for the network. Enough for two 9-megapixel pictures with their windows.
@@ -69,6 +69,8 @@ class Settings:
         Tells of a network on windows where it looked in each picture, and what that saved.
     chooser:
         Decides which windows of each picture are looked at; None for all of them. It serves one run.
+    truth:
+        Of each picture by its number, for a network that chooses windows by it.
     """
 
     scaling: Scaling
@@ -84,6 +86,7 @@ class Settings:
     skip_unreadable: bool = False
     watch: WindowWatch | None = None
     chooser: Chooser | None = None
+    truth: Sequence[Annotations] | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("conf", self.conf), ("iou", self.iou)):
@@ -334,11 +337,15 @@ def _run(
         # (B, H, W, 3) seen as (B, 3, H, W) is channels-last memory already: nothing is moved.
         images = torch.from_numpy(stack([piece.pixels for piece in group if piece.pixels is not None]))
         images = images.permute(0, 3, 1, 2)
+        placements = [piece.placement for piece in group if piece.placement is not None]
+        known = None
+        if settings.truth is not None:
+            truths = [settings.truth[piece.picture.index] for piece in group]
+            known = truth_in(truths, placements, (int(images.shape[2]), int(images.shape[3])))
     clock = (lambda: time.process_time() - background()) if alone else (lambda: threads * time.thread_time())
     with timing.stage("model", clock):
-        raw = session.look(images)
+        raw = session.look(images) if known is None else session.look(images, known)
         session.wait()
-    placements = [piece.placement for piece in group if piece.placement is not None]
     if settings.watch is not None:
         for piece, view in zip(group, settings.watch(raw, placements), strict=True):
             piece.picture.view = view if piece.picture.view is None else piece.picture.view.joined(view)

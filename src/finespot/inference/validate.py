@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from finespot.inference.prepare import scale_notes, scaling, uncut
 from finespot.inference.skipping import Skipping, TileView
 from finespot.inference.sources import Entry
 from finespot.inference.timing import Timing
-from finespot.inference.windows import WindowView, watch_of
+from finespot.inference.windows import WindowView, asks_truth, watch_of
 from finespot.metrics.subset import by_rules
 from finespot.runtimes import Session
 from finespot.structures import Annotations, Classes, Detections, Labels, Tiling
 from finespot.tiling import Region
 from finespot.writers import write_coco
+from finespot.zoo import WindowedDetector
 
 if TYPE_CHECKING:
     from finespot.data import Dataset
@@ -55,6 +56,8 @@ class Validation:
         that was watched.
     skipping:
         What the choice of tiles saved and lost, where they were chosen.
+    hot_from:
+        The heat from which on a seeker's cell is hot, where one ran.
     """
 
     reports: tuple[metrics.Report, ...]
@@ -66,6 +69,7 @@ class Validation:
     notes: list[str] = field(default_factory=list)
     views: Sequence[WindowView | TileView] = ()
     skipping: Skipping | None = None
+    hot_from: float | None = None
 
     def coverage(self) -> metrics.Coverage:
         """How well the windows that were looked at cover the objects, and what they cost.
@@ -81,6 +85,14 @@ class Validation:
         # What the protocol ignores need not be found.
         truth, _ = by_rules(self.truth, self.results, self.report.protocol)
         return metrics.coverage(truth, windows, cores=cores)
+
+    def heat_quality(self) -> metrics.HeatQuality | None:
+        """How well the seeker's maps agree with the objects; None where no seeker was watched."""
+        maps = [one.heat for one in self.views if one.heat is not None]
+        if self.hot_from is None or len(maps) != len(self.image_ids):
+            return None
+        truth, _ = by_rules(self.truth, self.results, self.report.protocol)
+        return metrics.heat_quality(truth, maps, threshold=self.hot_from)
 
     @property
     def report(self) -> metrics.Report:
@@ -132,7 +144,7 @@ def validate(
     uniform_above: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
-    """Score a network on a data set.
+    """Score a network on a data set. One that chooses windows by an oracle is told the truth of each picture.
 
     Parameters
     ----------
@@ -181,6 +193,7 @@ def validate(
         roi=roi,
         uniform_above=uniform_above,
     )
+    annotations = [dataset.annotations(i) for i in range(len(dataset))]
     settings = Settings(
         scaling=rule,
         conf=conf,
@@ -191,6 +204,7 @@ def validate(
         multi_label=True,
         watch=watch_of(session, watch and chooser is None),
         chooser=chooser,
+        truth=annotations if asks_truth(session) else None,
     )
     notes += suppression_notes(settings, session.head.suppress, nms_asked=nms is not None, iou_asked=True)
     labels, class_notes = match_classes(session.classes, dataset.classes)
@@ -203,7 +217,7 @@ def validate(
         if progress is not None:
             progress(len(detections), len(dataset))
     ids: list[int | str] = [dataset.image_id(i) for i in range(len(dataset))]
-    annotations, outside = _in_region([dataset.annotations(i) for i in range(len(dataset))], chooser)
+    annotations, outside = _in_region(annotations, chooser)
     truths = [
         metrics.Truth.from_annotations(annotations, dataset.classes, ids, heeded=one.ignored) for one in protocols
     ]
@@ -214,10 +228,14 @@ def validate(
     for rules, truth in zip(protocols, truths):
         report = metrics.evaluate(truth, results, rules)
         notes_of_limit = _limit_notes(settings, rules)
-        reports.append(replace(report, settings=_told(settings), notes=(*report.notes, *notes_of_limit)))
+        reports.append(replace(report, settings=_told(settings, session), notes=(*report.notes, *notes_of_limit)))
     notes = [*dataset.notes, *notes, *uncut([one.size for one in detections], rule.tiling), *class_notes, *outside]
-    made = Validation(tuple(reports), detections, ids, tuple(truths), results, timing, notes, views)
-    return made if chooser is None else replace(made, skipping=_skipping(made, chooser, dataset.split))
+    hot = session.network.windows.threshold if settings.watch is not None else None
+    made = Validation(tuple(reports), detections, ids, tuple(truths), results, timing, notes, views, hot_from=hot)
+    if chooser is None:
+        return made
+    hot = None if chooser.seeker is None else chooser.seeker.threshold
+    return replace(made, skipping=_skipping(made, chooser, dataset.split), hot_from=hot)
 
 
 def _in_region(annotations: list[Annotations], chooser: Chooser | None) -> tuple[list[Annotations], list[str]]:
@@ -273,8 +291,10 @@ def match_classes(own: Classes, wanted: Classes) -> tuple[Labels, list[str]]:
     return labels, notes
 
 
-def _told(settings: Settings) -> dict[str, Any]:
+def _told(settings: Settings, session: Session) -> dict[str, Any]:
     """What a report says of how its detections were made."""
+    network = session.network
+    rule = {"windows": asdict(network.windows)} if isinstance(network, WindowedDetector) else {}
     tiling = settings.scaling.tiling
     cut = None if tiling is None or tiling.size is None else tiling.to_dict()
     return {
@@ -284,6 +304,7 @@ def _told(settings: Settings) -> dict[str, Any]:
         "imgsz": settings.scaling.imgsz,
         "tiling": cut,
         "max_det": settings.max_det,
+        **rule,
     }
 
 

@@ -1,9 +1,11 @@
-"""Where a network on windows looked in the pictures of a run, in their own pixels, and what that saved."""
+"""Networks on windows in a run: where they looked in its pictures, in their own pixels, and what that saved; what an
+oracle is told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
-from finespot.structures import Boxes, Placement, Size
+from finespot.structures import Annotations, Boxes, Placement, Size, Targets
 from finespot.zoo import Look, Savings, WindowCosts, WindowedDetector, looks, window_costs
 
 
@@ -98,6 +100,23 @@ class WindowWatch:
         self.network.laps = {}
         found = looks(self.network, raw, self._costs[size], content)
         return [_view(look, one, size, times) for look, one in zip(found, placements, strict=True)]
+
+
+def asks_truth(session: Session) -> bool:
+    """Whether a session's network chooses windows by the truth."""
+    return isinstance(session.network, WindowedDetector) and session.network.windows.select == "oracle"
+
+
+def truth_in(truths: Sequence[Annotations], placements: Sequence[Placement], size: Size) -> Targets:
+    """Of each picture, or tile of one, the objects whose center an input of `size` shows, in its pixels."""
+    shown = []
+    for truth, placement in zip(truths, placements, strict=True):
+        boxes = placement.to_input(truth.boxes)
+        x1, y1, x2, y2 = _content(placement, size)[0]
+        x, y = (boxes[:, :2] + boxes[:, 2:]).T / 2
+        inside = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y2)
+        shown.append(replace(truth, boxes=boxes).select(inside & ~truth.ignore))
+    return Targets.from_annotations(shown)
 
 
 def _content(placement: Placement, size: Size) -> Boxes:

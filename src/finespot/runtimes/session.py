@@ -22,6 +22,7 @@ from finespot.structures import Architecture, Classes, Normalization
 from finespot.weights import CHANNELS, Card
 
 if TYPE_CHECKING:
+    from finespot.structures import Targets
     from finespot.zoo import Detector
 
 
@@ -101,10 +102,11 @@ class Session:
         """Names of what the network finds."""
         return self.card.classes
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor, truth: Targets | None = None) -> dict[str, Tensor]:
         """Run uint8 pictures (B, 3, H, W), sides multiples of the stride; returns the head's raw output.
 
-        Channels-last memory is quickest. The output lies on the session's device, floating tensors as float32.
+        Channels-last memory is quickest. The output lies on the session's device, floating tensors as float32. `truth`
+        is for networks that choose windows by it (`select="oracle"`).
 
         Raises
         ------
@@ -119,16 +121,16 @@ class Session:
             raise ValueError(f"expected sides that are multiples of {self.stride} but got {tuple(images.shape[2:])}")
         count, _, height, width = images.shape
         with within_memory(f"{count} inputs of {width}x{height} px on {self.device}", "lower batch or imgsz"):
-            return self._runner(images)  # type: ignore[no-any-return]
+            return self._runner(images) if truth is None else self._runner(images, truth)  # type: ignore[no-any-return]
 
-    def look(self, images: Tensor) -> dict[str, Tensor]:
+    def look(self, images: Tensor, truth: Targets | None = None) -> dict[str, Tensor]:
         """As a call, for `select` alone: on a CPU, heads that can leave boxes for later, when it is known where one is
         needed.
         """
         if self.device.type != "cpu":
-            return self(images)
+            return self(images, truth)
         with boxes_later():
-            return self(images)
+            return self(images, truth)
 
     def select(self, raw: dict[str, Tensor], conf: float, multi_label: bool = False) -> list[Selected]:
         """Boxes (n, 4), scores (n,) and labels (n,) of score `conf` or more, per picture; see `DenseHead.select`."""

@@ -14,6 +14,7 @@ from finespot.registry import register
 from finespot.runtimes.settings import PRECISIONS
 
 if TYPE_CHECKING:
+    from finespot.structures import Targets
     from finespot.zoo import Detector
 
 _OWN = local()
@@ -55,15 +56,16 @@ class TorchRuntime:
         plain = all(value == 1 for value in std)
         self._scale = None if plain else torch.tensor(std, device=device, dtype=self.dtype).view(1, -1, 1, 1)
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32."""
+    def __call__(self, images: Tensor, truth: Targets | None = None) -> dict[str, Tensor]:
+        """uint8 (B, 3, H, W) to the head's raw output, floating tensors as float32; `truth` for an oracle."""
         with self.computing():
             inputs = images.to(self.device, non_blocking=True).to(self.dtype).div_(255)
             if self._shift is not None:
                 inputs = inputs.sub_(self._shift)
             if self._scale is not None:
                 inputs = inputs.div_(self._scale)
-            raw = self.network(inputs.contiguous(memory_format=torch.channels_last))
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            raw = self.network(inputs) if truth is None else self.network(inputs, truth.to(self.device))
             return {name: _plain(value) for name, value in raw.items()}
 
     @contextmanager
