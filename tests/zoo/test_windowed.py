@@ -144,7 +144,7 @@ def test_training_on_windows_reaches_every_parameter(host: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(640, 640), (1920, 1920), (1536, 864), (864, 1536), (96, 352)])
-def test_any_size_trains_and_runs(size: tuple[int, int]) -> None:
+def test_windows_of_any_size_are_chosen(size: tuple[int, int]) -> None:
     """On the map of the cut alone: what follows has the size of the windows."""
     detector = build("yolov8n", core=32, dense_above=0.7)
     maps = torch.full((1, 1, size[0] // 8, size[1] // 8), -9.0)
@@ -161,6 +161,36 @@ def test_any_size_trains_and_runs(size: tuple[int, int]) -> None:
     learned = detector.choose(maps, targets)
     assert learned.picks[0, -1, -1]
     assert len(learned.core) <= max(3, np.ceil(0.33 * learned.grid.cores))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "size"),
+    [
+        *((QUICK, size) for size in ((1280, 1280), (1920, 1920), (2048, 2048), (1088, 1920))),
+        ("yolov5s-published", (640, 640)),
+        pytest.param("yolov5s-published", (1920, 1920), marks=pytest.mark.full),
+    ],
+)
+def test_any_size_runs_and_trains(host: str, size: tuple[int, int]) -> None:
+    """Also sides at which the released windows could not be cut; an object in the last corner is found and learned."""
+    detector = build(host, **({} if "published" in host else {"core": 32}))
+    images, (height, width) = pictures(size, 1), size
+    corner = [[width - 20.0, height - 16.0, width - 4.0, height - 2.0]]
+    raw = run(detector, images, [(0, height // 8 - 1, width // 8 - 1)])
+    side = [8 * one for one in detector.windows.grid((height // 8, width // 8)).window]
+    assert raw["picks"].sum() == 1
+    assert raw["origins"].tolist() == [[0, width - side[1], height - side[0]]]
+    ((boxes, scores, _),) = detector.head.select(raw, 0.0)
+    assert len(boxes) == len(scores) > 0
+    assert (boxes[:, 2:] > [width - side[1], height - side[0]]).all()
+    detector.train()
+    terms = detector.loss(detector(images, truth(corner, [0], 1)), truth(corner, [0], 1))
+    assert int(terms.counts["targets"]) >= 1
+    terms.total.backward()
+    dry = [name for name, p in detector.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert [name for name in dry if name.startswith(("backbone.", "relay."))] == []
+    assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
 
 
 def test_landscape_and_portrait_have_the_same_windows_turned() -> None:
