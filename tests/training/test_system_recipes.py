@@ -10,6 +10,7 @@ import torch
 
 from finespot import metrics, registry, weights, zoo
 from finespot.data.dataset import find_format
+from finespot.errors import FineSpotError
 from finespot.structures import Classes
 from finespot.training import recipe as recipes
 from finespot.training import run as running
@@ -17,6 +18,7 @@ from finespot.training import train
 from finespot.training.choice import choose_recipe
 from finespot.training.keeper import RunFiles
 from finespot.training.recipe import AdamW, differences, load_recipe, recipe_names
+from finespot.training.tasks.detect import Detect
 
 ROOT = Path(__file__).parents[2]
 DATA = f"hit-uav:{ROOT / 'samples' / 'hit-uav'}"
@@ -181,15 +183,50 @@ def test_shortened_recipes_keep_what_their_system_is(name: str) -> None:
     assert len(SHORT) == 6
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SHORT)
-def test_shortened_recipes_run(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFiles, "draw", lambda self: None)
     monkeypatch.setattr(RunFiles, "first_batches", lambda self, batch: None)
     monkeypatch.setattr(running, "draw_report", lambda *args: [])
     monkeypatch.setattr(running, "draw_predictions", lambda *args: [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "recipe", "words"),
+    [
+        ("esod-yolov8n", "esod-hit-uav", {"loss.obj": None}),
+        ("esod-rtmdet-tiny", "esod-hit-uav", {"loss.obj": None}),
+        ("esod-gpvit-l2", "esod-visdrone", {"loss.obj": None}),
+        ("esod-yolov8m", "esod-visdrone", {"loss.obj": None}),
+        ("esod-rtmdet-m-published", "esod-visdrone", {}),
+        *(
+            pytest.param(name, "esod-hit-uav", {"loss.obj": None}, marks=pytest.mark.full)
+            for name in ("esod-yolo11n", "esod-yolo12n", "esod-gpvit-l1", "esod-retinanet-r50")
+        ),
+        *(
+            pytest.param(name, "esod-visdrone", {}, marks=pytest.mark.full)
+            for name in ("esod-retinanet-r50-published", "esod-yolov8m-published", "esod-yolov5m-published")
+        ),
+    ],
+)
+@pytest.mark.usefixtures("_undrawn")
+def test_recipes_of_esod_run_on_other_hosts(model: str, recipe: str, words: dict[str, None], tmp_path: Path) -> None:
+    keys = {"epochs": 1, "imgsz": 64, "batch": 4, "nominal_batch": 4, "workers": 0, "device": "cpu", "quiet": True}
+    made = train(model, recipe=recipe, data=DATA, project=tmp_path, **keys, **words)
+    assert made.report is not None
+    assert weights.read_card(made.best).architecture.family.startswith("esod")
+
+
+def test_a_gain_that_a_host_has_not_is_named() -> None:
+    with pytest.raises(FineSpotError, match=r"loss.obj: unknown loss gain 'obj': .*; say loss.obj=null"):
+        Detect(load_recipe("esod-visdrone", ["model=esod-yolov8n"]), Classes(("a",)), print)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.usefixtures("_undrawn")
+def test_shortened_recipes_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = train(recipe=name, data=DATA, project=tmp_path, epochs=1, imgsz=64, workers=0, device="cpu")
     assert made.report is not None
     assert made.folder.name == name

@@ -129,6 +129,14 @@ def set_loss(model: zoo.Detector, recipe: Recipe, note: Note = lambda text: None
     gains = {name: gain for name in LOSS_GAINS if (gain := getattr(loss, name)) is not None}
     relay: Any = model.relay
     own = {name: gains.pop(name) for name in getattr(relay, "gains", {}) if name in gains}
+    terms = getattr(getattr(model.head, "criterion", None), "gains", None)
+    for name in gains:
+        if terms is not None and name not in terms:
+            raise FineSpotError(
+                f"unknown loss gain '{name}': the loss of this network has the terms {', '.join((*terms, *own))}",
+                where=f"loss.{name}",
+                hint=f"say loss.{name}=null where a recipe has it",
+            )
     box_loss = loss.box_loss or getattr(model.head, "own_box_loss", None)
     if box_loss is not None and facts is not None:
         box_loss = plan_box_loss(box_loss, facts.sizes, note)
