@@ -142,6 +142,16 @@ def test_validation_is_that_of_the_saved_file(tmp_path: Path) -> None:
     assert scored.report.values["AP"] == pytest.approx(row["val/AP"], abs=1e-3)
 
 
+def test_weights_of_an_epoch_without_a_level_say_that_it_has_not_learned(
+    whole: RunResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early, late = (whole.folder / "weights" / f"epoch{epoch}.safetensors" for epoch in (1, 2))
+    warning = "warning: in these weights p2 was off: what was taken of its branches has not learned"
+    for path, said in ((early, True), (late, False)):
+        small(tmp_path, name=path.stem, stage=2, weights=str(path), quiet=False)
+        assert (warning in capsys.readouterr().out) == said
+
+
 def test_one_stage_from_weights(whole: RunResult, tmp_path: Path) -> None:
     before = whole.folder / "weights" / "epoch2.safetensors"
     run = small(tmp_path, stage=3, weights=str(before))

@@ -41,6 +41,8 @@ class TransferReport:
         in the file; that start anew; that only the file knows.
     class_rows:
         Name, label in the file and label here of each class whose rows were taken over, all or some.
+    untrained:
+        Levels that were off when the file was saved, whose branches were taken over as they began.
     """
 
     source: str
@@ -55,6 +57,7 @@ class TransferReport:
     classes_new: tuple[str, ...]
     classes_unused: tuple[str, ...]
     class_rows: tuple[tuple[str, int, int], ...] = ()
+    untrained: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """One line to print."""
@@ -75,11 +78,16 @@ class TransferReport:
         return "; ".join(parts)
 
     def by_part(self) -> list[str]:
-        """A line for each part of the network (which of its tensors were taken) and one for the rows of classes."""
+        """A line for each part of the network (which of its tensors were taken), one for the rows of classes, and a
+        warning where levels of the file had not learned.
+        """
         lines = [line for part in ("backbone", "relay", "neck", "head") if (line := self._line(f"{part}."))]
         if self.class_rows:
             rows = [f"{name} {there} to {here}" for name, there, here in self.class_rows]
             lines.append(f"rows of classes taken: {some(rows)}")
+        if self.untrained:
+            off = ", ".join(self.untrained)
+            lines.append(f"warning: in these weights {off} was off: what was taken of its branches has not learned")
         return lines
 
     def _line(self, prefix: str) -> str:
@@ -158,6 +166,7 @@ def transfer(detector: Detector, classes: Classes, source: str | Path) -> Transf
         classes_new=tuple(name for name in classes if name not in begun),
         classes_unused=tuple(name for name in card.classes if name not in known),
         class_rows=tuple((classes[label], other, label) for label, other in pairs) if copied else (),
+        untrained=tuple(level for level in card.levels_off if any(f".{level}." in name for name in matched)),
     )
 
 
