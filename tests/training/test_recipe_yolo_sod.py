@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from finespot import zoo
-from finespot.training.choice import choose_recipe
+from finespot import weights, zoo
+from finespot.structures import Classes
+from finespot.training.choice import choose_recipe, own_recipe
 from finespot.training.optimizer import parameter_groups, scaled_decay
 from finespot.training.recipe import Sgd, load_recipe
 from finespot.training.schedule import Schedule, full_accumulation
 
 
-@pytest.mark.parametrize("name", zoo.YOLO_SOD.names())
+@pytest.mark.parametrize("name", ["yolo-sod", "yolo-sod-paper"])
 def test_the_family_brings_its_recipe(name: str) -> None:
     recipe = choose_recipe(name, "x", overrides={"options.swin": False})
     assert (recipe.model, recipe.epochs, recipe.patience) == (name, 300, 0)
     assert recipe.augment == load_recipe().augment
     assert recipe.options == {"swin": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("yolo-sod-published", "yolo-sod-published"),
+        ("yolo11n-ass-published", "yolo11-ass-published"),
+        ("yolo11s-ass", "yolo11-ass"),
+        ("lrs-detr-b-published", "lrs-detr"),
+    ],
+)
+def test_a_published_network_brings_the_rules_of_its_release_where_they_are_known(name: str, wanted: str) -> None:
+    """By its name and as a weight file."""
+    assert own_recipe(name) == wanted
+    recipe = choose_recipe(name, "x", overrides={"options.p2": False} if "yolo-sod" in name else {})
+    published = "published" in wanted
+    assert (recipe.model, recipe.name, recipe.loss.assigner is not None) == (name, wanted, published)
+
+
+def test_weights_of_a_published_network_bring_them_too(tmp_path: Path) -> None:
+    architecture = zoo.architecture("yolo-sod-published", 2, p2=False)
+    card = weights.Card(architecture=architecture, classes=Classes(("a", "b")))
+    path = weights.save(tmp_path / "one.safetensors", zoo.build(architecture), card)
+    assert own_recipe(str(path)) == "yolo-sod-published"
 
 
 def test_the_published_run() -> None:

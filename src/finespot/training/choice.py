@@ -16,6 +16,8 @@ from finespot.training.curriculum import curriculum_of, refuse_overruled, settle
 from finespot.training.recipe import Recipe, apply, differences, load_recipe, read_recipe, recipe_names
 from finespot.training.tasks.seeker import MODEL, seeks
 
+# In the names of networks and recipes.
+_PUBLISHED = "-published"
 # What may change when a run goes on: where and how it computes, not what.
 _FREE = ("device", "devices", "strategy", "precision", "workers", "cache", "cache_folder", "save_every", "patience")
 
@@ -60,21 +62,26 @@ def choose_recipe(
 
 
 def own_recipe(model: str | None) -> str:
-    """The recipe of a model's family, where it has one of its own: its paper's settings, not those of the YOLOs."""
+    """The recipe of a model's family, where it has one of its own: its paper's settings, not those of the YOLOs.
+
+    A network as published takes the recipe as published, where there is one: the rules of its release.
+    """
     if model is None:
         return "default"
     if seeks(model):
         return MODEL
     if zoo.is_name(model):
-        name = zoo.architecture(model).family
+        architecture = zoo.architecture(model)
     else:
         try:
-            name = weights.read_card(model).architecture.family
+            architecture = weights.read_card(model).architecture
         except FineSpotError:
             return "default"  # what is wrong with the name is said where the model is made
-    family = next((one for one in zoo.families() if one.name == name), None)
-    wanted = (family.recipe if family is not None else "") or name
-    return wanted if wanted in recipe_names() else "default"
+    family = next((one for one in zoo.families() if one.name == architecture.family), None)
+    if family is None:
+        return "default"
+    published = f"{family.name}{_PUBLISHED}" if _PUBLISHED in zoo.name_of(architecture) else ""
+    return next((one for one in (published, family.recipe or family.name) if one in recipe_names()), "default")
 
 
 def stored_recipe(folder: Path) -> Recipe:

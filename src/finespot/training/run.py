@@ -102,7 +102,7 @@ def train(
         raise FineSpotError(f"a resumed run has its own project, but {project} was given", where="resume")
     chosen = choose_recipe(model, data, recipe=recipe, resume=resume, overrides=overrides)
     if recipe is None and resume is None and (own := own_recipe(model)) != "default":
-        log.note(f"recipe: {own} (that of the model's family; --recipe default takes the plain one)")
+        log.note(f"recipe: {own} (the model's own; --recipe default takes the plain one)")
     if not chosen.data:
         raise FineSpotError("no data set is named", where="data", hint="for example data=dataset.yaml")
     fabric = devices.make_fabric(chosen, log.note)
