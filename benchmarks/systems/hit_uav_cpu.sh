@@ -38,7 +38,7 @@ for name in ${*:-sarl-yolov5 sarl-yolox yolo11-ass yolo-sod yolo-sod-curriculum 
         precision=fp32 optimizer.lr=0.000625 schedule.warmup_epochs=1 ;;
     yolo11-ass) study "$name" quarter 8 --seeds 0 precision=bf16 ;;
     # of eight epochs the last stage of the curriculum is one, so no more than one can do without joined pictures
-    yolo-sod) study "$name" eighth 8 --seeds 0 --rows E1,E2,E3,E4,E5,E6,full,repaired precision=bf16 ;;
+    yolo-sod) study "$name" eighth 8 --seeds 0 --rows 'E1,E2,E3,E4,E5,E6,full,released rule,repaired' precision=bf16 ;;
     yolo-sod-curriculum) study "benchmarks/systems/$name.yaml" eighth 8 precision=bf16 close_mosaic=1 ;;
     lrs-detr) # three times the learning rate of the recipe and a short warm-up: without pretraining, 1,000 steps are few
       study "$name" eighth 8 --seeds 0 --rows rtdetr-r18,lrs-detr-b precision=bf16 \

@@ -147,13 +147,13 @@ def test_claims_say_protocol_and_source_once(tmp_path: Path) -> None:
     text = """
 claimed: {protocol: theirs, source: paper}
 rows:
-  a: {claimed: {AP: 27.5, parameters: 13570780}}
+  a: {claimed: {AP: 27.5, parameters: 13560000}}
   b: {set: {lr: 0.5}, claimed: {AP50: 40, source: thesis}}
   c: {set: {lr: 0.6}}
 """
     first, second, third = (row.claim for row in load_study(written(tmp_path, text)).rows)
     assert first is not None
-    assert (first.values, first.protocol, first.source) == ({"AP": 27.5, "parameters": 13570780}, "theirs", "paper")
+    assert (first.values, first.protocol, first.source) == ({"AP": 27.5, "parameters": 13560000}, "theirs", "paper")
     assert second is not None
     assert (second.values, second.source) == ({"AP50": 40}, "thesis")
     assert third is None

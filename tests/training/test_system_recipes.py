@@ -27,8 +27,8 @@ CLAIMED = {name: claim for name in recipe_names() if (claim := load_recipe(name)
 SHORT = [name for name in recipe_names() if name.endswith("-hit-uav")]
 # (recipe, page, the line of the page with the figures, where they stand in it)
 FIGURES = [
-    ("yolo-sod-published", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3]),
-    ("yolo-sod-visdrone", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3]),
+    ("yolo-sod-published", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3, 4]),
+    ("yolo-sod-visdrone", "yolo-sod", "| VisDrone, val (548 pictures), 640 px |", [2, 3, 4]),
     ("yolo-sod-uavvaste", "yolo-sod", "| UAVVaste, val, 1024 px |", [2, 3]),
     ("lrs-detr-visdrone", "lrs-detr", "| LRS-DETR-B |", [4, 5, 6, 7, 8, 9]),
     ("esod-visdrone", "esod", "| VisDrone val, 1536 |", [2, 3, 4]),
