@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,20 @@ def test_hcp_400_is_its_table_for_any_number_of_epochs(epochs: int, borders: lis
     assert {key: tuple(getattr(stage.augment, key) for stage in stages.every) for key in HCP} == HCP
     assert set(HCP) == set(Augment.__struct_fields__)
     assert stages.levels == {"p2": p2}
+
+
+def test_the_page_has_the_table_of_the_preset() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "curriculum.md").read_text()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.count("|") == 6]
+    told = {key.strip("` "): values for names, *values in lines for key in re.split(r"`, `", names)}
+    stages = Stages.of(Recipe(curriculum="hcp-400", epochs=400, close_mosaic=0)).every
+    assert [float(value) for value in told["lr"]] == [stage.optimizer.lr for stage in stages]
+    assert told["epochs of 400"] == [f"{stage.first + 1} to {stage.end}" for stage in stages]
+    assert [float(value) * 400 for value in told["first epoch, as a share"]] == [stage.first for stage in stages]
+    for key in HCP.keys() - {"flip_ud", "flip_lr", "hsv_h", "hsv_s", "hsv_v"}:
+        assert tuple(float(value) for value in told[key]) == HCP[key]
+    hsv = tuple(tuple(float(one) for one in value.split(",")) for value in told["hsv_h"])
+    assert hsv == tuple(zip(*(HCP[f"hsv_{name}"] for name in "hsv")))
 
 
 def test_published_is_one_plain_stage() -> None:

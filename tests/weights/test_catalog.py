@@ -35,6 +35,7 @@ def test_a_file_goes_before_a_name(folder, tmp_path) -> None:
     [
         ("hit-uav", "unknown weights 'hit-uav'; did you mean hit-uav-n"),
         ("runs/train/best.safetensors", "there is none"),
+        ("runs/train/first/weights/best.safetensors", "there is none; the training 'first' writes it"),
         ("bundled/visdrone.safetensors", "did you mean bundled/visdrone-s.safetensors"),
         ("bundled", "got a folder"),
         ("", "weights: expected a weight file or a name but got an empty text"),

@@ -93,7 +93,8 @@ def _refuse_stages(row: Row) -> None:
     try:
         Stages.of(row.recipe)
     except FineSpotError as error:
-        raise FineSpotError(f"{error.where}: {error.what}", where=f"row '{row.name}'", hint=error.hint) from error
+        hint = ", or ".join(one for one in (error.hint, "leave the row out (--rows)") if one)
+        raise FineSpotError(f"{error.where}: {error.what}", where=f"row '{row.name}'", hint=hint) from error
 
 
 def _refuse_another(study: Study, folder: Path) -> None:
