@@ -126,5 +126,11 @@ def test_the_threshold_is_stored(run: Run, on_windows: Path, dataset: Path, tmp_
     assert detector.windows.threshold == threshold
     before = weights.load(on_windows)[0].state_dict()
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+    assert weights.read_card(out).architecture.options["dense_above"] is None
+    refused(run(*words, "--overwrite", "--dense"), "dense: expected a picture of several windows but got 96 x 128")
+    assert run(*words[:-1], "384", "--overwrite", "--dense")[0] == 0
+    dense_above = weights.read_card(out).architecture.options["dense_above"]
+    assert dense_above > 0
+    assert weights.load(out)[0].windows.dense_above == dense_above
     refused(run(*words), "out.safetensors")
     refused(run("weights", "calibrate", tiny, tmp_path / "x.safetensors", *words[4:]), "does not choose windows")

@@ -186,7 +186,7 @@ def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset
     every = calibrate_threshold(session, dataset, 1.0, imgsz=128)
     assert (every.recall, every.threshold < most.threshold) == (1.0, True)
     assert every.share >= most.share > 0
-    card = calibrated(session, most.threshold)
+    card = calibrated(session, threshold=most.threshold)
     assert card.architecture.options["threshold"] == most.threshold
     rebuilt = zoo.build(card.architecture)
     assert isinstance(rebuilt, zoo.WindowedDetector)

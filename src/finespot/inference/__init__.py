@@ -1,5 +1,6 @@
 """The way from a picture to detections, the same for prediction and validation."""
 
+from finespot.inference.break_even import BreakEven, find_break_even
 from finespot.inference.calibrate import Calibration, calibrate_threshold, calibrated
 from finespot.inference.chooser import Chooser, Seeks, chooser_of
 from finespot.inference.compare import (
@@ -37,6 +38,7 @@ from finespot.inference.windows import WindowView, WindowWatch, enlarged
 __all__ = [
     "JOURNAL",
     "METHODS",
+    "BreakEven",
     "Calibration",
     "CellReach",
     "Chooser",
@@ -73,6 +75,7 @@ __all__ = [
     "draw_predictions",
     "draw_report",
     "enlarged",
+    "find_break_even",
     "ground_scale",
     "load",
     "load_seeker",

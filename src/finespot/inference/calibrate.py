@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from finespot.errors import FineSpotError
 from finespot.inference.prepare import place, read_rgb, scaling
 from finespot.inference.windows import WindowWatch
 from finespot.runtimes import Session
-from finespot.structures import Tiling
+from finespot.structures import Size, Tiling
 from finespot.tiling import windows
 from finespot.weights import Card
 from finespot.zoo import WindowedDetector
@@ -41,12 +42,15 @@ class Calibration:
         The mean share of a picture's cores that fire.
     objects:
         How many objects there were.
+    size:
+        Height and width of the largest input.
     """
 
     threshold: float
     recall: float
     share: float
     objects: int
+    size: Size
 
 
 def calibrate_threshold(
@@ -88,6 +92,7 @@ def calibrate_threshold(
     network.windows = replace(before, threshold=1.0, select="seeker", budget=None)
     of_objects: list[NDArray[np.float64]] = []
     of_cores: list[NDArray[np.float64]] = []
+    largest = (0, 0)
     try:
         for number in range(len(dataset)):
             pixels = read_rgb(dataset.image(number))
@@ -97,6 +102,7 @@ def calibrate_threshold(
             for tile in windows(truth.size, rule.tiling):
                 prepared, placement = place(pixels, tile, rule)
                 raw = session(torch.from_numpy(np.stack([prepared])).permute(0, 3, 1, 2))
+                largest = max(largest, prepared.shape[:2], key=math.prod)
                 heat = raw["heat"].float()
                 grid = network.windows.grid((int(heat.shape[2]), int(heat.shape[3])))
                 values = torch.sigmoid(network.scores(heat, grid))[0].double().cpu().numpy()
@@ -117,7 +123,7 @@ def calibrate_threshold(
     threshold = highest_threshold(scores, recall)
     network.windows = replace(before, threshold=threshold)
     share = float(np.mean([(values >= threshold).mean() for values in of_cores]))
-    return Calibration(threshold, float((scores >= threshold).mean()), share, len(scores))
+    return Calibration(threshold, float((scores >= threshold).mean()), share, len(scores), largest)
 
 
 def highest_threshold(scores: NDArray[np.floating[Any]], recall: float) -> float:
@@ -131,11 +137,13 @@ def highest_threshold(scores: NDArray[np.floating[Any]], recall: float) -> float
     return float(np.nextafter(threshold, np.float32(0)))
 
 
-def calibrated(session: Session, threshold: float) -> Card:
-    """The card to store the weights of `session.detector` with, which from now on has this threshold too."""
+def calibrated(session: Session, **choices: Any) -> Card:
+    """The card to store the weights of `session.detector` with, which from now on has these choices (`threshold`,
+    `dense_above`) too.
+    """
     detector, known = session.detector, session.card.architecture
-    architecture = replace(known, options={**known.options, "threshold": threshold})
+    architecture = replace(known, options={**known.options, **choices})
     detector.architecture = architecture
     if isinstance(detector, WindowedDetector):
-        detector.windows = replace(detector.windows, threshold=threshold)
+        detector.windows = replace(detector.windows, **choices)
     return msgspec.structs.replace(session.card, architecture=architecture)

@@ -23,6 +23,14 @@ def command(
         float,
         typer.Option("--recall", help="share of the objects that are to be reached", rich_help_panel=options.RUN),
     ] = 0.99,
+    dense: Annotated[
+        bool,
+        typer.Option(
+            "--dense",
+            help="also time from how many windows on the whole map is quicker here, and store it",
+            rich_help_panel=options.RUN,
+        ),
+    ] = False,
     own_parts: options.OwnParts = False,
     imgsz: options.ImageSize = None,
     slice_size: options.Slice = None,
@@ -40,7 +48,7 @@ def command(
     from finespot.cli.terminal import console
     from finespot.data import open_dataset
     from finespot.errors import FineSpotError
-    from finespot.inference import calibrate_threshold, calibrated, load
+    from finespot.inference import calibrate_threshold, calibrated, find_break_even, load
     from finespot.weights import is_seeker, save
 
     if out.suffix != ".safetensors":
@@ -50,6 +58,7 @@ def command(
         idle: dict[str, object] = {
             "imgsz": imgsz,
             "own-parts": own_parts or None,
+            "dense": dense or None,
         }
         for name, value in idle.items():
             if value is not None:
@@ -75,7 +84,17 @@ def command(
         f"threshold {found.threshold:.4g}: {100 * found.recall:.1f} % of {found.objects} objects lie in windows that "
         f"run, {100 * found.share:.1f} % of all"
     )
-    save(out, model.session.detector, calibrated(model.session, found.threshold), half=half)
+    choices = {"threshold": found.threshold}
+    if dense:
+        with bar(screen, "dense", 8) as advance:
+            even = find_break_even(model.session, found.size, progress=lambda done, total: advance())
+        times = ", ".join(f"{100 * share:.0f} % {ms:.1f} ms" for share, ms in even.windows_ms)
+        screen.print(
+            f"dense_above {even.occupancy:g}: here the whole map of {even.size[1]} x {even.size[0]} px takes "
+            f"{even.whole_ms:.1f} ms behind the cut, windows {times}"
+        )
+        choices["dense_above"] = even.occupancy
+    save(out, model.session.detector, calibrated(model.session, **choices), half=half)
     screen.print(f"wrote {out}")
 
 
