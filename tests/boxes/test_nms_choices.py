@@ -158,6 +158,24 @@ def test_a_large_box_does_not_widen_the_search_of_the_others() -> None:
     assert near.total < 20 * len(boxes)
 
 
+@pytest.mark.parametrize("rounds", [0, 1, 3])
+def test_soft_takes_what_rounds_leave_one_by_one(monkeypatch, rounds) -> None:
+    monkeypatch.setattr(decay, "_ROUNDS", rounds)
+    for text in ("soft", "soft(method=linear)"):
+        agree(text, *scene(120, 4, side=40.0), 0.3)
+
+
+def test_soft_of_a_long_chain() -> None:
+    """Each box overlaps the next one a little, which is worse: a round settles one, and the next is lowered once."""
+    count = 5000
+    x = np.arange(count) * 9.75
+    boxes, scores = np.stack([x, np.zeros_like(x), x + 10, np.full_like(x, 10)], axis=1), 0.999 ** np.arange(count)
+    kept = suppressor("soft")(boxes, scores, np.zeros(count, int), threshold=0.5)
+    np.testing.assert_array_equal(kept.boxes, boxes)
+    lowered = np.exp(-((0.25 / 19.75) ** 2) / 0.5)
+    np.testing.assert_allclose(kept.scores, scores * np.where(np.arange(count), lowered, 1.0), rtol=1e-6)
+
+
 def test_soft_looks_up_piles_box_by_box(monkeypatch) -> None:
     monkeypatch.setattr(decay, "_PAIR_BUDGET", 50)
     for text in ("soft", "soft(method=linear)"):

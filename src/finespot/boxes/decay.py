@@ -9,7 +9,7 @@ one large box does not widen the search of all. Arithmetic is float64.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,9 +24,13 @@ from finespot.registry import register
 from finespot.structures import MATCH_METRICS
 
 Values = NDArray[np.float64]
+# Ranks that overlap with one, and by how much.
+Partners = Callable[[int], tuple[Rows, Values]]
 
 # Overlaps that are kept in memory at most (24 bytes each); piles with more are looked at one box at a time.
 _PAIR_BUDGET = 2_000_000
+# Rounds over all pairs, before what is left goes one by one.
+_ROUNDS = 100
 # What divides in place of 0, where a better box lies exactly on another.
 _EPS = 1e-9
 
@@ -62,13 +66,55 @@ class Soft:
         ranked = Ranked.build(boxes, scores, labels, threshold, max_det, self.agnostic)
         if len(ranked) == 0:
             return Kept.of(ranked, labels, ranked.rows)
-        near = _Neighbors(Overlaps(ranked, threshold if self.thresholded else 0.0, self.metric))
-        score = ranked.scores.astype(np.float64)
+        overlaps = Overlaps(ranked, threshold if self.thresholded else 0.0, self.metric)
+        score, pairs = ranked.scores.astype(np.float64), _listed(overlaps)
+        if pairs is None:
+            every = np.arange(len(ranked))
+            picked, values = self._one_by_one(ranked, score, every, overlaps.of, ranked.wanted)
+        else:
+            self._in_rounds(ranked, score, *pairs)
+            left = np.flatnonzero(score >= self.floor)
+            picked = left[np.lexsort((ranked.rows[left], -score[left]))][: ranked.wanted]
+            values = score[picked]
+        return _rescored(Kept.of(ranked, labels, picked), values)
+
+    def _in_rounds(self, ranked: Ranked, score: Values, first: Rows, second: Rows, iou: Values) -> None:
+        """Leave in `score` what each box has when it is picked, or less than the floor; given all pairs.
+
+        A box that is better than all its partners is picked before any of them, so nothing lowers it any more: all such
+        boxes of the picture are picked at once, lower their partners, and leave with their pairs.
+        """
+        for _ in range(_ROUNDS):
+            both = (score[first] >= self.floor) & (score[second] >= self.floor)
+            first, second, iou = first[both], second[both], iou[both]
+            if not len(first):
+                return
+            one, two = score[first], score[second]
+            ahead = (one > two) | ((one == two) & (ranked.rows[first] < ranked.rows[second]))
+            better, worse = np.where(ahead, first, second), np.where(ahead, second, first)
+            beaten = np.zeros(len(score), bool)
+            beaten[worse] = True
+            now = ~beaten[better]
+            # In the order of ranks, so that boxes of other classes change no last digit.
+            lowering = np.flatnonzero(now)[np.argsort(better[now], kind="stable")]
+            np.multiply.at(score, worse[lowering], self._factor(iou[lowering]))
+            first, second, iou = first[~now], second[~now], iou[~now]
+        # Long chains, of which each round takes a link.
+        rest, partners = np.unique(np.concatenate([first, second])), _partners(first, second, iou)
+        picked, values = self._one_by_one(ranked, score, rest, partners, len(rest))
+        score[rest] = -np.inf
+        score[picked] = values
+
+    def _one_by_one(
+        self, ranked: Ranked, score: Values, ranks: Rows, partners: Partners, wanted: int
+    ) -> tuple[Rows, Values]:
+        """The best of some ranks by falling score, and these scores; `score` is lowered on the way."""
         # Scores only fall, so an entry of the heap promises too much at worst: the top counts when it is up to date.
-        heap = [(-value, row, rank) for rank, (value, row) in enumerate(zip(score.tolist(), ranked.rows.tolist()))]
+        heap = list(zip((-score[ranks]).tolist(), ranked.rows[ranks].tolist(), ranks.tolist()))
+        heapq.heapify(heap)
         picked: list[int] = []
         values: list[float] = []
-        while heap and len(picked) < ranked.wanted:
+        while heap and len(picked) < wanted:
             promised, row, rank = heap[0]
             value = float(score[rank])
             if value < self.floor:
@@ -79,9 +125,9 @@ class Soft:
                 heapq.heappop(heap)
                 picked.append(rank)
                 values.append(value)
-                others, iou = near.of(rank)
+                others, iou = partners(rank)
                 score[others] *= self._factor(iou)
-        return _rescored(Kept.of(ranked, labels, np.array(picked, np.int64)), np.array(values))
+        return np.array(picked, np.int64), np.array(values)
 
     def _factor(self, iou: Values) -> Values:
         return np.asarray(1 - iou if self.method == "linear" else np.exp(-(iou**2) / (self.sigma or 0.5)))
@@ -179,32 +225,26 @@ class Overlaps:
         return share(shared, self._area[first] + self._area[second] - shared)
 
 
-class _Neighbors:
-    """The partners of each box, looked up in a list of all pairs, or in all boxes where the list would be too long."""
+def _listed(overlaps: Overlaps) -> tuple[Rows, Rows, Values] | None:
+    """All pairs, or None where they would take too much memory."""
+    found: list[tuple[Rows, Rows, Values]] = []
+    total = 0
+    for one in overlaps.pairs():
+        found.append(one)
+        total += len(one[0])
+        if total > _PAIR_BUDGET:
+            return None
+    first, second, iou = (np.concatenate(column) for column in zip(*found)) if found else _NOTHING
+    return first, second, iou
 
-    def __init__(self, overlaps: Overlaps) -> None:
-        self._overlaps = overlaps
-        self._starts: list[int] = []
-        found: list[tuple[Rows, Rows, Values]] = []
-        total = 0
-        for one in overlaps.pairs():
-            found.append(one)
-            total += len(one[0])
-            if total > _PAIR_BUDGET:
-                return
-        first, second, iou = (np.concatenate(column) for column in zip(*found)) if found else _NOTHING
-        owner = np.concatenate([first, second])
-        order = np.argsort(owner, kind="stable")
-        self._partners = np.concatenate([second, first])[order]
-        self._iou = np.concatenate([iou, iou])[order]
-        self._starts = np.searchsorted(owner[order], np.arange(len(overlaps) + 1)).tolist()
 
-    def of(self, rank: int) -> tuple[Rows, Values]:
-        """Ranks that overlap with this one, and by how much."""
-        if not self._starts:
-            return self._overlaps.of(rank)
-        own = slice(self._starts[rank], self._starts[rank + 1])
-        return self._partners[own], self._iou[own]
+def _partners(first: Rows, second: Rows, iou: Values) -> Partners:
+    """Looks up the partners of a rank, and how much they overlap, in a list of pairs."""
+    owner = np.concatenate([first, second])
+    order = np.argsort(owner, kind="stable")
+    other, both = np.concatenate([second, first])[order], np.concatenate([iou, iou])[order]
+    starts = np.searchsorted(owner[order], np.arange(owner.max() + 2)).tolist()
+    return lambda rank: (other[starts[rank] : starts[rank + 1]], both[starts[rank] : starts[rank + 1]])
 
 
 _NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
