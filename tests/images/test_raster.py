@@ -351,3 +351,24 @@ def test_jpeg2000(tmp_path: Path) -> None:
     with Raster(path) as made:
         assert np.array_equal(whole(RasterView(made)), samples)
         assert made.place is not None
+
+
+@pytest.mark.parametrize("more", [{}, {"BIGTIFF": "YES"}])
+def test_cloud_optimized(tmp_path: Path, more: dict) -> None:
+    """A COG is tiled and has overviews of its own, from which the stretch and whole views are read."""
+    import rasterio
+
+    samples = noise(700, 1300, dtype=np.uint16, top=4000)
+    path = write_raster(tmp_path / "a.tif", samples, driver="COG", BLOCKSIZE=256, COMPRESS="DEFLATE", **more)
+    with rasterio.open(path) as file:
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.overviews(1)
+    assert is_georeferenced(path)
+    with Raster(path) as made:
+        assert not made.stripped
+        assert made.notes == []
+        assert made.overview(2) is not None
+        view = RasterView(made, stretch=Stretch((0.0,) * 3, (4000.0,) * 3))
+        want = np.clip(samples[100:300, 500:900] / 4000 * 255, 0, 255)
+        found = view.read((500, 100, 900, 300))[0]
+        assert np.abs(found - want).max() <= 1
