@@ -11,6 +11,7 @@ from cli_factory import Run, refused
 from PIL import Image
 
 from finespot import images
+from finespot.inference import load_seeker
 
 
 class Brightness:
@@ -66,6 +67,10 @@ def test_tiles_that_a_seeker_chose(
     assert (row["picture"], row["windows"], row["possible"]) == (str(picture), 2, 24)
     assert (row["uniform"], row["limited"]) == (False, False)
     assert row["ms_saved"] == pytest.approx(22 * row["ms"]["window"] - row["ms"]["seeker"], abs=0.1)  # type: ignore[index]
+    whole, spent = row["gflops"] + row["gflops_saved"], row["gflops"]  # type: ignore[operator]
+    looked = load_seeker("hit-uav-seeker").gflops((200, 300))
+    assert spent == pytest.approx(2 / 24 * whole + looked, abs=2e-4)
+    assert f"{spent:.1f} GFLOPs a picture, seeker included, where all tiles take {whole:.1f} (" in said
     drawn = np.asarray(Image.open(tmp_path / "runs" / "few" / "windows" / "one.png"))
     green = (drawn[:200] == (60, 255, 120)).all(2)
     assert 2 * 200 < green.sum() < 2 * 64 * 4 * 5
@@ -143,7 +148,7 @@ def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker:
         pixels[5:15, 5:15] = 255 if name == "a" else 0
         Image.fromarray(pixels).save(dataset / "images" / "val" / f"{name}.png")
     words = ["val", tiny, "--data", f"coco:{dataset}", "--slice", "32", "--no-plots", "--project", tmp_path / "runs"]
-    words += ["--overwrite", "--seeker", "s", "--coverage"]
+    words += ["--overwrite", "--seeker", "hit-uav-seeker", "--coverage"]
     code, said, wrong = run(*words)
     assert (code, wrong) == (0, "")
     assert "92 % of tiles skipped (1 of 12 computed), 50.0 % of objects lost on val" in said
@@ -151,6 +156,8 @@ def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker:
     report = json.loads((tmp_path / "runs" / "run" / "report.json").read_text())
     assert (report["skipping"]["tiles"], report["skipping"]["lost"]) == (1, 0.5)
     assert report["coverage"]["values"]["BPR center"] == 0.5
+    assert report["savings"]["gflops"] > 0
+    assert "GFLOPs a picture, seeker included, where all tiles take" in said
     ring = [[20, 0], [60, 0], [60, 40], [20, 40], [20, 0]]
     (tmp_path / "area.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     code, said, _ = run(*words[:-3], "--roi", tmp_path / "area.json")

@@ -105,7 +105,7 @@ def command(
         return
     rasters.refuse(given)
     from finespot.cli.terminal import console
-    from finespot.inference import load, open_source
+    from finespot.inference import TileCosts, load, open_source
     from finespot.writers import new_run
 
     pictures, left_out = without_runs(open_source(source), source, project or PROJECT)
@@ -122,7 +122,8 @@ def command(
     tiling = options.tiling(slice_size, overlap, model.card.tiling, whole=whole, merge=merge, metric=merge_metric)
     writers += heat.writers(model, tiling, imgsz, products)
     chosen = any(one is not None for one in (seeker, max_tiles, budget_ms, roi, refresh, uniform_above))
-    views = TileViews() if chosen else WindowViews()
+    used = model.card.imgsz if imgsz is None else imgsz
+    views = TileViews(lambda: TileCosts(model.session, used, seeker)) if chosen else WindowViews()
     writers += products.window_writers(views) if view_windows else []
     outcomes: Iterator[Outcome] = model.predict(
         pictures,
@@ -156,7 +157,6 @@ def command(
     _report(out, model, tally, paths, [*model.notes[len(decided) :], *heat.notes(writers), *views.summary()])
     if tally.pictures == 0:
         raise typer.Exit(2)
-    used = model.card.imgsz if imgsz is None else imgsz
     more = [word for word, given in (("--save-txt", save_txt), ("--save-crops", save_crops)) if not given]
     if slice_size is None and not (tiling or model.card.tiling) and tally.largest > 1.5 * used:
         out.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finespot.data import Dataset
-    from finespot.inference import Validation
+    from finespot.inference import TileCosts, Validation
     from finespot.metrics import Coverage
     from finespot.structures import Tiling
 
@@ -105,7 +107,7 @@ def command(
     from finespot.cli.terminal import console
     from finespot.cli.window_views import choose_windows
     from finespot.data import open_dataset
-    from finespot.inference import draw_predictions, merge_sweep, validate
+    from finespot.inference import TileCosts, draw_predictions, merge_sweep, validate
     from finespot.runtimes import Session
     from finespot.training.choice import recipe_beside
     from finespot.training.claim import Scored, beside
@@ -181,7 +183,8 @@ def command(
         out.print(swept.table())
         found["merge_sweep"] = swept.to_json()
     if coverage:
-        found |= _tell_coverage(out, validation, dataset, tiling)
+        costs = partial(TileCosts, session, imgsz or session.card.imgsz, seeker)
+        found |= _tell_coverage(out, validation, dataset, tiling, costs)
     if skipping is not None:
         found["skipping"] = skipping.to_json()
     report = {**reports.joined(scored, split), **found}
@@ -207,8 +210,14 @@ def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling 
         raise FineSpotError("merges tiles, but nothing is cut", where="merge-sweep", hint="give --slice")
 
 
-def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None) -> dict[str, Any]:
-    """Print what was looked at shows of the objects and, where a network chose windows, what that saved."""
+def _tell_coverage(
+    out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None, costs: Callable[[], TileCosts]
+) -> dict[str, Any]:
+    """Print what was looked at shows of the objects and, where windows or tiles were chosen, what that saved."""
+    import numpy as np
+
+    from finespot.inference import TileView
+
     covered = validation.coverage() if validation.views else _coverage(validation, dataset, tiling)
     out.print("\ncoverage", style="bold", highlight=False, markup=False)
     out.print(covered.table())
@@ -219,6 +228,10 @@ def _tell_coverage(out: Console, validation: Validation, dataset: Dataset, tilin
         out.print(heat.table())
         found["heat"] = heat.to_json()
     if validation.skipping is not None:
+        counted, tiles = costs(), [one for one in validation.views if isinstance(one, TileView)]
+        out.print(counted.line(tiles))
+        spent, saved = np.mean([counted.of(one) for one in tiles], 0).tolist()
+        found["savings"] = {"gflops": spent, "saved": saved}
         sizes = [(one.label, one.bpr_center) for one in covered.sizes if one.bpr_center is not None]
         lost = [f"{label} {100 * (1 - reached):.1f} %" for label, reached in sizes]
         out.print(f"lost, their centers in no tile, by side in pixels: {', '.join(lost) or 'there is no object'}")

@@ -5,7 +5,7 @@ looked, and what that saved.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ import typer
 from finespot.cli import options
 
 if TYPE_CHECKING:
-    from finespot.inference import Outcome, TileView, WindowView
+    from finespot.inference import Outcome, TileCosts, TileView, WindowView
     from finespot.runtimes import Session
     from finespot.writers import Looked
 
@@ -137,10 +137,12 @@ class WindowViews:
 
 
 class TileViews:
-    """The tiles that were chosen of the picture that is being written. The run sums them up itself."""
+    """The tiles that were chosen of the picture that is being written. The run itself says how many were skipped."""
 
-    def __init__(self) -> None:
-        self._current: TileView | None = None
+    def __init__(self, costs: Callable[[], TileCosts]) -> None:
+        self._views: list[TileView] = []
+        self._make = costs
+        self._costs: TileCosts | None = None
 
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """The same outcomes, each noted before it is handed on."""
@@ -149,6 +151,7 @@ class TileViews:
         for outcome in outcomes:
             if isinstance(outcome.view, TileView):
                 self._current = outcome.view
+                self._views.append(replace(outcome.view, heat=None))
             yield outcome
 
     def look(self) -> Looked:
@@ -159,13 +162,17 @@ class TileViews:
         from finespot.writers import Looked
 
         view = self._current
-        assert view is not None
+        if self._costs is None:
+            self._costs = self._make()
+        spent, saved = self._costs.of(view)
         figures = {
             "windows": len(view.windows),
             "worth": round(view.worth, 3),
             "possible": view.possible,
             "uniform": view.uniform,
             "limited": view.limited,
+            "gflops": round(spent, 4),
+            "gflops_saved": round(saved, 4),
             "ms": {"seeker": round(view.seeker_ms, 3), "window": round(view.window_ms, 3)},
             "ms_saved": round(view.saved_ms, 3),
         }
@@ -173,8 +180,8 @@ class TileViews:
         return Looked(heat, view.windows, figures)
 
     def summary(self) -> list[str]:
-        """Nothing more than the run says."""
-        return []
+        """What that cost, in a line, where the tiles were drawn."""
+        return [] if self._costs is None else [self._costs.line(self._views)]
 
 
 def _told(saved: float) -> str:

@@ -28,7 +28,7 @@ from finespot.inference.reach import (
     reach_lines,
 )
 from finespot.inference.seeker import Seeker, load_seeker
-from finespot.inference.skipping import Skipping, TileView
+from finespot.inference.skipping import Skipping, TileCosts, TileView
 from finespot.inference.sources import Entry, Source, open_source
 from finespot.inference.timing import Timing
 from finespot.inference.validate import Validation, validate
@@ -58,6 +58,7 @@ __all__ = [
     "Skipping",
     "Source",
     "SweepRow",
+    "TileCosts",
     "TileReach",
     "TileView",
     "Timing",

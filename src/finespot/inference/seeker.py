@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
 
 from finespot.errors import FineSpotError
 from finespot.images import resize
@@ -86,6 +87,15 @@ class Seeker:
         """Rows and columns of cells of a picture of (height, width)."""
         rows, columns = (max(1, int(side / self.card.cell + 0.5)) for side in size)
         return rows, columns
+
+    def gflops(self, size: Size) -> float:
+        """1e9 operations of a look at a picture of (height, width), counted without computing."""
+        rows, columns = self.grid(size)
+        stride, kind = self.card.stride, PRECISIONS[self.precision]
+        reduced = torch.empty(1, 3, rows * stride, columns * stride, device="meta", dtype=kind)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            copy.deepcopy(self._network).to("meta")(reduced)
+        return float(counter.get_total_flops()) / 1e9
 
     def fingerprint(self) -> list[Any]:
         """What decides its heat and threshold, as plain values."""

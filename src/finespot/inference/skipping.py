@@ -1,15 +1,19 @@
-"""Which tiles of a picture were looked at, and what a run saved by that, in lines for its end."""
+"""Which tiles of a picture were looked at, what that cost, and what a run saved by it, in lines for its end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from finespot.inference.seeker import Seeker, load_seeker
+from finespot.runtimes import Session
 from finespot.structures import Boxes, Size
+from finespot.zoo import count_gflops
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,34 @@ class TileView:
     def saved_ms(self) -> float:
         """What the tiles that were skipped would have taken, less the seeker's time."""
         return (self.possible - self.worth) * self.window_ms - self.seeker_ms
+
+
+class TileCosts:
+    """1e9 operations of pictures in tiles, counted without computing: of a session's network on inputs of `side`
+    pixels, and of the seeker that chose them (a file, a name, a `Seeker`, or None).
+    """
+
+    def __init__(self, session: Session, side: int, seeker: str | Path | Seeker | None = None) -> None:
+        side = -(-side // session.stride) * session.stride
+        self.tile = count_gflops(session.network, (side, side))
+        self._seeker = load_seeker(seeker) if isinstance(seeker, str | Path) else seeker
+        self._looks: dict[Size, float] = {}
+
+    def of(self, view: TileView) -> tuple[float, float]:
+        """Spent on a picture, and less than all of its tiles would have taken."""
+        if view.size not in self._looks:
+            # A part of one's own says nothing of its cost.
+            count = getattr(self._seeker, "gflops", None)
+            self._looks[view.size] = 0.0 if count is None else float(count(view.size))
+        spent = view.worth * self.tile + self._looks[view.size]
+        return spent, view.possible * self.tile - spent
+
+    def line(self, views: Sequence[TileView]) -> str:
+        """The mean over pictures, in words."""
+        spent, saved = (sum(pair) / max(1, len(views)) for pair in zip(*map(self.of, views)))
+        whole = spent + saved
+        told = f"{100 * saved / whole:.0f} % saved" if saved >= 0 else f"{-100 * saved / whole:.0f} % more"
+        return f"{spent:.1f} GFLOPs a picture, seeker included, where all tiles take {whole:.1f} ({told})"
 
 
 @dataclass(frozen=True)
