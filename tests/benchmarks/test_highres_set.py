@@ -104,6 +104,7 @@ def test_frames_with_unlabelled_objects_give_no_background(compose) -> None:
     assert not compose.unlabelled("images/val/1_60_70_0_00616.jpg")
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_files_and_fewer_are_the_first(compose, tmp_path) -> None:
     from finespot.data import open_dataset
     from finespot.structures import Classes

@@ -318,6 +318,7 @@ class TestTheNetworkIsLeftAlone:
         assert explained.detections == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "share"), [("class", 0.75), pytest.param("box", 0.6, marks=pytest.mark.slow)])
 def test_heat_lies_in_and_near_what_bundled_weights_find(samples, target, share) -> None:
     model = inference.load("hit-uav-n", threads=1)

@@ -41,10 +41,12 @@ def test_each_row_is_a_validation(session, dataset, sweep) -> None:
     assert len({row.detections for row in sweep.rows}) > 4
 
 
+@pytest.mark.slow
 def test_the_network_runs_once(sweep) -> None:
     assert (sweep.timing.pictures, sweep.timing.windows) == (4, 4 * 6)
 
 
+@pytest.mark.slow
 def test_best_table_and_json(sweep) -> None:
     main = sweep.best.values["AP"]
     assert main == max(row.values["AP"] for row in sweep.rows)

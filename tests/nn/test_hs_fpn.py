@@ -117,6 +117,7 @@ def test_maps_that_do_not_meet_are_resized() -> None:
     assert torch.allclose(found.maps[0], want, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_neck_for_any_network() -> None:
     made = HSFPN(LEVELS)
     assert [level.channels for level in made.levels] == [256] * 3

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from finespot.studies import load_study, study_names
+from finespot import studies
+from finespot.studies import study_names
 from finespot.studies.costs import count
 
+load_study = cache(studies.load_study)
 DOCS = Path(__file__).parents[2] / "docs" / "systems"
 
 

@@ -202,6 +202,7 @@ def test_a_region_limits_windows_and_grid() -> None:
     assert cover(heat, 0.5, tiling, size, region=corner, forced=[[800, 800, 810, 810]]) == [tile]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(100, 700), st.integers(100, 700), st.data())
 def test_a_perfect_seeker_and_detector_lose_and_double_nothing(seed, height, width, data) -> None:

@@ -80,6 +80,6 @@ def test_training_takes_it_from_its_data(words: dict[str, object], factors: tupl
 
 
 def test_the_recipe_of_the_family() -> None:
-    recipe = choose_recipe("yolo11s-ass-published", "x", overrides={})
-    assert recipe == load_recipe("yolo11-ass", values={"model": "yolo11s-ass-published", "data": "x"})
+    recipe = choose_recipe("yolo11s-ass", "x", overrides={})
+    assert recipe == load_recipe("yolo11-ass", values={"model": "yolo11s-ass", "data": "x"})
     assert (recipe.optimizer.lr, recipe.epochs, recipe.loss.box_loss) == (0.001429, 300, None)

@@ -56,7 +56,8 @@ def test_parameters(classes: int) -> None:
         assert zoo.count_parameters(ours.head) == GOLDEN["head"]
 
 
-@pytest.mark.parametrize("classes", [10, pytest.param(80, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [10, 80])
 def test_gflops_by_thop(classes: int) -> None:
     """thop sees modules alone: not the projections of torch's attention, but layer norms, pooling, upsampling and one
     softmax, which our form of its rule leaves out.

@@ -93,6 +93,7 @@ def test_forward(name: str, formula_detector, formula_picture) -> None:
             assert values.flatten()[int(place)].item() == pytest.approx(value, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rtmdet-tiny-p2", pytest.param("rtmdet-s", marks=pytest.mark.slow)])
 def test_training_reaches_everything_and_fusing_changes_nothing(name: str, make_targets) -> None:
     torch.manual_seed(0)

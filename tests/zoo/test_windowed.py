@@ -193,6 +193,7 @@ def test_any_size_runs_and_trains(host: str, size: tuple[int, int]) -> None:
     assert all(torch.isfinite(p.grad).all() for p in detector.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 def test_landscape_and_portrait_have_the_same_windows_turned() -> None:
     for host in ("yolov8n", "yolov5s-published"):
         detector = build(host)

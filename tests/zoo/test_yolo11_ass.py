@@ -85,6 +85,7 @@ def test_operations_of_the_released_graphs(variant: str, classes: int) -> None:
     assert zoo.count_gflops(detector, (SIDE, SIDE)) == pytest.approx(convolutions + ATTENTION, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["yolo11n-ass", *(pytest.param(f"yolo11{size}-ass", marks=pytest.mark.slow) for size in "smlx")]
 )
@@ -187,6 +188,7 @@ def test_box_biases_start_as_released_in_the_released_forms(form: str, bias: flo
     assert starts == {bias}
 
 
+@pytest.mark.slow
 def test_options_of_the_repaired_form() -> None:
     paper = build("yolo11n-ass", depthwise_dwr=True)
     assert zoo.count_parameters(paper) < 1_942_204

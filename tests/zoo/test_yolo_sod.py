@@ -90,6 +90,7 @@ def test_published_counts_for_one_class_and_at_1024() -> None:
     assert found != pytest.approx(2.56 * 42.267, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes", "parameters", "fused", "gflops"),
     [
