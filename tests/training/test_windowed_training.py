@@ -16,6 +16,7 @@ from finespot.training import load_recipe, train
 from finespot.training import run as running
 from finespot.training.choice import own_recipe
 from finespot.training.keeper import RunFiles
+from finespot.training.metrics_csv import read_metrics
 from finespot.training.tasks.detect import Detect, normalized
 from finespot.zoo import WindowedDetector
 
@@ -78,12 +79,39 @@ def test_it_learns_where_to_look_and_what_is_there() -> None:
     assert likely[held].mean() > 2 * likely[~held].mean()
 
 
-@pytest.mark.slow
-def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunFiles, "draw", lambda self: None)
     monkeypatch.setattr(RunFiles, "first_batches", lambda self, given: None)
     monkeypatch.setattr(running, "draw_report", lambda *args: [])
     monkeypatch.setattr(running, "draw_predictions", lambda *args: [])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn")
+def test_a_seeker_alone_is_added_to_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All else is frozen: a step runs none of it behind the cut, nothing of it moves, validation runs it all."""
+    words = ["model=esod-yolo11n", "weights=hit-uav-n", f"data={DATA}", "imgsz=160", "batch=4", "epochs=2"]
+    words += ["freeze=backbone,neck,head", "device=cpu", "close_mosaic=0", "options.core=8", "save_every=1"]
+    result = train(recipe=load_recipe("default", words), project=tmp_path / "runs")
+    assert "only the seeker learns: a step runs what it reads and itself, no windows" in capsys.readouterr().out
+    rows = read_metrics(result.folder / "metrics.csv")
+    assert {name for name in rows[-1] if name.startswith("train/")} == {"train/heat", "train/total"}
+    assert rows[-1]["targets"] > 0
+    assert rows[-1]["val/AP"] >= 0
+    before, after = (
+        weights.load(one)[0].state_dict() for one in ("hit-uav-n", result.folder / "weights" / "last.safetensors")
+    )
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    first = weights.load(result.folder / "weights" / "epoch1.safetensors")[0].state_dict()
+    moved = {name for name in after if not torch.equal(after[name], first[name])}
+    assert moved
+    assert all(name.startswith("relay.") for name in moved)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_undrawn")
+def test_a_whole_run(tmp_path: Path) -> None:
     words = [*SMALL, "options.threshold=0.01", f"data={DATA}", "imgsz=160", "batch=4", "epochs=1", "device=cpu"]
     result = train(recipe=load_recipe("default", words), project=tmp_path / "runs", quiet=True)
     path = result.folder / "weights" / "last.safetensors"

@@ -143,6 +143,40 @@ def test_training_on_windows_reaches_every_parameter(host: str) -> None:
     assert [name for name in dry if not name.startswith("neck.extras")] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("host", [QUICK, "gpvit-l1", "yolov5s-published"])
+def test_where_only_the_seeker_learns_nothing_behind_the_cut_runs(host: str) -> None:
+    """And it learns the same."""
+    detector, targets = build(host).train(), truth([[8.0, 8, 24, 20], [70, 40, 90, 60]], [0, 1])
+    for part in (detector.backbone, detector.neck, detector.head):
+        part.requires_grad_(False).eval()
+
+    def gradients() -> tuple[set[str], dict[str, Tensor], dict[str, Tensor]]:
+        detector.zero_grad()
+        torch.manual_seed(0)
+        raw = detector(pictures(), targets)
+        terms = detector.loss(raw, targets)
+        terms.total.backward()
+        learned = {name: p.grad.clone() for name, p in detector.relay.named_parameters()}
+        return set(raw), dict(terms.counts), learned
+
+    def forbid(*args: Any) -> None:
+        raise AssertionError("ran")
+
+    hooks = [part.register_forward_pre_hook(forbid) for part in (detector.neck, detector.head)]
+    alone, counts, learned = gradients()
+    assert alone == {"heat"}
+    assert int(counts["targets"]) == 2
+    for hook in hooks:
+        hook.remove()
+    next(detector.neck.parameters()).requires_grad_(True)
+    every, _, same = gradients()
+    assert "scores" in every
+    assert all(torch.equal(value, same[name]) for name, value in learned.items())
+    next(detector.neck.parameters()).requires_grad_(False)
+    assert "scores" in run(detector.eval(), pictures())
+
+
 @pytest.mark.parametrize("size", [(640, 640), (1920, 1920), (1536, 864), (864, 1536), (96, 352)])
 def test_windows_of_any_size_are_chosen(size: tuple[int, int]) -> None:
     """On the map of the cut alone: what follows has the size of the windows."""

@@ -16,7 +16,8 @@ holds the center keeps it; and where so many windows fire that they cost more, t
 layers. An own grid of windows begins elsewhere in each training step, so that no place is always at a border.
 
 Raw outputs hold, beside what the head gives, "heat" (B, 1, h, w) logits and "picks" (B, rows, columns) bool, the cores
-that were chosen; where windows ran, "origins" and "cores" (see `nn.heads.dense`).
+that were chosen; where windows ran, "origins" and "cores" (see `nn.heads.dense`). Where nothing behind the cut learns,
+as when a seeker is added to weights that one has, a training step leaves that out and gives "heat" alone.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from finespot.nn.windows import (
     shifted,
     widened,
 )
-from finespot.structures import Architecture, Features, Size, Targets
+from finespot.structures import Architecture, Features, LossTerms, Size, Targets
 from finespot.zoo.detector import Detector
 
 FORMS = ("cores", "shifted")
@@ -202,6 +203,8 @@ class WindowedDetector(Detector):
             return {**raw, "picks": self.choose(raw[HEAT]).picks}
         self.check(images)
         split = self.split()
+        if self.training and self.seeks_only:
+            return dict(self.look(images, split).auxiliary)
         with self._lap("stem and seeker", images):
             seen = self.look(images, split)
         with self._lap("selection", images):
@@ -216,6 +219,21 @@ class WindowedDetector(Detector):
             raw = self.head(self.neck(split.tail(windows)))
         origins = torch.cat((chosen.picture[:, None], chosen.origins * self.cut), 1)
         return {**raw, **more, "origins": origins, "cores": chosen.cores * self.cut}
+
+    @property
+    def seeks_only(self) -> bool:
+        """Whether nothing behind the cut has gradients: then training needs none of it."""
+        behind = (*self.split().parts.values(), self.neck, self.head)
+        return not any(p.requires_grad for part in behind for p in part.parameters())
+
+    def loss(
+        self, raw: Any, targets: Targets, content: Tensor | None = None, shapes: Tensor | None = None
+    ) -> LossTerms:
+        """As that of `Detector`; of the seeker alone, where only that learns."""
+        if "scores" in raw:
+            return super().loss(raw, targets, content, shapes)
+        found: LossTerms = cast(Any, self.relay).loss(raw, targets, content, shapes)
+        return LossTerms(found.terms, {"targets": (~targets.ignore).sum(), **found.counts})
 
     def changed_layers(self) -> dict[str, list[str]]:
         """The layers that see another thing in windows than in pictures; see `nn.windows.changed`."""

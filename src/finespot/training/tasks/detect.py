@@ -59,7 +59,7 @@ class Detect:
         self.model, self.normalization = start.model, start.normalization
         set_loss(self.model, recipe, note, facts)
         if isinstance(self.model, zoo.WindowedDetector):
-            for line in on_windows(self.model):
+            for line in on_windows(self.model, recipe):
                 note(line)
         self.source: str | None = None
         self.source_licence = ""
@@ -90,9 +90,11 @@ class Detect:
         """Nothing to do."""
 
 
-def on_windows(model: zoo.WindowedDetector) -> list[str]:
+def on_windows(model: zoo.WindowedDetector, recipe: Recipe) -> list[str]:
     """What runs on windows is said: how they lie, and which layers see another thing in them than in pictures."""
     rule = model.windows
+    if {"backbone", "neck", "head"} <= set(recipe.freeze):
+        return ["only the seeker learns: a step runs what it reads and itself, no windows"]
     cores = f"cores of {rule.core} cells with a halo of {rule.halo}, {rule.share:.0%} of them or more in a step"
     about = cores if rule.form == "cores" else f"{rule.sides} x {rule.sides}, all of them in a step"
     lines = [f"windows at stride {model.cut}: {about}"]
