@@ -95,6 +95,7 @@ def test_a_region_of_a_file(run: Run, tiny: Path, picture: Path, tmp_path: Path)
     assert code == 0
     assert "83 % of tiles skipped (4 of 24 computed)" in said
     assert "objects lost" not in said
+    assert "looked at in full" not in said
     assert figures(tmp_path / "runs" / "area")["windows"] == 4
     found = json.loads((tmp_path / "runs" / "area" / "predictions.json").read_text())
     assert len(found) > 0

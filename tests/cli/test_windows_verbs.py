@@ -54,6 +54,17 @@ def test_the_saving_is_said_in_words(saved: float, told: str) -> None:
     assert f"{100 - saved:.2f} GFLOPs where the dense network takes {told}" in views.summary()[0]
 
 
+def test_times_by_part_without_the_first_picture() -> None:
+    nothing, views = np.zeros((0, 4), np.float32), WindowViews()
+    savings = Savings(1, 4, 0.5, 0.5, 50, 50, dense=False)
+    for ms in (900.0, *range(1, 101)):
+        views.note(WindowView((8, 8), np.zeros((1, 1), np.float32), nothing, nothing, savings, {"selection": ms}))
+        if ms == 900:
+            assert views.times() == {"selection": {"median": 900, "95 %": 900}}
+    assert views.times() == {"selection": {"median": 50.5, "95 %": pytest.approx(95.05)}}
+    assert "(95 % take no longer): selection 50.5 (95.0)" in views.summary()[1]
+
+
 @pytest.mark.slow
 def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp_path: Path) -> None:
     words = ["predict", on_windows, picture, "--project", tmp_path / "runs", "--view-windows"]
@@ -98,9 +109,23 @@ def test_validation_by_each_choice(run: Run, on_windows: Path, picture: Path, tm
         assert report["savings"]["windows"] == report["coverage"]["windows"] == windows
         assert reached in (None, report["coverage"]["values"]["BPR center"])
         assert report["heat"]["images with hot cells"] == 1
+        assert report["savings"]["ms"]["tail and head"]["median"] > 0
     refused(run(*words, "--windows", "budget=0"), "budget: expected 1 or more")
     dense = ["val", "hit-uav-n", *words[2:]]
     refused(run(*dense, "--windows", "budget=2"), "this network does not choose windows")
+
+
+@pytest.mark.slow
+def test_tiles_of_a_network_on_windows_have_no_cost_of_their_own(
+    run: Run, on_windows: Path, picture: Path, tmp_path: Path
+) -> None:
+    words = ["predict", on_windows, picture, "--slice", "128", "--seeker", "hit-uav-seeker"]
+    code, said, _ = run(*words, "--view-windows", "--project", tmp_path / "runs")
+    assert code == 0
+    assert "GFLOPs" not in said
+    row = figures(tmp_path / "runs" / "run")
+    assert row["possible"] == 6
+    assert "gflops" not in row
 
 
 @pytest.mark.slow
@@ -111,6 +136,9 @@ def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, 
     refused(run("predict", on_windows, picture, *words, "--windows", "core=8"), "unknown choice of windows 'core'")
     refused(run("predict", on_windows, picture, *words, "--windows", "select=oracle"), "an oracle needs the truth")
     refused(run("predict", on_windows, picture, *words, "--windows", "budget=0"), "budget: expected 1 or more")
+    refused(run("predict", on_windows, picture, *words, "--windows", "few"), "windows: expected choices as key=value")
+    words += ["--windows", "select=all,budget=2"]
+    refused(run("predict", on_windows, picture, *words), "windows, budget: has no effect with select=all")
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from finespot import images
+from finespot import images, weights
 from finespot.errors import FineSpotError
 from finespot.inference import Entry, Model, Settings, pipeline, walk
 from finespot.inference.prepare import Scaling, place, scale_notes
@@ -220,6 +220,13 @@ def test_another_scale_than_in_training_is_said(card, tiling, imgsz, words) -> N
         if words is not None and (one is known or "12 px" not in words):
             assert words in notes[0]
     assert scale_notes(Scaling(imgsz, 32, tiling), card) == []
+
+
+def test_the_bundled_weights_know_their_scale() -> None:
+    known = weights.read_card("hit-uav-n")
+    (note,) = scale_notes(Scaling(640, 32, Tiling(256)), known)
+    assert "objects appear 2.5 times larger than there" in note
+    assert scale_notes(Scaling(640, 32, Tiling(640)), known) == []
 
 
 def test_the_scale_is_said_in_prediction(detector, card, pixels) -> None:

@@ -18,6 +18,7 @@ from finespot.errors import FineSpotError
 from finespot.nn.relays.seeker import Seeker
 from finespot.structures import Architecture, Targets
 from finespot.zoo import WindowedDetector, Windows, window_costs
+from finespot.zoo.esod import WINDOWS
 from finespot.zoo.windowed import Chosen
 
 # The smallest network on each host, and one on windows as published.
@@ -247,9 +248,10 @@ def test_every_option_changes_the_number_of_computed_windows() -> None:
     for picture, row, column in ((0, 0, 0), (0, 15, 23), (0, 4, 12), (1, 8, 7)):
         maps[picture, 0, row, column] = 9
     targets = truth([[10, 10, 20, 20], [100, 100, 120, 120]], [0, 1])
-    detector = build()
+    detector, tried = build(), {"windows"}
 
     def chosen(host: str = QUICK, **options: Any) -> Chosen:
+        tried.update(options)
         with torch.device("meta"):
             detector.windows = build(host, **({} if "published" in host else {"halo": 0}) | options).windows
         return detector.choose(maps, targets)
@@ -275,6 +277,7 @@ def test_every_option_changes_the_number_of_computed_windows() -> None:
         found = chosen(share=share)
         own = detector.windows.grid(found.grid.size).cores
         assert len(found.core) == max(min(4, 2 * found.grid.cores), np.ceil(share * 2 * own))
+    assert tried == set(WINDOWS)
 
 
 @pytest.mark.parametrize(("halo", "reach"), [(0, 1), (4, 2), (8, 4)])

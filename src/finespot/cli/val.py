@@ -183,7 +183,7 @@ def command(
         out.print(swept.table())
         found["merge_sweep"] = swept.to_json()
     if coverage:
-        costs = partial(TileCosts, session, imgsz or session.card.imgsz, seeker)
+        costs = partial(TileCosts.known, session, imgsz or session.card.imgsz, seeker)
         found |= _tell_coverage(out, validation, dataset, tiling, costs)
     if skipping is not None:
         found["skipping"] = skipping.to_json()
@@ -211,7 +211,7 @@ def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling 
 
 
 def _tell_coverage(
-    out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None, costs: Callable[[], TileCosts]
+    out: Console, validation: Validation, dataset: Dataset, tiling: Tiling | None, costs: Callable[[], TileCosts | None]
 ) -> dict[str, Any]:
     """Print what was looked at shows of the objects and, where windows or tiles were chosen, what that saved."""
     import numpy as np
@@ -229,9 +229,10 @@ def _tell_coverage(
         found["heat"] = heat.to_json()
     if validation.skipping is not None:
         counted, tiles = costs(), [one for one in validation.views if isinstance(one, TileView)]
-        out.print(counted.line(tiles))
-        spent, saved = np.mean([counted.of(one) for one in tiles], 0).tolist()
-        found["savings"] = {"gflops": spent, "saved": saved}
+        if counted is not None:
+            out.print(counted.line(tiles))
+            spent, saved = np.mean([counted.of(one) for one in tiles], 0).tolist()
+            found["savings"] = {"gflops": spent, "saved": saved}
         sizes = [(one.label, one.bpr_center) for one in covered.sizes if one.bpr_center is not None]
         lost = [f"{label} {100 * (1 - reached):.1f} %" for label, reached in sizes]
         out.print(f"lost, their centers in no tile, by side in pixels: {', '.join(lost) or 'there is no object'}")
@@ -245,7 +246,7 @@ def _tell_coverage(
                 seen.note(view)
         for line in seen.summary():
             out.print(line)
-        found["savings"] = seen.means()
+        found["savings"] = {**seen.means(), "ms": seen.times()}
     return found
 
 

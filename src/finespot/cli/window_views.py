@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,10 +52,18 @@ def choose_windows(session: Session, text: str | None, *, labelled: bool = False
     network = session.network
     if not isinstance(network, WindowedDetector):
         raise FineSpotError("this network does not choose windows", where="windows", hint="such as esod-yolov5m does")
-    _, given = parse_call(f"windows({text})")
+    try:
+        _, given = parse_call(f"windows({text})")
+    except FineSpotError as error:
+        raise FineSpotError(
+            f"expected choices as key=value but got '{text}'", where="windows", hint="such as threshold=0.3,budget=8"
+        ) from error
     for key in given:
         if key not in CHOICES:
             raise unknown("choice of windows", key, CHOICES)
+    for key in ("threshold", "budget"):
+        if key in given and given.get("select", "seeker") != "seeker":
+            raise FineSpotError(f"has no effect with select={given['select']}", where=f"windows, {key}")
     if given.get("select") == "oracle" and not labelled:
         raise FineSpotError("an oracle needs the truth, and pictures have none", where="windows")
     network.windows = replace(network.windows, **given)
@@ -67,7 +76,7 @@ class WindowViews:
         self._current: WindowView | None = None
         self._pictures = 0
         self._sums: Counter[str] = Counter()
-        self._times: Counter[str] = Counter()
+        self._times: list[dict[str, float]] = []
 
     @staticmethod
     def check(video: bool) -> None:
@@ -112,19 +121,34 @@ class WindowViews:
         """Windows, those possible, occupancy, GFLOPs spent and saved: means over the pictures."""
         return {name: value / self._pictures for name, value in self._sums.items()}
 
+    def times(self) -> dict[str, dict[str, float]]:
+        """Of each part of the network the median of its milliseconds a picture, and what 95 % do not exceed.
+
+        The first picture, which also sets the network up, counts only where there is no other.
+        """
+        import numpy as np
+
+        taken = self._times[1:] or self._times
+        names = dict.fromkeys(name for one in taken for name in one)
+        found = {name: [one.get(name, 0.0) for one in taken] for name in names}
+        return {
+            name: {"median": float(np.median(values)), "95 %": float(np.percentile(values, 95))}
+            for name, values in found.items()
+        }
+
     def summary(self) -> list[str]:
-        """The means in two lines."""
+        """The means in a line, and the times in another."""
         count = self._pictures
         if not count:
             return []
         mean = self.means()
         spent, whole = mean["gflops"], mean["gflops"] + mean["saved"]
-        times = ", ".join(f"{name} {total / count:.1f} ms" for name, total in self._times.items())
+        times = ", ".join(f"{name} {one['median']:.1f} ({one['95 %']:.1f})" for name, one in self.times().items())
         where = f"{mean['windows']:.1f} of {mean['possible']:.1f} in a picture"
         return [
             f"windows: {where}, occupancy {mean['occupancy']:.2f}; "
             f"{spent:.2f} GFLOPs where the dense network takes {whole:.2f} ({_told(mean['saved'] / whole)})",
-            f"of the network, for each picture: {times}",
+            f"ms of the network, for each picture (95 % take no longer): {times}",
         ]
 
     def note(self, view: WindowView) -> None:
@@ -133,16 +157,16 @@ class WindowViews:
         self._pictures += 1
         for name in ("windows", "possible", "occupancy", "gflops", "saved"):
             self._sums[name] += getattr(view.savings, name)
-        self._times.update(dict(view.milliseconds))
+        self._times.append(dict(view.milliseconds))
 
 
 class TileViews:
     """The tiles that were chosen of the picture that is being written. The run itself says how many were skipped."""
 
-    def __init__(self, costs: Callable[[], TileCosts]) -> None:
+    def __init__(self, costs: Callable[[], TileCosts | None]) -> None:
         self._views: list[TileView] = []
-        self._make = costs
-        self._costs: TileCosts | None = None
+        self._find = cache(costs)
+        self._drawn = False
 
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """The same outcomes, each noted before it is handed on."""
@@ -162,26 +186,25 @@ class TileViews:
         from finespot.writers import Looked
 
         view = self._current
-        if self._costs is None:
-            self._costs = self._make()
-        spent, saved = self._costs.of(view)
+        costs, self._drawn = self._find(), True
         figures = {
             "windows": len(view.windows),
             "worth": round(view.worth, 3),
             "possible": view.possible,
             "uniform": view.uniform,
             "limited": view.limited,
-            "gflops": round(spent, 4),
-            "gflops_saved": round(saved, 4),
             "ms": {"seeker": round(view.seeker_ms, 3), "window": round(view.window_ms, 3)},
             "ms_saved": round(view.saved_ms, 3),
         }
+        if costs is not None:
+            figures |= dict(zip(("gflops", "gflops_saved"), (round(value, 4) for value in costs.of(view))))
         heat = np.zeros(view.size, np.float32) if view.heat is None else enlarged(view.heat, view.size)
         return Looked(heat, view.windows, figures)
 
     def summary(self) -> list[str]:
         """What that cost, in a line, where the tiles were drawn."""
-        return [] if self._costs is None else [self._costs.line(self._views)]
+        costs = self._find() if self._drawn else None
+        return [] if costs is None else [costs.line(self._views)]
 
 
 def _told(saved: float) -> str:

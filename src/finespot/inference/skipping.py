@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.runtimes import Session
 from finespot.structures import Boxes, Size
-from finespot.zoo import count_gflops
+from finespot.zoo import WindowedDetector, count_gflops
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,14 @@ class TileView:
 class TileCosts:
     """1e9 operations of pictures in tiles, counted without computing: of a session's network on inputs of `side`
     pixels, and of the seeker that chose them (a file, a name, a `Seeker`, or None).
+
+    Not of a network that chooses windows within its tiles: what a tile costs depends on what is in it.
     """
+
+    @classmethod
+    def known(cls, session: Session, side: int, seeker: str | Path | Seeker | None = None) -> TileCosts | None:
+        """The costs, where a tile has one."""
+        return None if isinstance(session.network, WindowedDetector) else cls(session, side, seeker)
 
     def __init__(self, session: Session, side: int, seeker: str | Path | Seeker | None = None) -> None:
         side = -(-side // session.stride) * session.stride
@@ -120,7 +127,7 @@ class Skipping:
             computed=sum(len(one.windows) for one in views),
             worth=worth,
             possible=possible,
-            uniform=sum(one.uniform for one in views),
+            uniform=sum(one.uniform and len(one.windows) == one.possible for one in views),
             limited=sum(one.limited for one in views),
             seeker_ms=seeker,
             window_ms=window,
