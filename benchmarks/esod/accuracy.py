@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.esod.sparse_set import Sparse
+from benchmarks.highres.scored import COMMON
 from benchmarks.report import arguments, publish, table
 from finespot import inference, weights, zoo
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
@@ -42,7 +43,6 @@ from finespot.weights import Card
 
 HOST, BUSY, WARM_UP = "yolo11n", 2, 20
 MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
-COMMON = 20
 CHOICES = ("none", "all", "oracle", "seeker")
 
 Found = dict[str, dict[str, float]]

@@ -4,6 +4,7 @@
 #
 #   benchmarks/highres/all.sh HIT_UAV AERIAL_CARS [OUT]       # folders of both sets; OUT: runs/highres
 #
+# ESOD's AP beside its dense host wants an hour of training first, so it stands apart: docs/systems/esod.md has the command.
 # What stands beside SAHI needs the scratch environment of benchmarks/peers/setup.sh; without it that is left out.
 set -euo pipefail
 data=$(realpath "${1:?folder of HIT-UAV}")

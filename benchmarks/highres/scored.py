@@ -17,6 +17,8 @@ WEIGHTS = "hit-uav-n"
 TILE, OVERLAP = 640, 0.2
 # Detections of a picture at most: more than there are.
 MOST = 10_000
+# Objects that a class must have to be counted as a common one.
+COMMON = 20
 # Of a picture: x1, y1, x2, y2, score, label.
 Rows = list[list[float]]
 
@@ -34,8 +36,9 @@ def detected(truth: Annotations, found: Detections) -> Flags:
     return flags
 
 
-def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> float | None:
-    """COCO's AP of what was found in the pictures `numbers`, with as many detections of a picture as there are.
+def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> dict[str, float] | None:
+    """COCO's AP of what was found in the pictures `numbers`, with as many detections of a picture as there are; and
+    "AP common", the mean of the classes that have `COMMON` objects or more there: single objects decide of the others.
 
     None of a set whose classes the network knows by other names.
     """
@@ -49,4 +52,7 @@ def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence
         detections.append(Detections(boxes, columns[4], columns[5], dataset.size(number), classes))
     truth = metrics.Truth.from_annotations([dataset.annotations(n) for n in numbers], classes, list(numbers))
     rule = replace(metrics.protocol("coco"), max_dets=(1, 100, MOST))
-    return metrics.evaluate(truth, metrics.Results.from_detections(detections, truth), rule).values["AP"]
+    report = metrics.evaluate(truth, metrics.Results.from_detections(detections, truth), rule)
+    counts = np.bincount(truth.label[~truth.crowd], minlength=len(classes))
+    common = [report.per_class[name]["AP"] or 0.0 for name, count in zip(classes, counts) if count >= COMMON]
+    return {"AP": report.values["AP"] or 0.0, "AP common": float(np.mean(common))}
