@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from slow_nms import ORACLES, iou
 
 from finespot import registry
-from finespot.boxes import Kept, decay, suppression, suppressor, union
+from finespot.boxes import Kept, decay, fusion, suppression, suppressor, union
 from finespot.boxes.greedy import fixed_point
 from finespot.boxes.match import match_table
 from finespot.errors import FineSpotError
@@ -180,6 +180,37 @@ def test_soft_looks_up_piles_box_by_box(monkeypatch) -> None:
     monkeypatch.setattr(decay, "_PAIR_BUDGET", 50)
     for text in ("soft", "soft(method=linear)"):
         agree(text, *scene(120, 4, side=20.0), 0.3)
+
+
+@pytest.mark.parametrize("text", ["weighted", "weighted(metric=ios)", "weighted(conf_type=max)"])
+@pytest.mark.parametrize("largest", [0, 3, 20])
+def test_heaps_in_steps_are_fused_as_box_by_box(monkeypatch, text, largest) -> None:
+    """To the last digit, whichever heaps go which way; also where there are too many pairs to find heaps."""
+    for seed, threshold, side in ((0, 0.0, 400.0), (1, 0.3, 200.0), (2, 0.5, 60.0), (3, 0.9, 200.0)):
+        boxes, scores, labels = scene(300, seed, side=side)
+        scores[::7] = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(fusion, "_CHUNK", 50)
+            want = suppressor(text)(boxes, scores, labels, threshold=threshold)
+            patch.setattr(fusion, "_LARGEST", largest)
+            some = suppressor(text)(boxes, scores, labels, threshold=threshold)
+            patch.setattr(decay, "_PAIR_BUDGET", 10)
+            alone = suppressor(text)(boxes, scores, labels, threshold=threshold)
+        for one in (some, alone):
+            for column, other in zip(want, one):
+                np.testing.assert_array_equal(column, other)
+
+
+def test_heaps_are_those_whose_hulls_do_not_meet() -> None:
+    """Two slanted rows of boxes: neither meets the other's boxes, but its hull."""
+    x = np.arange(6.0)[:, None] * 8
+    row = np.hstack([x, x, x + 10, x + 10])
+    apart = np.array([[30, 2, 38, 10], [100, 2, 108, 10], [107, 9, 115, 17]])
+    boxes = np.vstack([row, apart]).astype(np.float32)
+    ranked = suppression.Ranked.build(boxes, np.linspace(1, 0.1, len(boxes)), np.zeros(len(boxes), int), 0.5, None)
+    assert fusion._heaps(ranked).tolist() == [0] * 7 + [1] * 2
+    other = suppression.Ranked.build(boxes, np.linspace(1, 0.1, len(boxes)), [0] * 6 + [1] * 3, 0.5, None)
+    assert fusion._heaps(other).tolist() == [0] * 6 + [1] + [2] * 2
 
 
 def test_cluster_equals_greedy_without_a_cap_of_rounds() -> None:

@@ -67,7 +67,7 @@ class Soft:
         if len(ranked) == 0:
             return Kept.of(ranked, labels, ranked.rows)
         overlaps = Overlaps(ranked, threshold if self.thresholded else 0.0, self.metric)
-        score, pairs = ranked.scores.astype(np.float64), _listed(overlaps)
+        score, pairs = ranked.scores.astype(np.float64), listed(overlaps)
         if pairs is None:
             every = np.arange(len(ranked))
             picked, values = self._one_by_one(ranked, score, every, overlaps.of, ranked.wanted)
@@ -225,7 +225,7 @@ class Overlaps:
         return share(shared, self._area[first] + self._area[second] - shared)
 
 
-def _listed(overlaps: Overlaps) -> tuple[Rows, Rows, Values] | None:
+def listed(overlaps: Overlaps) -> tuple[Rows, Rows, Values] | None:
     """All pairs, or None where they would take too much memory."""
     found: list[tuple[Rows, Rows, Values]] = []
     total = 0
