@@ -132,14 +132,13 @@ def _heaps(ranked: Ranked) -> Rows:
         first, second, _ = pairs
         if not len(first):
             return own
-        own = _joined(len(hulls), first, second)[own]
-        order = np.argsort(own, kind="stable")
-        starts = np.flatnonzero(np.diff(own[order], prepend=-1))
-        low = np.minimum.reduceat(ranked.boxes[order, :2], starts)
-        high = np.maximum.reduceat(ranked.boxes[order, 2:], starts)
+        joined = _joined(len(hulls), first, second)
+        own, order = joined[own], np.argsort(joined, kind="stable")
+        starts = np.flatnonzero(np.diff(joined[order], prepend=-1))
+        low, high = np.minimum.reduceat(hulls[order, :2], starts), np.maximum.reduceat(hulls[order, 2:], starts)
         # A mean may leave the hull by rounding.
         hulls = np.concatenate([np.nextafter(low, -np.inf), np.nextafter(high, np.inf)], 1, dtype=np.float32)
-        labels = ranked.labels[order[starts]]
+        labels = labels[order[starts]]
 
 
 def _joined(count: int, first: Rows, second: Rows) -> Rows:
