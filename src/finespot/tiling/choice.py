@@ -104,13 +104,18 @@ def cover(
             return tiles
         chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
     else:
-        chosen = _most_rewarding(weights, axes, seen, max(0, max_tiles - math.ceil(spent - _HAIR)), _MOST * len(tiles))
+        allowed = max(0, max_tiles - math.ceil(spent - _HAIR))
+        # Where few windows show all that is hot, they need no budget: the richest ones may be more.
+        chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
+        if chosen is None or len(chosen) > allowed:
+            chosen = _most_rewarding(weights, axes, seen, allowed, _MOST * len(tiles))
     if chosen is None:
         return tiles
     if not chosen:
         return list(given)
     chosen.sort(key=lambda block: -int(weights[block.rows, block.columns].sum()))
-    found = placed(weights > 0, axes, seen, chosen, whole=weights >= _FORCED)
+    # Two choices may be cut down to the same window.
+    found = list(dict.fromkeys(placed(weights > 0, axes, seen, chosen, whole=weights >= _FORCED)))
     return tiles if spent + sum(worth(tile, size, tiling) for tile in found) >= len(tiles) else [*given, *found]
 
 
