@@ -39,7 +39,7 @@ PY
 $PIP --requirement "$HOME_DIR/requirements.txt" torch==2.13.0 torchvision==0.28.0
 "$VENV/bin/python" -m pip check
 # After the check, as it lacks what it asks for: SAHI's merging of tiles needs one package of all these.
-$PIP --no-deps sahi==0.12.8 shapely==2.1.2
+$PIP --no-deps sahi==0.12.8 shapely
 
 # Beside a CPU torch the released torchvision cannot load its operators; see the script.
 "$VENV/bin/python" benchmarks/peers/standins.py "$HOME_DIR/standins"
