@@ -134,10 +134,10 @@ class TestSeeker:
         assert np.array_equal(*found)
         # Each tile sees what is nearer to its middle than to its neighbor's; two spots share a part.
         assert session.windows == run.seen == 5
-        assert {shape[1:] for shape in session.shapes} == {(3, 160, 160)}
-        assert (run.windows, run.cold, run.worth) == (6, 2, 5 / 16)
+        assert {shape[1:] for shape in session.shapes} == {(3, 224, 224)}
+        assert (run.windows, run.cold, run.worth) == (6, 2, pytest.approx(5 * 0.35**2))
         assert run.summary()[0] == (
-            "95 % of 6 windows skipped: 2 had nothing hot, of the others 5 parts ran, as much as 0.3 windows "
+            "90 % of 6 windows skipped: 2 had nothing hot, of the others 5 parts ran, as much as 0.6 windows "
             "(seeker calibrated for 99 %)"
         )
 
@@ -148,7 +148,7 @@ class TestSeeker:
         with Raster(field) as raster:
             run = RasterRun(session, RasterView(raster), chosen, region=corner, seeker=Brightness())  # type: ignore[arg-type]
             assert sum(map(len, run)) == 1
-        assert session.shapes == [(1, 3, 160, 160)]
+        assert session.shapes == [(1, 3, 224, 224)]
 
     def test_nothing_hot_is_nothing_found(self, tmp_path: Path) -> None:
         session, dark = Spots(), write_raster(tmp_path / "a.tif", np.zeros((700, 700, 3), np.uint8))

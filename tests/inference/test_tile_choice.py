@@ -62,14 +62,14 @@ def test_tiles_that_are_cut_down_count_by_area() -> None:
     session = Spots(tiling=None)
     model = Model(session)
     wide = spot((600, 900), (40, 60), (45, 64), (700, 400))
-    (outcome,) = model.predict(wide, tiling=Tiling(256, 32), imgsz=256, seeker=Brightness(), windows=True).outcomes
-    assert session.shapes == [(2, 3, 128, 128)]  # worth half a tile together, so they share a batch
+    (outcome,) = model.predict(wide, tiling=Tiling(512, 32), imgsz=512, seeker=Brightness(), windows=True).outcomes
+    assert session.shapes == [(2, 3, 224, 224)]  # worth less than a tile together, so they share a batch
     assert len(outcome.detections) == 2
     view = outcome.view
     assert isinstance(view, TileView)
-    assert (len(view.windows), view.worth, view.possible) == (2, 0.5, 12)
-    assert view.saved_ms == pytest.approx(11.5 * view.window_ms - view.seeker_ms)
-    assert model.notes[-2].startswith("96 % of tiles skipped (2 computed and cut down, as much as 0.5 of 12)")
+    assert (len(view.windows), view.worth, view.possible) == (2, pytest.approx(2 * (224 / 512) ** 2), 4)
+    assert view.saved_ms == pytest.approx((4 - view.worth) * view.window_ms - view.seeker_ms)
+    assert model.notes[-2].startswith("90 % of tiles skipped (2 computed and cut down, as much as 0.4 of 4)")
 
 
 def test_a_full_picture_costs_no_more_than_the_grid() -> None:
@@ -120,11 +120,11 @@ def test_a_tile_that_is_parted_counts_as_one(far: tuple[int, int], windows: int,
     (outcome,) = made.outcomes
     assert isinstance(outcome.view, TileView)
     assert (session.windows, outcome.view.limited, len(outcome.detections)) == (windows, limited, windows)
-    assert outcome.view.worth == windows / 16
+    assert outcome.view.worth == pytest.approx(windows * 0.35**2)
 
 
 def test_a_budget_of_time_counts_parts_by_area() -> None:
-    # Half a tile's worth in eight parts, where the grid has four tiles.
+    # A tile's worth, all but a little, in eight parts, where the grid has four tiles.
     places = [(60, 60), (60, 540), (540, 60), (540, 540), (300, 300), (1140, 1140), (1140, 660), (660, 1140)]
     picture, found = spot((1200, 1200), *places), []
     for budget in (10_000, 1e-3):
@@ -135,7 +135,7 @@ def test_a_budget_of_time_counts_parts_by_area() -> None:
         assert isinstance(view, TileView)
         assert session.windows == len(view.windows)
         found.append((len(outcome.detections), round(view.worth, 3), view.uniform, view.limited))
-    assert found == [(8, 0.5, False, False), (8, 0.5, False, False)]
+    assert found == [(8, 0.985, False, False), (8, 0.985, False, False)]
 
 
 def test_tiles_whose_turn_did_not_come_were_left_out() -> None:

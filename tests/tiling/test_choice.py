@@ -67,7 +67,7 @@ def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> Non
     assert taken < 1 or tiles == full
     assert len(set(tiles)) == len(tiles)
     x1, y1, x2, y2 = corners(tiles).T
-    parts = [tiling.size, *(part for part in (-(-tiling.size // 2), -(-tiling.size // 4)) if part >= 128)]
+    parts = [tiling.size, *(max(224, -(-tiling.size // (32 * part)) * 32) for part in (2, 3, 4))]
     for sides, length in ((x2 - x1, size[1]), (y2 - y1, size[0])):
         assert set(sides.tolist()) <= {min(part, length) for part in parts}
     assert (corners(tiles) >= 0).all()

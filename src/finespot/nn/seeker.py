@@ -93,8 +93,9 @@ class SeekerNet(nn.Module):
         height, width = pictures.shape[2:]
         # Up to whole cells, so that the last ones see a border and not a stage's own padding; nothing is to cut off
         # again, as the last cells are those that hold the picture's edge.
-        padded = F.pad(pictures, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        return cast(Tensor, self.predict(self.context(self.body(self.stem(padded)))))
+        if height % self.stride or width % self.stride:
+            pictures = F.pad(pictures, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        return cast(Tensor, self.predict(self.context(self.body(self.stem(pictures)))))
 
     def set_gains(self, gains: Mapping[str, float]) -> None:
         """Change factors of loss terms; those not named stay."""

@@ -53,9 +53,9 @@ def cover(
 ) -> list[Tile]:
     """The windows of a picture of `size` (height, width) that are looked at, the most rewarding first.
 
-    Their sides are those of `grid`'s, or a half or a quarter where that is enough. They lie in the picture, and have
-    less area in all than `grid` (of those that touch the region); where they would have as much, it is `grid` itself.
-    Without anything hot there is none.
+    Their sides are those of `grid`'s, or a half, third or quarter where that is enough. They lie in the picture, and
+    have less area in all than `grid` (of those that touch the region); where they would have as much, it is `grid`
+    itself. Without anything hot there is none.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ def cover(
         cells = weights.size if inside is None else int(inside.sum())
         if int((weights > 0).sum()) > uniform_above * cells:
             return tiles
-        chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
+        chosen = _fewest(weights, axes, seen, _MOST * len(tiles), len(tiles) // 3)
     else:
         allowed = max(0, max_tiles - math.ceil(spent - _HAIR))
         # Where few windows show all that is hot, they need no budget: the richest ones may be more.
-        chosen = _fewest(weights, axes, seen, _MOST * len(tiles))
+        chosen = _fewest(weights, axes, seen, _MOST * len(tiles), allowed)
         if chosen is None or len(chosen) > allowed:
             chosen = _most_rewarding(weights, axes, seen, allowed, _MOST * len(tiles))
     if chosen is None:
@@ -212,11 +212,12 @@ def _most_rewarding(weights: Ints, axes: Axes, seen: Sequence[Block], limit: int
     return [*chosen, *plan.choose(limit - len(chosen), most)] if len(chosen) < limit else chosen
 
 
-def _fewest(weights: Ints, axes: Axes, seen: Sequence[Block], most: int) -> list[Block] | None:
+def _fewest(weights: Ints, axes: Axes, seen: Sequence[Block], most: int, enough: int) -> list[Block] | None:
     """Fewer windows than `most` for all cells; None where that many are not found to do.
 
     The most rewarding ones, or, where these are fewer, those found from one side on: the most rewarding window may
-    stand in the middle of what two others would have shared.
+    stand in the middle of what two others would have shared. Not sought where as few as `enough` are found: what is
+    left of few windows when they have been cut down does not depend on their number.
     """
     best: list[Block] | None = None
     for side in (None, *_SIDES):
@@ -224,7 +225,7 @@ def _fewest(weights: Ints, axes: Axes, seen: Sequence[Block], most: int) -> list
         found = _pruned(weights > 0, seen, plan.choose(most, most, side))
         if len(found) < most and not plan.weights.any():
             best, most = found, len(found)
-        if most <= 2:
+        if most <= max(enough, 2):
             break
     return best
 

@@ -1,8 +1,8 @@
 """Windows for the cells that they were chosen for, and no larger than these need.
 
 A window is placed for as many hot cells as it can hold, and they may lie far apart. It is parted where two windows cost
-less than one, and every part is cut down to a half or a quarter of a side where that is enough: most false alarms are
-single spots, which then cost a sixteenth of a window. Pixels keep their scale.
+less than one, and every part is cut down to a half, third or quarter of a side where that is enough: most false alarms
+are single spots, which then cost an eighth of a window of 640 px. Pixels keep their scale.
 """
 
 from __future__ import annotations
