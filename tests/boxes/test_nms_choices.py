@@ -165,6 +165,20 @@ def test_soft_takes_what_rounds_leave_one_by_one(monkeypatch, rounds) -> None:
         agree(text, *scene(120, 4, side=40.0), 0.3)
 
 
+@pytest.mark.parametrize("rounds", [9, 10, 11])
+@pytest.mark.parametrize(("text", "threshold"), [("soft", 0.5), ("soft(method=linear)", 0.01)])
+def test_soft_where_the_last_round_takes_the_last_link(monkeypatch, text, threshold, rounds) -> None:
+    """A chain of 11 boxes, of whose 10 pairs each round takes one: as the same one by one."""
+    place, found = np.arange(11), []
+    x, scores = place * 9.5, 0.99 * 0.96**place
+    boxes = np.stack([x, np.zeros_like(x), x + 10, np.full_like(x, 10)], axis=1)
+    for most in (rounds, 0):
+        monkeypatch.setattr(decay, "_ROUNDS", most)
+        found.append(suppressor(text)(boxes, scores, np.zeros(len(boxes), int), threshold=threshold))
+    np.testing.assert_array_equal(found[0].boxes, found[1].boxes)
+    np.testing.assert_array_equal(found[0].scores, found[1].scores)
+
+
 def test_soft_of_a_long_chain() -> None:
     """Each box overlaps the next one a little, which is worse: a round settles one, and the next is lowered once."""
     count = 5000

@@ -99,6 +99,8 @@ class Soft:
             lowering = np.flatnonzero(now)[np.argsort(better[now], kind="stable")]
             np.multiply.at(score, worse[lowering], self._factor(iou[lowering]))
             first, second, iou = first[~now], second[~now], iou[~now]
+        if not len(first):
+            return
         # Long chains, of which each round takes a link.
         rest, partners = np.unique(np.concatenate([first, second])), _partners(first, second, iou)
         picked, values = self._one_by_one(ranked, score, rest, partners, len(rest))
