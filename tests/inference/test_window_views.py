@@ -116,6 +116,34 @@ def test_tiles_of_a_picture_are_one_view(session: Session) -> None:
     assert view.windows[:, 2].max() == 256
 
 
+@pytest.mark.slow
+def test_tiles_and_the_whole_view_are_one_view(session: Session) -> None:
+    """The map has the cells of the tiles; the whole view, at 0.64 of their scale, adds its heat."""
+    rule = Tiling(128, 0.2, whole=True)
+    picture = spot((200, 200), (40, 40))
+    heats = []
+    for tiling in (rule, replace(rule, whole=False)):
+        (outcome,) = Model(session).predict([picture], imgsz=128, tiling=tiling, conf=0.0, windows=True).outcomes
+        assert isinstance(outcome.view, WindowView)
+        heats.append(outcome.view.heat)
+        assert outcome.view.savings.possible == 4 * (5 if tiling.whole else 4)
+    assert heats[0].shape == heats[1].shape == (25, 25)
+    assert (heats[0] >= heats[1]).all()
+    assert (heats[0] > heats[1]).any()
+    hot = np.argwhere(heats[0] > 0.5)
+    assert (hot >= 2).all()
+    assert (hot <= 7).all()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_finer_map_takes_the_heat_of_the_cell_around_its_middle(turned: bool) -> None:
+    coarse, fine = view([], [], 0, 0), replace(view([], [], 0, 0), heat=np.full((4, 6), 0.2, np.float32))
+    coarse = replace(coarse, heat=np.array([[0.1, 0.9, 0.3], [0.4, 0, 0.8]], np.float32))
+    joined = fine.joined(coarse) if turned else coarse.joined(fine)
+    every = np.array([[0.2, 0.9, 0.3], [0.4, 0.2, 0.8]], np.float32)
+    np.testing.assert_array_equal(joined.heat, every.repeat(2, 0).repeat(2, 1))
+
+
 def test_a_dense_network_has_none() -> None:
     model = Model(Session(zoo.build(zoo.architecture("yolov8n", 2)), threads=1))
     with pytest.raises(FineSpotError, match="windows: this network does not choose windows"):

@@ -43,7 +43,11 @@ class WindowView:
     milliseconds: Mapping[str, float]
 
     def joined(self, other: WindowView) -> WindowView:
-        """Both as one: two tiles of a picture. Where tiles overlap, the greater heat counts."""
+        """Both as one: two tiles of a picture, or its tiles and the view of it as a whole.
+
+        Where they overlap, the greater heat counts. The whole view is scaled down more, so its map has fewer cells of
+        the picture: each of the finer map takes the heat of the one that its middle lies in.
+        """
         one, two = self.savings, other.savings
         both = Savings(
             windows=one.windows + two.windows,
@@ -56,7 +60,9 @@ class WindowView:
         )
         times = {key: value + other.milliseconds.get(key, 0.0) for key, value in self.milliseconds.items()}
         windows, cores = (np.concatenate(pair) for pair in ((self.windows, other.windows), (self.cores, other.cores)))
-        return WindowView(self.size, np.maximum(self.heat, other.heat), windows, cores, both, times)
+        shape = np.maximum(self.heat.shape, other.heat.shape)
+        heat = np.maximum(*(_refined(view.heat, *shape.tolist()) for view in (self, other)))
+        return WindowView(self.size, heat, windows, cores, both, times)
 
 
 def watch_of(session: Session, asked: bool) -> WindowWatch | None:
@@ -141,6 +147,15 @@ def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, floa
         np.clip(placement.to_picture(one), 0, limit).astype(np.float32) for one in (look.windows, look.cores)
     )
     return WindowView((height, width), heat, windows, cores, look.savings, times)
+
+
+def _refined(heat: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """A map in more cells, each with the heat of the cell that its middle lies in."""
+    row, column = (
+        ((np.arange(count) + 0.5) * had / count).astype(np.int64) for count, had in zip((rows, columns), heat.shape)
+    )
+    refined: NDArray[np.float32] = heat[row[:, None], column]
+    return refined
 
 
 def enlarged(heat: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
