@@ -123,7 +123,7 @@ def command(
     writers += heat.writers(model, tiling, imgsz, products)
     chosen = any(one is not None for one in (seeker, max_tiles, budget_ms, roi, refresh, uniform_above))
     used = model.card.imgsz if imgsz is None else imgsz
-    views = TileViews(lambda: TileCosts.known(model.session, used, seeker)) if chosen else WindowViews()
+    views = TileViews(lambda: TileCosts.known(model.session, imgsz, tiling, seeker)) if chosen else WindowViews()
     writers += products.window_writers(views) if view_windows else []
     outcomes: Iterator[Outcome] = model.predict(
         pictures,

@@ -183,7 +183,7 @@ def command(
         out.print(swept.table())
         found["merge_sweep"] = swept.to_json()
     if coverage:
-        costs = partial(TileCosts.known, session, imgsz or session.card.imgsz, seeker)
+        costs = partial(TileCosts.known, session, imgsz, tiling, seeker)
         found |= _tell_coverage(out, validation, dataset, tiling, costs)
     if skipping is not None:
         found["skipping"] = skipping.to_json()
@@ -228,11 +228,12 @@ def _tell_coverage(
         out.print(heat.table())
         found["heat"] = heat.to_json()
     if validation.skipping is not None:
-        counted, tiles = costs(), [one for one in validation.views if isinstance(one, TileView)]
+        tiles = [one for one in validation.views if isinstance(one, TileView)]
+        counted = costs() if tiles else None
         if counted is not None:
-            out.print(counted.line(tiles))
-            spent, saved = np.mean([counted.of(one) for one in tiles], 0).tolist()
-            found["savings"] = {"gflops": spent, "saved": saved}
+            spent, saved = np.sum([counted.of(one) for one in tiles], 0).tolist()
+            out.print(counted.line(spent, saved, len(tiles)))
+            found["savings"] = {"gflops": spent / len(tiles), "saved": saved / len(tiles)}
         sizes = [(one.label, one.bpr_center) for one in covered.sizes if one.bpr_center is not None]
         lost = [f"{label} {100 * (1 - reached):.1f} %" for label, reached in sizes]
         out.print(f"lost, their centers in no tile, by side in pixels: {', '.join(lost) or 'there is no object'}")

@@ -204,7 +204,10 @@ class TileViews:
     def summary(self) -> list[str]:
         """What that cost, in a line, where the tiles were drawn."""
         costs = self._find() if self._drawn else None
-        return [] if costs is None else [costs.line(self._views)]
+        if costs is None:
+            return []
+        spent, saved = (sum(pair) for pair in zip(*map(costs.of, self._views)))
+        return [costs.line(spent, saved, len(self._views))]
 
 
 def _told(saved: float) -> str:

@@ -93,9 +93,9 @@ class Pace:
 class Choice:
     """What is chosen of one picture of `size` (height, width).
 
-    `rounds` gives its windows in the order in which they are to run, the whole view last; where a chooser `waits`, what
-    a round gave must have run, and its time be told, before the next is asked for. Only then the rest is known: `tiles`
-    are those that were chosen, of `possible` in the grid.
+    `rounds` gives its windows in the order in which they are to run, the `whole` view last, if there is one; where a
+    chooser `waits`, what a round gave must have run, and its time be told, before the next is asked for. Only then the
+    rest is known: `tiles` are those that were chosen, of `possible` in the grid.
     """
 
     size: Size
@@ -107,6 +107,7 @@ class Choice:
     uniform: bool = False
     limited: bool = False
     seeker_ms: float = 0.0
+    whole: bool = False
 
     def view(self, window_ms: float) -> TileView:
         """What was looked at, where a full window takes so many milliseconds."""
@@ -120,6 +121,7 @@ class Choice:
             self.limited,
             self.seeker_ms,
             window_ms,
+            self.whole,
         )
 
 
@@ -197,7 +199,7 @@ class Chooser:
         allowed = looked_at(tiles, region)
         whole = [tile for tile in every if tile.whole] if allowed else []
         self._untouched += not allowed
-        choice = Choice(size, len(tiles), self.tiling)
+        choice = Choice(size, len(tiles), self.tiling, whole=bool(whole))
         if self.seeker is None and self.refresh is None:
             choice.tiles, choice.uniform = allowed, True
             choice.rounds = iter([[*allowed, *whole]])

@@ -113,7 +113,7 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
     scaled = _scaled(tile, rule, (pixels.shape[0], pixels.shape[1]))
     if scaled != (height, width):
         window = images.resize(window, scaled)
-    target = (_up(scaled[0], rule.stride), _up(scaled[1], rule.stride))
+    target = input_size(tile, rule, (pixels.shape[0], pixels.shape[1]))
     offset = (0.0, 0.0)
     if target != scaled:
         window, inner = images.letterbox(window, target, enlarge=False, corner=rule.fit == "corner")
@@ -125,6 +125,12 @@ def place(pixels: NDArray[np.uint8], tile: Tile, rule: Scaling) -> tuple[NDArray
         origin=(float(x1), float(y1)),
     )
     return np.ascontiguousarray(window), placement
+
+
+def input_size(tile: Tile, rule: Scaling, size: Size) -> Size:
+    """The (height, width) in which a window of a picture of `size` enters the network: scaled and padded."""
+    height, width = _scaled(tile, rule, size)
+    return _up(height, rule.stride), _up(width, rule.stride)
 
 
 def stack(inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

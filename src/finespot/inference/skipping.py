@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finespot.inference.prepare import input_size, scaling
 from finespot.inference.seeker import Seeker, load_seeker
 from finespot.runtimes import Session
-from finespot.structures import Boxes, Size
+from finespot.structures import Boxes, Size, Tile, Tiling
+from finespot.tiling import windows
 from finespot.zoo import WindowedDetector, count_gflops
 
 
@@ -36,6 +39,8 @@ class TileView:
         Whether a budget left out tiles that would have been chosen.
     seeker_ms, window_ms:
         Milliseconds of the seeker, and the mean of a full window so far in the run.
+    whole:
+        Whether the picture was looked at as a whole too.
     """
 
     size: Size
@@ -47,6 +52,7 @@ class TileView:
     limited: bool
     seeker_ms: float = 0.0
     window_ms: float = 0.0
+    whole: bool = False
 
     @property
     def cores(self) -> Boxes:
@@ -60,38 +66,65 @@ class TileView:
 
 
 class TileCosts:
-    """1e9 operations of pictures in tiles, counted without computing: of a session's network on inputs of `side`
-    pixels, and of the seeker that chose them (a file, a name, a `Seeker`, or None).
+    """1e9 operations of pictures in tiles, counted without computing: of a session's network on the inputs that it
+    gets, the view of the whole picture among them, and of the seeker that chose (a file, a name, a `Seeker`, or None).
 
-    Not of a network that chooses windows within its tiles: what a tile costs depends on what is in it.
+    `imgsz` and `tiling` are those of the run; the weight file's own where left out. Not of a network that chooses
+    windows within its tiles: what a tile costs depends on what is in it.
     """
 
     @classmethod
-    def known(cls, session: Session, side: int, seeker: str | Path | Seeker | None = None) -> TileCosts | None:
+    def known(
+        cls, session: Session, imgsz: int | None, tiling: Tiling | None, seeker: str | Path | Seeker | None = None
+    ) -> TileCosts | None:
         """The costs, where a tile has one."""
-        return None if isinstance(session.network, WindowedDetector) else cls(session, side, seeker)
+        return None if isinstance(session.network, WindowedDetector) else cls(session, imgsz, tiling, seeker)
 
-    def __init__(self, session: Session, side: int, seeker: str | Path | Seeker | None = None) -> None:
-        side = -(-side // session.stride) * session.stride
-        self.tile = count_gflops(session.network, (side, side))
+    def __init__(
+        self,
+        session: Session,
+        imgsz: int | None = None,
+        tiling: Tiling | None = None,
+        seeker: str | Path | Seeker | None = None,
+    ) -> None:
+        card = session.card
+        self._network = session.network
+        self._rule, _ = scaling(
+            card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
+        )
         self._seeker = load_seeker(seeker) if isinstance(seeker, str | Path) else seeker
+        self._inputs: dict[Size, float] = {}
         self._looks: dict[Size, float] = {}
 
     def of(self, view: TileView) -> tuple[float, float]:
-        """Spent on a picture, and less than all of its tiles would have taken."""
+        """Spent on a picture, and less than all of its windows would have taken."""
         if view.size not in self._looks:
             # A part of one's own says nothing of its cost.
             count = getattr(self._seeker, "gflops", None)
             self._looks[view.size] = 0.0 if count is None else float(count(view.size))
-        spent = view.worth * self.tile + self._looks[view.size]
-        return spent, view.possible * self.tile - spent
+        every = windows(view.size, self._rule.tiling)
+        looked = [Tile((int(x1), int(y1), int(x2), int(y2))) for x1, y1, x2, y2 in view.windows]
+        looked += [tile for tile in every if tile.whole and view.whole]
+        spent = self._counted(looked, view.size) + self._looks[view.size]
+        return spent, self._counted(every, view.size) - spent
 
-    def line(self, views: Sequence[TileView]) -> str:
-        """The mean over pictures, in words."""
-        spent, saved = (sum(pair) / max(1, len(views)) for pair in zip(*map(self.of, views)))
+    def _counted(self, tiles: Sequence[Tile], size: Size) -> float:
+        """Of windows of a picture of `size`, as they enter the network: small pictures and parts of tiles are less."""
+        shapes = Counter(input_size(tile, self._rule, size) for tile in tiles)
+        for shape in shapes:
+            if shape not in self._inputs:
+                self._inputs[shape] = count_gflops(self._network, shape)
+        return sum(count * self._inputs[shape] for shape, count in shapes.items())
+
+    def line(self, spent: float, saved: float, pictures: int) -> str:
+        """What was spent and saved in all as the mean over pictures, in words; nothing where there is none."""
+        if not pictures:
+            return ""
         whole = spent + saved
         told = f"{100 * saved / whole:.0f} % saved" if saved >= 0 else f"{-100 * saved / whole:.0f} % more"
-        return f"{spent:.1f} GFLOPs a picture, seeker included, where all tiles take {whole:.1f} ({told})"
+        seeker = ", seeker included," if any(self._looks.values()) else ""
+        each = f"{spent / pictures:.1f} GFLOPs a picture{seeker} where all tiles take {whole / pictures:.1f}"
+        return f"{each} ({told})"
 
 
 @dataclass(frozen=True)
