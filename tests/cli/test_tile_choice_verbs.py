@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ from cli_factory import Run, refused
 from PIL import Image
 
 from finespot import images
-from finespot.inference import load_seeker
+from finespot.cli.window_views import TileViews
+from finespot.inference import Outcome, TileView, load_seeker
+from finespot.structures import Classes, Detections
 
 
 class Brightness:
@@ -49,6 +53,38 @@ def picture(tmp_path: Path) -> Path:
 def figures(folder: Path) -> dict[str, object]:
     (row,) = json.loads((folder / "windows.json").read_text())
     return row
+
+
+class OneEach:
+    """Costs of one operation a tile."""
+
+    def of(self, view: TileView) -> tuple[float, float]:
+        return float(len(view.windows)), float(view.possible - len(view.windows))
+
+    def line(self, spent: float, saved: float, pictures: int) -> str:
+        return f"{spent:g} spent, {saved:g} saved on {pictures}"
+
+
+@pytest.mark.parametrize(("drawn", "told"), [(True, ["3 spent, 9 saved on 3"]), (False, [])])
+def test_no_picture_is_remembered(drawn: bool, told: list[str]) -> None:
+    """Of a long run only the current view is in memory; sums are kept of what was drawn."""
+    made: list[weakref.ref[np.ndarray]] = []
+
+    def outcomes() -> Iterator[Outcome]:
+        for number in range(3):
+            tiles = np.zeros((number, 4), np.float32)
+            made.append(weakref.ref(tiles))
+            view = TileView((8, 8), np.ones((1, 1), np.float32), tiles, number, 4, uniform=False, limited=False)
+            yield Outcome(number, Detections.empty((8, 8), Classes(("a",))), view=view)
+
+    views = TileViews(OneEach)  # type: ignore[arg-type]
+    alive = []
+    for _ in views.watched(outcomes()):
+        if drawn:
+            assert views.look().figures["gflops"] == len(made) - 1
+        alive.append(sum(one() is not None for one in made))
+    assert max(alive) <= 2
+    assert views.summary() == told
 
 
 @pytest.mark.slow

@@ -161,12 +161,15 @@ class WindowViews:
 
 
 class TileViews:
-    """The tiles that were chosen of the picture that is being written. The run itself says how many were skipped."""
+    """The tiles that were chosen of the picture that is being written, and the sums over those that were drawn. The run
+    itself says how many were skipped.
+    """
 
     def __init__(self, costs: Callable[[], TileCosts | None]) -> None:
-        self._views: list[TileView] = []
+        self._current: TileView | None = None
         self._find = cache(costs)
-        self._drawn = False
+        self._drawn = 0
+        self._spent = self._saved = 0.0
 
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """The same outcomes, each noted before it is handed on."""
@@ -175,7 +178,6 @@ class TileViews:
         for outcome in outcomes:
             if isinstance(outcome.view, TileView):
                 self._current = outcome.view
-                self._views.append(replace(outcome.view, heat=None))
             yield outcome
 
     def look(self) -> Looked:
@@ -185,8 +187,8 @@ class TileViews:
         from finespot.inference import enlarged
         from finespot.writers import Looked
 
-        view = self._current
-        costs, self._drawn = self._find(), True
+        view, costs = self._current, self._find()
+        assert view is not None
         figures = {
             "windows": len(view.windows),
             "worth": round(view.worth, 3),
@@ -197,17 +199,16 @@ class TileViews:
             "ms_saved": round(view.saved_ms, 3),
         }
         if costs is not None:
-            figures |= dict(zip(("gflops", "gflops_saved"), (round(value, 4) for value in costs.of(view))))
+            spent, saved = costs.of(view)
+            figures |= {"gflops": round(spent, 4), "gflops_saved": round(saved, 4)}
+            self._drawn, self._spent, self._saved = self._drawn + 1, self._spent + spent, self._saved + saved
         heat = np.zeros(view.size, np.float32) if view.heat is None else enlarged(view.heat, view.size)
         return Looked(heat, view.windows, figures)
 
     def summary(self) -> list[str]:
         """What that cost, in a line, where the tiles were drawn."""
         costs = self._find() if self._drawn else None
-        if costs is None:
-            return []
-        spent, saved = (sum(pair) for pair in zip(*map(costs.of, self._views)))
-        return [costs.line(spent, saved, len(self._views))]
+        return [] if costs is None else [costs.line(self._spent, self._saved, self._drawn)]
 
 
 def _told(saved: float) -> str:
