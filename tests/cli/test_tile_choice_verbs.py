@@ -119,7 +119,8 @@ def test_tiles_that_a_seeker_chose(
         ("full", ["--uniform-above", "0"], 24),
     ):
         assert run(*shown, *more, "--name", name)[0] == 0
-        assert figures(tmp_path / "runs" / name)["windows"] == count
+        row = figures(tmp_path / "runs" / name)
+        assert (row["windows"], row["uniform"]) == (count, name == "full")
 
 
 @pytest.mark.slow
@@ -132,7 +133,8 @@ def test_a_region_of_a_file(run: Run, tiny: Path, picture: Path, tmp_path: Path)
     assert "83 % of tiles skipped (4 of 24 computed)" in said
     assert "objects lost" not in said
     assert "looked at in full" not in said
-    assert figures(tmp_path / "runs" / "area")["windows"] == 4
+    row = figures(tmp_path / "runs" / "area")
+    assert (row["windows"], row["uniform"]) == (4, False)
     found = json.loads((tmp_path / "runs" / "area" / "predictions.json").read_text())
     assert len(found) > 0
     assert all(one["bbox"][0] + one["bbox"][2] / 2 <= 50 for one in found)

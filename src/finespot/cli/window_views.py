@@ -193,7 +193,7 @@ class TileViews:
             "windows": len(view.windows),
             "worth": round(view.worth, 3),
             "possible": view.possible,
-            "uniform": view.uniform,
+            "uniform": view.full,
             "limited": view.limited,
             "ms": {"seeker": round(view.seeker_ms, 3), "window": round(view.window_ms, 3)},
             "ms_saved": round(view.saved_ms, 3),

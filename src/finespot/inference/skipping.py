@@ -60,6 +60,11 @@ class TileView:
         return self.windows
 
     @property
+    def full(self) -> bool:
+        """Whether all of the picture was looked at: the grid's tiles, and no region left out some of them."""
+        return self.uniform and len(self.windows) == self.possible
+
+    @property
     def saved_ms(self) -> float:
         """What the tiles that were skipped would have taken, less the seeker's time."""
         return (self.possible - self.worth) * self.window_ms - self.seeker_ms
@@ -160,7 +165,7 @@ class Skipping:
             computed=sum(len(one.windows) for one in views),
             worth=worth,
             possible=possible,
-            uniform=sum(one.uniform and len(one.windows) == one.possible for one in views),
+            uniform=sum(one.full for one in views),
             limited=sum(one.limited for one in views),
             seeker_ms=seeker,
             window_ms=window,
