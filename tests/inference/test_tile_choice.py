@@ -15,6 +15,7 @@ from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import Chooser, Entry, Model, Settings, TileView, validate, walk
 from finespot.inference.prepare import Scaling
+from finespot.metrics import heat_quality
 from finespot.structures import Detections, Size, Tiling
 from finespot.tiling import Mask, Polygons, grid
 
@@ -402,3 +403,17 @@ def test_validation_in_a_region(dataset: Dataset) -> None:
     assert "2 of 4 objects lie outside of the region and do not count" in made.notes
     assert made.report.values["AP"] == pytest.approx(1.0)
     assert validate(Spots(), dataset).report.values["AP"] == pytest.approx(0.75, abs=0.01)
+
+
+def test_right_heat_outside_of_a_region_is_not_false(dataset: Dataset) -> None:
+    """As where there is nothing to be seen outside of it."""
+    made = validate(Spots(), dataset, roi=corner(150, 256), seeker=Brightness())
+    found = made.heat_quality()
+    assert found is not None
+    assert (found.all.objects, found.all.mask_recall) == (2, 1)
+    maps = [np.array(one.heat) for one in made.views]
+    before = heat_quality(made.truth, maps).mask_precision
+    for heat in maps:
+        heat[:, 19:] = 0  # cells of 8 px that begin at 152
+    assert found.mask_precision == heat_quality(made.truth, maps).mask_precision
+    assert found.mask_precision != before

@@ -123,6 +123,26 @@ def test_what_lies_in_ignore_regions_does_not_count() -> None:
     assert heat_quality(truth_of(boxes, ignore=[1]), [heat]).all.objects == 1
 
 
+def test_cells_that_do_not_count_are_as_if_they_were_not_there() -> None:
+    """The left half is looked at. Outside: hot cells, a higher one beside a maximum, a part of an object's ellipse."""
+    boxes, left = [[0, 0, 8, 8], [24, 16, 40, 32]], np.zeros((6, 8), bool)
+    left[:, :4] = True
+    heat = hot_at((0, 0), (3, 2), (2, 5), (6, 5)) + hot_at((4, 2), value=1.0)
+    found = heat_quality(truth_of(boxes), [heat], cells=[left])
+    assert found.mask_precision == pytest.approx(2 / 3)
+    assert found.hot == 3 / 24
+    assert (found.all.mask_recall, found.all.peak_recall) == ((1 + 1 / 2) / 2, 1)
+    every = heat_quality(truth_of(boxes), [heat])
+    assert every.mask_precision == 3 / 5
+    assert every == heat_quality(truth_of(boxes), [heat], cells=[np.ones((6, 8), bool)])
+
+
+def test_a_picture_without_cells_that_count_says_nothing() -> None:
+    heat, nothing = hot_at((0, 0)), np.zeros((6, 8), bool)
+    found = heat_quality(truth_of([], [[0, 0, 8, 8]]), [heat, heat], cells=[nothing, ~nothing])
+    assert (found.hot, found.hot_images, found.mask_precision) == (1 / 48, 1, 1)
+
+
 def test_every_picture_counts_once_for_precision_where_it_has_a_hot_cell() -> None:
     pictures = [[[0, 0, 8, 8]], [[0, 0, 8, 8]], [[0, 0, 8, 8]]]
     maps = [hot_at((0, 0)), hot_at((0, 0), (5, 5), (2, 5), (5, 2)), hot_at()]
@@ -155,6 +175,11 @@ def test_table_and_file() -> None:
         ({"maps": []}, "expected the maps and sizes of 1 pictures but got 0 and 1"),
         ({"maps": [np.zeros(4)]}, r"map 0: expected a map \(rows, columns\) but got \(4,\)"),
         ({"maps": [hot_at()], "threshold": 1.5}, "threshold: expected 0 to 1 but got 1.5"),
+        ({"maps": [hot_at()], "cells": []}, "cells: expected the cells of 1 maps but got 0"),
+        (
+            {"maps": [hot_at()], "cells": [np.ones((2, 2), bool)]},
+            r"map 0: expected cells of \(6, 8\) but got \(2, 2\)",
+        ),
     ],
 )
 def test_what_cannot_be_measured(keys, message: str) -> None:

@@ -22,7 +22,7 @@ from finespot.inference.windows import WindowView, asks_truth, watch_of
 from finespot.metrics.subset import by_rules
 from finespot.runtimes import Session
 from finespot.structures import Annotations, Classes, Detections, Labels, Tiling
-from finespot.tiling import Region
+from finespot.tiling import Region, touched_cells
 from finespot.writers import write_coco
 from finespot.zoo import WindowedDetector
 
@@ -58,6 +58,8 @@ class Validation:
         What the choice of tiles saved and lost, where they were chosen.
     hot_from:
         The heat from which on a seeker's cell is hot, where one ran.
+    region:
+        Where it was looked, and where the objects of the truth are; None: everywhere.
     """
 
     reports: tuple[metrics.Report, ...]
@@ -70,6 +72,7 @@ class Validation:
     views: Sequence[WindowView | TileView] = ()
     skipping: Skipping | None = None
     hot_from: float | None = None
+    region: Region | None = None
 
     def coverage(self) -> metrics.Coverage:
         """How well the windows that were looked at cover the objects, and what they cost.
@@ -87,12 +90,20 @@ class Validation:
         return metrics.coverage(truth, windows, cores=cores)
 
     def heat_quality(self) -> metrics.HeatQuality | None:
-        """How well the seeker's maps agree with the objects; None where no seeker was watched."""
+        """How well the seeker's maps agree with the objects; None where no seeker was watched. Cells outside of the
+        region do not count: what is there is not in the truth.
+        """
         maps = [one.heat for one in self.views if one.heat is not None]
         if self.hot_from is None or len(maps) != len(self.image_ids):
             return None
+        cells = None
+        if self.region is not None:
+            cells = [
+                touched_cells(self.region.of_picture(one.size), (0, 0, one.size[1], one.size[0]), heat.shape)
+                for one, heat in zip(self.views, maps)
+            ]
         truth, _ = by_rules(self.truth, self.results, self.report.protocol)
-        return metrics.heat_quality(truth, maps, threshold=self.hot_from)
+        return metrics.heat_quality(truth, maps, threshold=self.hot_from, cells=cells)
 
     @property
     def report(self) -> metrics.Report:
@@ -235,7 +246,7 @@ def validate(
     if chooser is None:
         return made
     hot = None if chooser.seeker is None else chooser.seeker.threshold
-    return replace(made, skipping=_skipping(made, chooser, dataset.split), hot_from=hot)
+    return replace(made, skipping=_skipping(made, chooser, dataset.split), hot_from=hot, region=chooser.region)
 
 
 def _in_region(annotations: list[Annotations], chooser: Chooser | None) -> tuple[list[Annotations], list[str]]:

@@ -2,7 +2,8 @@
 
 After the measures that the released program of ESOD (IEEE TIP 34, 2025) prints with `--hm-metric`, and the recall of
 its section IV for single cells. Differs from it: every object and every picture counts once, whatever the batch, also
-objects without a hot cell; cells in ignore regions do not count; the map is that of the picture, without padding.
+objects without a hot cell; cells in ignore regions, or outside of the part of a picture that is looked at, do not
+count; the map is that of the picture, without padding.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class HeatBin:
 class HeatQuality:
     """The measures of `DEFINITIONS`, 0 to 1, None where there is nothing to average.
 
-    Cells of `threshold` or more are hot; `hot_images` of the `images` have any, on `hot` of their cells.
+    Cells of `threshold` or more are hot; `hot_images` of the `images` have any; `hot` of the cells that are looked at
+    are, as a mean over pictures.
     """
 
     threshold: float
@@ -96,7 +98,12 @@ class HeatQuality:
 
 
 def heat_quality(
-    truth: Truth, maps: Sequence[ArrayLike], *, threshold: float = 0.5, sizes: ArrayLike | None = None
+    truth: Truth,
+    maps: Sequence[ArrayLike],
+    *,
+    threshold: float = 0.5,
+    sizes: ArrayLike | None = None,
+    cells: Sequence[NDArray[np.bool_]] | None = None,
 ) -> HeatQuality:
     """Compare maps of heat with the ellipses of `assigners.heatmap`.
 
@@ -111,11 +118,14 @@ def heat_quality(
         From which on a cell is hot, 0 to 1. The released program takes 0.5.
     sizes:
         (P, 2), height and width of the pictures; those of the truth where left out.
+    cells:
+        For each map which of its cells count, of the same shape: those that touch the region in which the objects of
+        the truth are (`finespot.tiling.touched_cells`). All where left out.
 
     Raises
     ------
     FineSpotError
-        No sizes are known, there is not a map for each picture, or the threshold is out of range.
+        No sizes are known, there is not a map, and cells, for each picture, or the threshold is out of range.
     """
     if not 0 <= threshold <= 1:
         raise FineSpotError(f"expected 0 to 1 but got {threshold}", where="threshold")
@@ -125,6 +135,8 @@ def heat_quality(
         raise FineSpotError("the truth does not say how large its pictures are", hint="give sizes")
     if len(maps) != count or len(given) != count:
         raise FineSpotError(f"expected the maps and sizes of {count} pictures but got {len(maps)} and {len(given)}")
+    if cells is not None and len(cells) != count:
+        raise FineSpotError(f"expected the cells of {count} maps but got {len(cells)}", where="cells")
     boxes = truth.boxes.copy()
     boxes[:, 2:] += boxes[:, :2]
     around = np.concatenate([truth.regions.boxes, truth.others.boxes]).reshape(-1, 4)
@@ -136,12 +148,15 @@ def heat_quality(
         heat = np.asarray(one, np.float32)
         if heat.ndim != 2 or 0 in heat.shape:
             raise FineSpotError(f"expected a map (rows, columns) but got {heat.shape}", where=f"map {number}")
-        cells = np.tile(heat.shape[::-1], 2) / np.tile(np.asarray(size)[::-1], 2)
+        looked = np.ones(heat.shape, bool) if cells is None else np.asarray(cells[number], bool)
+        if looked.shape != heat.shape:
+            raise FineSpotError(f"expected cells of {heat.shape} but got {looked.shape}", where=f"map {number}")
+        scale = np.tile(heat.shape[::-1], 2) / np.tile(np.asarray(size)[::-1], 2)
         here = truth.image == number
         rows = np.flatnonzero(here & ~truth.crowd)
         regions = np.concatenate([boxes[here & truth.crowd], around[of_region == number]])
-        found = _picture(heat, boxes[rows] * cells, regions * cells, threshold)
-        hot_share.append(found.hot)
+        found = _picture(heat, boxes[rows] * scale, regions * scale, threshold, looked)
+        hot_share += [] if found.hot is None else [found.hot]
         precision += [] if found.precision is None else [found.precision]
         kept.append(rows)
         mask.append(found.mask)
@@ -172,16 +187,22 @@ def heat_quality(
 
 @dataclass(frozen=True)
 class _Picture:
-    """Of one picture: the share of its cells that is hot, the precision of these, and what holds of each object."""
+    """Of one picture: the share of its cells that is hot, the precision of these, and what holds of each object; None
+    where it has no such cell.
+    """
 
-    hot: float
+    hot: float | None
     precision: float | None
     mask: NDArray[np.float64]
     peak: NDArray[np.float64]
 
 
 def _picture(
-    heat: NDArray[np.float32], objects: NDArray[np.float64], regions: NDArray[np.float64], threshold: float
+    heat: NDArray[np.float32],
+    objects: NDArray[np.float64],
+    regions: NDArray[np.float64],
+    threshold: float,
+    looked: NDArray[np.bool_],
 ) -> _Picture:
     """`objects` and `regions` (n, 4) xyxy in cells."""
     import torch
@@ -195,7 +216,9 @@ def _picture(
     both = torch.from_numpy(np.concatenate([objects, regions]).astype(np.float32))
     nothing = torch.zeros(count, dtype=torch.int64)
     drawn = heat_map(Targets(both, nothing, nothing, ignore, 1), (heat.shape[0], heat.shape[1]), 1)
-    counting, inside = (drawn.weights[0, 0] > 0).numpy(), (drawn.values[0, 0] > 0).numpy()
+    counting, inside = (drawn.weights[0, 0] > 0).numpy(), (drawn.values[0, 0] > 0).numpy() & looked
+    # Below every threshold, and no neighbor that a maximum has to exceed.
+    heat = np.where(looked, heat, np.float32(-1))
     hot = (heat >= threshold) & counting
     right = hot & inside
     values = torch.from_numpy(heat)[None, None]
@@ -209,7 +232,7 @@ def _picture(
     found, wanted = (_boxed(map_of, low, high) for map_of in (right, inside))
     center = np.clip((objects[:, :2] + objects[:, 2:]) // 2, 0, limit - 1).astype(np.int64)
     return _Picture(
-        hot=float(hot.mean()),
+        hot=float(hot[looked].mean()) if looked.any() else None,
         precision=float(right.sum() / hot.sum()) if hot.any() else None,
         mask=found / np.maximum(wanted, 1),
         peak=near[center[:, 1], center[:, 0]].astype(np.float64),
