@@ -97,6 +97,7 @@ def test_pictures_without_windows_keep_their_place(session: Session) -> None:
         outcomes = list(Model(session).predict(pictures, imgsz=128, conf=0.0, batch=batch, windows=True).outcomes)
         assert [len(one.detections) > 0 for one in outcomes] == [False, True, False]
         assert [one.view.savings.windows for one in outcomes if one.view] == [0, 4, 0]
+        assert [one.view.first for one in outcomes if one.view] == [place < batch for place in range(3)]
         assert outcomes[0].view is not None
         assert outcomes[0].view.savings.occupancy == 0
         assert outcomes[0].detections.boxes.shape == (0, 4)
@@ -139,7 +140,8 @@ def test_tiles_and_the_whole_view_are_one_view(session: Session) -> None:
 def test_the_finer_map_takes_the_heat_of_the_cell_around_its_middle(turned: bool) -> None:
     coarse, fine = view([], [], 0, 0), replace(view([], [], 0, 0), heat=np.full((4, 6), 0.2, np.float32))
     coarse = replace(coarse, heat=np.array([[0.1, 0.9, 0.3], [0.4, 0, 0.8]], np.float32))
-    joined = fine.joined(coarse) if turned else coarse.joined(fine)
+    joined = fine.joined(replace(coarse, first=True)) if turned else replace(coarse, first=True).joined(fine)
+    assert joined.first
     every = np.array([[0.2, 0.9, 0.3], [0.4, 0.2, 0.8]], np.float32)
     np.testing.assert_array_equal(joined.heat, every.repeat(2, 0).repeat(2, 1))
 

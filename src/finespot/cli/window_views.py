@@ -76,6 +76,8 @@ class WindowViews:
         self._current: WindowView | None = None
         self._pictures = 0
         self._sums: Counter[str] = Counter()
+        # Of the first batch, and of the others.
+        self._first: list[dict[str, float]] = []
         self._times: list[dict[str, float]] = []
 
     @staticmethod
@@ -124,11 +126,11 @@ class WindowViews:
     def times(self) -> dict[str, dict[str, float]]:
         """Of each part of the network the median of its milliseconds a picture, and what 95 % do not exceed.
 
-        The first picture, which also sets the network up, counts only where there is no other.
+        The first batch, which also sets the network up, counts only where there is no other.
         """
         import numpy as np
 
-        taken = self._times[1:] or self._times
+        taken = self._times or self._first
         names = dict.fromkeys(name for one in taken for name in one)
         found = {name: [one.get(name, 0.0) for one in taken] for name in names}
         return {
@@ -157,7 +159,7 @@ class WindowViews:
         self._pictures += 1
         for name in ("windows", "possible", "occupancy", "gflops", "saved"):
             self._sums[name] += getattr(view.savings, name)
-        self._times.append(dict(view.milliseconds))
+        (self._first if view.first else self._times).append(dict(view.milliseconds))
 
 
 class TileViews:

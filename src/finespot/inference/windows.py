@@ -33,6 +33,8 @@ class WindowView:
         What was computed and spared; of a picture in tiles, all together.
     milliseconds:
         By part of the network, the batch's shared evenly.
+    first:
+        Whether that is of the first batch, or a tile of the picture was in it: it also sets the network up.
     """
 
     size: Size
@@ -41,6 +43,7 @@ class WindowView:
     cores: Boxes
     savings: Savings
     milliseconds: Mapping[str, float]
+    first: bool = False
 
     def joined(self, other: WindowView) -> WindowView:
         """Both as one: two tiles of a picture, or its tiles and the view of it as a whole.
@@ -62,7 +65,7 @@ class WindowView:
         windows, cores = (np.concatenate(pair) for pair in ((self.windows, other.windows), (self.cores, other.cores)))
         shape = np.maximum(self.heat.shape, other.heat.shape)
         heat = np.maximum(*(_refined(view.heat, *shape.tolist()) for view in (self, other)))
-        return WindowView(self.size, heat, windows, cores, both, times)
+        return WindowView(self.size, heat, windows, cores, both, times, self.first or other.first)
 
 
 def watch_of(session: Session, asked: bool) -> WindowWatch | None:
@@ -93,6 +96,7 @@ class WindowWatch:
         self.network = session.network
         self.network.laps = {}
         self._costs: dict[Size, WindowCosts] = {}
+        self._first = True
 
     def __call__(self, raw: Mapping[str, Tensor], placements: Sequence[Placement]) -> list[WindowView]:
         """A view of each picture (or tile of one) of a batch."""
@@ -105,7 +109,8 @@ class WindowWatch:
         times = {name: 1000 * seconds / len(placements) for name, seconds in laps.items()}
         self.network.laps = {}
         found = looks(self.network, raw, self._costs[size], content)
-        return [_view(look, one, size, times) for look, one in zip(found, placements, strict=True)]
+        first, self._first = self._first, False
+        return [_view(look, one, size, times, first) for look, one in zip(found, placements, strict=True)]
 
 
 def asks_truth(session: Session) -> bool:
@@ -132,7 +137,7 @@ def _content(placement: Placement, size: Size) -> Boxes:
     return np.clip(whole, 0, np.array([size[1], size[0]] * 2, np.float32))
 
 
-def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, float]) -> WindowView:
+def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, float], first: bool) -> WindowView:
     height, width = placement.size
     # A value for each cell of a map of the whole picture at this scale.
     rows, columns = (max(1, round(side * scale / look.stride)) for side, scale in zip((height, width), placement.scale))
@@ -146,7 +151,7 @@ def _view(look: Look, placement: Placement, size: Size, times: Mapping[str, floa
     windows, cores = (
         np.clip(placement.to_picture(one), 0, limit).astype(np.float32) for one in (look.windows, look.cores)
     )
-    return WindowView((height, width), heat, windows, cores, look.savings, times)
+    return WindowView((height, width), heat, windows, cores, look.savings, times, first)
 
 
 def _refined(heat: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
