@@ -146,6 +146,19 @@ def test_what_has_no_windows_is_told_so(run: Run, tiny: Path, on_windows: Path, 
 
 
 @pytest.mark.slow
+def test_what_cannot_be_timed_is_refused_before_the_pass(
+    run: Run, on_windows: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[object] = []
+    monkeypatch.setattr("finespot.inference.calibrate_threshold", lambda *given, **options: passes.append(given))
+    words = ["weights", "calibrate", on_windows, tmp_path / "out.safetensors", "--data", f"coco:{dataset}", "--dense"]
+    refused(run(*words, "--imgsz", "128"), "dense: expected a picture of several windows but got 96 x 128")
+    tiles = [*words, "--slice", "32", "--imgsz", "64"]
+    refused(run(*tiles), "dense: expected a picture of several windows but got 64 x 64")
+    assert passes == []
+
+
+@pytest.mark.slow
 def test_the_threshold_is_stored(run: Run, on_windows: Path, dataset: Path, tmp_path: Path, tiny: Path) -> None:
     out = tmp_path / "out.safetensors"
     words = ["weights", "calibrate", on_windows, out, "--data", f"coco:{dataset}", "--imgsz", "128"]

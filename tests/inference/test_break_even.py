@@ -68,6 +68,7 @@ def test_a_real_clock_and_what_is_stored_acts(session: Session) -> None:
 def test_what_cannot_be_timed(session: Session) -> None:
     with pytest.raises(FineSpotError, match="dense: expected a picture of several windows but got 64 x 64"):
         find_break_even(session, (64, 64))
+    assert session.network.laps is None
     plain = Session(zoo.build(zoo.architecture("yolov8n", 2)), threads=1)
     with pytest.raises(FineSpotError, match="does not choose windows"):
         find_break_even(plain, (256, 256))

@@ -22,6 +22,7 @@ from finespot.inference import (
     merge_sweep,
     validate,
 )
+from finespot.inference.calibrate import largest_input
 from finespot.inference.timing import Timing
 from finespot.metrics import Results, Truth, evaluate
 from finespot.runtimes import Session
@@ -223,6 +224,18 @@ def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset
     assert rebuilt.windows.threshold == most.threshold
     with pytest.raises(FineSpotError, match="recall: expected a share above 0 and up to 1 but got 0"):
         calibrate_threshold(session, dataset, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("imgsz", "tiling"), [(128, None), (100, None), (64, Tiling(48, 8)), (80, Tiling(100, 0.0))])
+def test_the_largest_input_is_known_before_the_pass(
+    session: Session, dataset: Dataset, imgsz: int, tiling: Tiling | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[int, ...]] = []
+    call = session.__call__
+    monkeypatch.setattr(Session, "__call__", lambda self, images: ran.append(tuple(images.shape[2:])) or call(images))
+    found = calibrate_threshold(session, dataset, imgsz=imgsz, tiling=tiling)
+    assert found.size == largest_input(session, dataset, imgsz=imgsz, tiling=tiling) == max(ran)
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from finespot.errors import FineSpotError
-from finespot.inference.windows import WindowWatch
+from finespot.inference.windows import windowed
+from finespot.nn.windows import Grid
 from finespot.runtimes import Session
 from finespot.structures import Size
 from finespot.weights import CHANNELS
@@ -40,6 +41,18 @@ class BreakEven:
     windows_ms: tuple[tuple[float, float], ...]
 
 
+def several_windows(session: Session, size: Size) -> Grid:
+    """The cores of a picture of `size` (height, width), padded to the stride; an error as of `find_break_even`."""
+    network = windowed(session)
+    height, width = (-(-side // session.stride) * session.stride for side in size)
+    grid = network.windows.grid((height // network.cut, width // network.cut))
+    if grid.cores < 2:
+        raise FineSpotError(
+            f"expected a picture of several windows but got {height} x {width}", where="dense", hint="take larger ones"
+        )
+    return grid
+
+
 def find_break_even(
     session: Session, size: Size, rounds: int = 7, progress: Callable[[int, int], None] | None = None
 ) -> BreakEven:
@@ -57,14 +70,9 @@ def find_break_even(
     FineSpotError
         The network does not choose windows, or the picture has fewer than two of them.
     """
-    network = WindowWatch(session).network
-    before = network.windows
-    height, width = (-(-side // session.stride) * session.stride for side in size)
-    grid = before.grid((height // network.cut, width // network.cut))
-    if grid.cores < 2:
-        raise FineSpotError(
-            f"expected a picture of several windows but got {height} x {width}", where="dense", hint="take larger ones"
-        )
+    network = windowed(session)
+    before, grid = network.windows, several_windows(session, size)
+    height, width = (side * network.cut for side in grid.size)
     pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, CHANNELS), np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     counts = sorted({max(1, round(share * grid.cores)) for share in _COUNTS})

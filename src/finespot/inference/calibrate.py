@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from finespot.errors import FineSpotError
-from finespot.inference.prepare import place, read_rgb, scaling
-from finespot.inference.windows import WindowWatch
+from finespot.inference.prepare import Scaling, input_size, place, read_rgb, scaling
+from finespot.inference.windows import windowed
 from finespot.runtimes import Session
 from finespot.structures import Size, Tiling
 from finespot.tiling import windows
@@ -82,17 +82,12 @@ def calibrate_threshold(
     """
     if not 0 < recall <= 1:
         raise FineSpotError(f"expected a share above 0 and up to 1 but got {recall}", where="recall")
-    network = WindowWatch(session).network
-    card = session.card
-    rule, _ = scaling(
-        card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
-    )
+    network, rule = windowed(session), _scaling(session, imgsz, tiling)
     before = network.windows
     # Nothing behind the seeker has to run: no core fires.
     network.windows = replace(before, threshold=1.0, select="seeker", budget=None)
     of_objects: list[NDArray[np.float64]] = []
     of_cores: list[NDArray[np.float64]] = []
-    largest = (0, 0)
     try:
         for number in range(len(dataset)):
             pixels = read_rgb(dataset.image(number))
@@ -102,7 +97,6 @@ def calibrate_threshold(
             for tile in windows(truth.size, rule.tiling):
                 prepared, placement = place(pixels, tile, rule)
                 raw = session(torch.from_numpy(np.stack([prepared])).permute(0, 3, 1, 2))
-                largest = max(largest, prepared.shape[:2], key=math.prod)
                 heat = raw["heat"].float()
                 grid = network.windows.grid((int(heat.shape[2]), int(heat.shape[3])))
                 values = torch.sigmoid(network.scores(heat, grid))[0].double().cpu().numpy()
@@ -123,7 +117,28 @@ def calibrate_threshold(
     threshold = highest_threshold(scores, recall)
     network.windows = replace(before, threshold=threshold)
     share = float(np.mean([(values >= threshold).mean() for values in of_cores]))
+    largest = largest_input(session, dataset, imgsz=imgsz, tiling=tiling)
     return Calibration(threshold, float((scores >= threshold).mean()), share, len(scores), largest)
+
+
+def largest_input(
+    session: Session, dataset: Dataset, *, imgsz: int | None = None, tiling: Tiling | None = None
+) -> Size:
+    """Height and width of the largest input that the pictures give, where `imgsz` and `tiling` are those of
+    `calibrate_threshold`.
+    """
+    rule = _scaling(session, imgsz, tiling)
+    sizes = dict.fromkeys(dataset.size(number) for number in range(len(dataset)))
+    inputs = (input_size(tile, rule, size) for size in sizes for tile in windows(size, rule.tiling))
+    return max(inputs, key=math.prod)
+
+
+def _scaling(session: Session, imgsz: int | None, tiling: Tiling | None) -> Scaling:
+    card = session.card
+    rule, _ = scaling(
+        card.imgsz if imgsz is None else imgsz, session.stride, card.tiling if tiling is None else tiling, card.fit
+    )
+    return rule
 
 
 def highest_threshold(scores: NDArray[np.floating[Any]], recall: float) -> float:

@@ -87,13 +87,7 @@ class WindowWatch:
     """
 
     def __init__(self, session: Session) -> None:
-        if not isinstance(session.network, WindowedDetector):
-            raise FineSpotError(
-                "this network does not choose windows",
-                where="windows",
-                hint="esod-yolov5m does, and with tiles a --seeker",
-            )
-        self.network = session.network
+        self.network = windowed(session)
         self.network.laps = {}
         self._costs: dict[Size, WindowCosts] = {}
         self._first = True
@@ -111,6 +105,15 @@ class WindowWatch:
         found = looks(self.network, raw, self._costs[size], content)
         first, self._first = self._first, False
         return [_view(look, one, size, times, first) for look, one in zip(found, placements, strict=True)]
+
+
+def windowed(session: Session) -> WindowedDetector:
+    """The network of a session, if it chooses windows; an error as of `WindowWatch`."""
+    if not isinstance(session.network, WindowedDetector):
+        raise FineSpotError(
+            "this network does not choose windows", where="windows", hint="esod-yolov5m does, and with tiles a --seeker"
+        )
+    return session.network
 
 
 def asks_truth(session: Session) -> bool:

@@ -49,6 +49,8 @@ def command(
     from finespot.data import open_dataset
     from finespot.errors import FineSpotError
     from finespot.inference import calibrate_threshold, calibrated, find_break_even, load
+    from finespot.inference.break_even import several_windows
+    from finespot.inference.calibrate import largest_input
     from finespot.weights import is_seeker, save
 
     if out.suffix != ".safetensors":
@@ -68,6 +70,10 @@ def command(
         return
     model = load(weights, threads=threads, device=device, precision=precision, own_parts=own_parts)
     dataset = open_dataset(data, split)
+    tiling = options.tiling(slice_size, overlap, model.card.tiling)
+    if dense:
+        # Before the pass, whose threshold would be lost.
+        several_windows(model.session, largest_input(model.session, dataset, imgsz=imgsz, tiling=tiling))
     screen = console()
     for note in [model.session.reason, *dataset.notes]:
         screen.print(note)
@@ -77,7 +83,7 @@ def command(
             dataset,
             recall,
             imgsz=imgsz,
-            tiling=options.tiling(slice_size, overlap, model.card.tiling),
+            tiling=tiling,
             progress=lambda done, total: advance(),
         )
     screen.print(
