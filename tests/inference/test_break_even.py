@@ -47,11 +47,21 @@ def test_where_a_line_through_the_times_meets_the_whole_map(session: Session, mo
     assert session.network.laps is None
 
 
-def test_what_does_not_rise_is_never_dense_within_a_picture(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    timed(session, monkeypatch, 0.3, 0.0, 0.4)
-    assert find_break_even(session, (256, 256), rounds=1).occupancy == 4
-    timed(session, monkeypatch, 0.3, 0.1, 0.2)
-    assert find_break_even(session, (256, 256), rounds=1).occupancy == 0
+@pytest.mark.parametrize(
+    ("start", "slope", "whole", "occupancy"),
+    [
+        (0.3, 0.0, 0.4, 4),  # never dense within a picture
+        (0.5, -0.05, 0.4, 4),
+        (0.3, 0.0, 0.2, 0),  # always
+        (0.5, -0.05, 0.2, 0),
+        (0.3, 0.1, 0.2, 0),
+    ],
+)
+def test_what_does_not_rise_is_all_or_nothing(
+    session: Session, monkeypatch: pytest.MonkeyPatch, start: float, slope: float, whole: float, occupancy: float
+) -> None:
+    timed(session, monkeypatch, start, slope, whole)
+    assert find_break_even(session, (256, 256), rounds=1).occupancy == occupancy
 
 
 @pytest.mark.slow

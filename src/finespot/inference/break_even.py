@@ -93,6 +93,7 @@ def find_break_even(
     whole, *parts = (float(np.median(taken[1:])) for taken in times.values())
     occupancies = [count * grid.share for count in counts]
     slope, start = np.polyfit(occupancies, parts, 1)
-    # Where more windows take no more time, the whole map is never quicker within what a picture has.
-    even = (whole - start) / slope if slope > 0 else occupancies[-1]
+    # Where more windows take no more time, the whole map is always quicker, or never within what a picture has.
+    flat = 0.0 if whole < min(parts) else occupancies[-1]
+    even = (whole - start) / slope if slope > 0 else flat
     return BreakEven((height, width), round(max(0.0, float(even)), 2), whole, tuple(zip(occupancies, parts)))
