@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from cli_factory import Run, refused
 from PIL import Image
 
 from finespot import weights, zoo
-from finespot.cli.window_views import WindowViews
+from finespot.cli.window_views import WindowViews, choose_windows
+from finespot.errors import FineSpotError
 from finespot.inference import WindowView
 from finespot.structures import Classes
 from finespot.zoo import Savings
@@ -42,6 +45,40 @@ def picture(tmp_path: Path) -> Path:
 def figures(folder: Path) -> dict[str, object]:
     (row,) = json.loads((folder / "windows.json").read_text())
     return row
+
+
+@pytest.fixture(scope="module")
+def network() -> zoo.WindowedDetector:
+    made = zoo.build(zoo.architecture("esod-yolov8n", 2))
+    assert isinstance(made, zoo.WindowedDetector)
+    return made
+
+
+def session_of(network: zoo.WindowedDetector, **stored: object) -> Any:
+    """A session of a network whose weights store these choices."""
+    network.windows = replace(zoo.Windows(), **stored)  # type: ignore[arg-type]
+    return SimpleNamespace(network=network)
+
+
+@pytest.mark.parametrize(
+    ("stored", "text", "told"),
+    [
+        ("all", "threshold=0.3", "windows, threshold: has no effect with select=all"),
+        ("all", "budget=2", "windows, budget: has no effect with select=all"),
+        ("oracle", "threshold=0.3", "windows, threshold: has no effect with select=oracle"),
+        ("seeker", "select=all,budget=2", "windows, budget: has no effect with select=all"),
+        ("oracle", "dense_above=0.5", "windows: an oracle needs the truth"),
+    ],
+)
+def test_choices_without_effect_on_what_the_weights_store(
+    network: zoo.WindowedDetector, stored: str, text: str, told: str
+) -> None:
+    session = session_of(network, select=stored)
+    with pytest.raises(FineSpotError, match=told):
+        choose_windows(session, text)
+    assert network.windows == zoo.Windows(select=stored)
+    choose_windows(session, f"{text},select=seeker" if "select" not in text else "budget=2")
+    assert network.windows.select == "seeker"
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,14 @@ def choose_windows(session: Session, text: str | None, *, labelled: bool = False
     for key in given:
         if key not in CHOICES:
             raise unknown("choice of windows", key, CHOICES)
+    rule = replace(network.windows, **given)
     for key in ("threshold", "budget"):
-        if key in given and given.get("select", "seeker") != "seeker":
-            raise FineSpotError(f"has no effect with select={given['select']}", where=f"windows, {key}")
-    if given.get("select") == "oracle" and not labelled:
+        # Weights may store another choice than a seeker's.
+        if key in given and rule.select != "seeker":
+            raise FineSpotError(f"has no effect with select={rule.select}", where=f"windows, {key}")
+    if rule.select == "oracle" and not labelled:
         raise FineSpotError("an oracle needs the truth, and pictures have none", where="windows")
-    network.windows = replace(network.windows, **given)
+    network.windows = rule
 
 
 class WindowViews:
