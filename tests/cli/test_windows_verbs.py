@@ -82,6 +82,21 @@ def test_choices_without_effect_on_what_the_weights_store(
 
 
 @pytest.mark.parametrize(
+    ("text", "dense_above"),
+    [
+        ("select=all", None),
+        ("select=all,dense_above=1.5", 1.5),
+        ("select=oracle", 1.0),
+        ("budget=2", 1.0),
+        ("dense_above=null", None),
+    ],
+)
+def test_all_windows_are_not_the_whole_map(network: zoo.WindowedDetector, text: str, dense_above: float | None) -> None:
+    choose_windows(session_of(network), text, labelled=True)
+    assert network.windows.dense_above == dense_above
+
+
+@pytest.mark.parametrize(
     ("saved", "told"), [(50.0, "100.00 (50 % saved)"), (0.3, "100.00 (as much)"), (-2.0, "100.00 (2 % more)")]
 )
 def test_the_saving_is_said_in_words(saved: float, told: str) -> None:

@@ -36,7 +36,7 @@ Choices = Annotated[
 
 def choose_windows(session: Session, text: str | None, *, labelled: bool = False) -> None:
     """Change how the network of a session chooses its windows, as `threshold=0.3,budget=8` says (None: as it does);
-    where pictures are `labelled`, an oracle may.
+    where pictures are `labelled`, an oracle may. All windows run as windows unless a `dense_above` is said too.
 
     Raises
     ------
@@ -61,6 +61,9 @@ def choose_windows(session: Session, text: str | None, *, labelled: bool = False
     for key in given:
         if key not in CHOICES:
             raise unknown("choice of windows", key, CHOICES)
+    if given.get("select") == "all":
+        # With their halos all windows exceed what the weights store as a rule, and the whole map would run.
+        given.setdefault("dense_above", None)
     rule = replace(network.windows, **given)
     for key in ("threshold", "budget"):
         # Weights may store another choice than a seeker's.
