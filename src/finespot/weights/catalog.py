@@ -9,6 +9,8 @@ from finespot.errors import FineSpotError, nearest, unknown
 
 FOLDER = Path(__file__).parent / "bundled"
 SUFFIX = ".safetensors"
+# What a training writes into the folder `weights` of its run.
+TRAINED = (f"best{SUFFIX}", f"last{SUFFIX}")
 
 
 def bundled() -> list[str]:
@@ -40,8 +42,9 @@ def resolve(name_or_path: str | Path) -> Path:
         near = [other.name for other in path.parent.glob(f"*{SUFFIX}")] if path.parent.is_dir() else []
         offer = [str(path.parent / one) for one in nearest(path.name, near)] if near else names[:3]
         hint = f"did you mean {', '.join(offer)}?" if offer else None
-        if path.parent.name == "weights" and not near:
-            hint = f"the training '{path.parent.parent.name}' writes it; give others, if that was elsewhere"
+        run = path.parent.parent.name
+        if run and path.parent.name == "weights" and path.name in TRAINED and not near:
+            hint = f"the training '{run}' writes it; give others, if that was elsewhere"
         raise FineSpotError("expected a weight file but there is none", where=text, hint=hint)
     if zoo.is_name(text):
         raise FineSpotError(
