@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.esod.sparse_set import Sparse
-from benchmarks.highres.scored import COMMON
+from benchmarks.highres.scored import common_precision
 from benchmarks.report import arguments, publish, table
 from finespot import inference, weights, zoo
 from finespot.data import Augment, Dataset, TrainLoader, open_dataset
@@ -45,7 +45,7 @@ HOST, BUSY, WARM_UP = "yolo11n", 2, 20
 MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
 CHOICES = ("none", "all", "oracle", "seeker")
 
-Found = dict[str, dict[str, float]]
+Found = dict[str, dict[str, float | None]]
 
 
 def pictures_of(options: Any) -> dict[str, Dataset]:
@@ -159,16 +159,15 @@ def score(task: Detect, dataset: Dataset, choices: Sequence[str], recalls: Seque
     return found
 
 
-def figures(session: Session, dataset: Dataset) -> dict[str, float]:
+def figures(session: Session, dataset: Dataset) -> dict[str, float | None]:
     """Of one way to choose windows."""
     watch = isinstance(session.network, zoo.WindowedDetector) and not session.network.whole
     start = time.process_time()
     made = inference.validate(session, dataset, batch=1, watch=watch)
     seconds = (time.process_time() - start) / len(dataset)
-    values = {name: float(made.report.values[name] or 0.0) for name in ("AP", "AP50")}
+    values: dict[str, float | None] = {name: float(made.report.values[name] or 0.0) for name in ("AP", "AP50")}
     counts = np.bincount(dataset.rows.labels[~dataset.rows.ignore], minlength=len(dataset.classes))
-    common = [name for name, count in zip(dataset.classes, counts) if count >= COMMON]
-    values["AP common"] = float(np.mean([made.report.per_class[name]["AP"] or 0.0 for name in common]))
+    values["AP common"] = common_precision(made.report, dataset.classes, counts)
     if made.views:
         values["gflops"] = float(np.mean([one.savings.gflops for one in made.views]))
         values["occupancy"] = float(np.mean([one.savings.occupancy for one in made.views]))
@@ -212,8 +211,9 @@ def main() -> None:
                 rows.append({"row": row, "seed": seed, "chosen": chosen, **values, "step_cpu_s": seconds})
                 print("  ", rows[-1], flush=True)
     head = ["row", "seed", "chosen", "AP", "AP50", "AP common", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
-    cells = [[one.get(key, "-") for key in head] for one in rows]
-    print(table(head, [[f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]))
+    cells = [[one.get(key) for key in head] for one in rows]
+    words = [["-" if x is None else f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]
+    print(table(head, words))
     keys = "start weights learn options side pictures frames steps batch lr seeker_lr bf16"
     settings = {key: getattr(options, key) for key in keys.split()}
     settings |= {"scored": f"{scored.name} {scored.split}", "recalls": options.recalls}

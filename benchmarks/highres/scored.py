@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from finespot import metrics, weights
 from finespot.boxes.geometry import iou
 from finespot.data import Dataset
-from finespot.structures import Annotations, Detections, Flags
+from finespot.structures import Annotations, Classes, Detections, Flags
 
 WEIGHTS = "hit-uav-n"
 TILE, OVERLAP = 640, 0.2
@@ -36,9 +36,11 @@ def detected(truth: Annotations, found: Detections) -> Flags:
     return flags
 
 
-def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]) -> dict[str, float] | None:
+def average_precision(
+    dataset: Dataset, found: Sequence[Rows], numbers: Sequence[int]
+) -> dict[str, float | None] | None:
     """COCO's AP of what was found in the pictures `numbers`, with as many detections of a picture as there are; and
-    "AP common", the mean of the classes that have `COMMON` objects or more there: single objects decide of the others.
+    "AP common" (see `common_precision`).
 
     None of a set whose classes the network knows by other names.
     """
@@ -54,5 +56,17 @@ def average_precision(dataset: Dataset, found: Sequence[Rows], numbers: Sequence
     rule = replace(metrics.protocol("coco"), max_dets=(1, 100, MOST))
     report = metrics.evaluate(truth, metrics.Results.from_detections(detections, truth), rule)
     counts = np.bincount(truth.label[~truth.crowd], minlength=len(classes))
+    return {"AP": report.values["AP"] or 0.0, "AP common": common_precision(report, classes, counts)}
+
+
+def common_precision(report: metrics.Report, classes: Classes, counts: Iterable[int]) -> float | None:
+    """The mean AP of the classes that have `COMMON` objects or more, as single objects decide of the others; None where
+    no class has.
+    """
     common = [report.per_class[name]["AP"] or 0.0 for name, count in zip(classes, counts) if count >= COMMON]
-    return {"AP": report.values["AP"] or 0.0, "AP common": float(np.mean(common))}
+    return float(np.mean(common)) if common else None
+
+
+def told(value: float | None) -> str:
+    """A cell of a table: a dash where there is no value."""
+    return "-" if value is None else f"{value:.4f}"

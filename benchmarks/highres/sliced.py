@@ -242,7 +242,7 @@ def main() -> None:
     publish({"benchmark": "sliced", "settings": settings, "rows": rows}, options.json, "sahi", "ultralytics")
 
 
-def _words(values: dict[str, dict[str, float] | None]) -> list[str]:
+def _words(values: dict[str, dict[str, float | None] | None]) -> list[str]:
     return ["" if value is None else f"{value['AP']:.3f}" for value in values.values()]
 
 

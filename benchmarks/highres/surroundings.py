@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.highres import compose
-from benchmarks.highres.scored import MOST, OVERLAP, TILE, WEIGHTS, as_rows, average_precision
+from benchmarks.highres.scored import MOST, OVERLAP, TILE, WEIGHTS, as_rows, average_precision, told
 from benchmarks.report import ROOT, arguments, publish, table
 from finespot import inference
 from finespot.data import Dataset, open_dataset
@@ -82,10 +82,7 @@ def main() -> None:
         found = average_precision(dataset, [as_rows(one.detections) for one in outcomes], numbers)
         rows.append({"least": least, "area": worth / possible, "ap": found})
         print(f"{least} px: {found}", file=sys.stderr, flush=True)
-    cells = [
-        [row["least"] or "all tiles", f"{row['area']:.3f}", *(f"{value:.4f}" for value in row["ap"].values())]
-        for row in rows
-    ]
+    cells = [[row["least"] or "all tiles", f"{row['area']:.3f}", *map(told, row["ap"].values())] for row in rows]
     print(table(["windows of at least", "area", "AP", "AP common"], cells))
     publish({"benchmark": "surroundings", "set": options.set, "conf": options.conf, "rows": rows}, options.json)
 
