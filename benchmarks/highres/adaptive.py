@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.highres import compose
-from benchmarks.highres.scored import MOST, OVERLAP, TILE, WEIGHTS, Rows, as_rows, average_precision, detected
+from benchmarks.highres.scored import MOST, OVERLAP, TILE, WEIGHTS, Rows, as_rows, average_precision, detected, told
 from benchmarks.report import CLOCKS, ROOT, arguments, publish, ratio, spread, table
 from finespot import inference
 from finespot.data import open_dataset
@@ -104,10 +104,11 @@ def verdict(row: dict[str, Any]) -> str:
     """Whether a row is as quick as is asked of its density: 5 times, or no slower than 5 %; and what that costs."""
     least = {"10": 5.0, "100": 0.95}.get(row["set"].partition("-")[2])
     quick = "" if least is None else f", {'' if row['quick'] >= least else 'not '}the {least:g} that are asked for"
-    common = row["ap"]["chosen"]["AP common"] - row["ap"]["all"]["AP common"]
+    before, after = (row["ap"][side]["AP common"] for side in ("all", "chosen"))
+    common = "-" if before is None else f"{100 * (after - before):+.1f}"
     share = row["objects"]["lost"] / max(1, row["objects"]["found"])
     return (
-        f"{row['set']}, {row['chosen_for']}: {row['quick']:.1f} times as fast{quick}; AP common {100 * common:+.1f}, "
+        f"{row['set']}, {row['chosen_for']}: {row['quick']:.1f} times as fast{quick}; AP common {common}, "
         f"{100 * share:.1f} % lost"
     )
 
@@ -142,7 +143,7 @@ def main() -> None:
             *row["seconds"].values(),
             row["speed_up"],
             "{chosen}, as much as {worth} of {all}".format(**row["tiles"]),
-            *(f"{side[name]:.4f}" for name in ("AP", "AP common") for side in row["ap"].values()),
+            *(told(side[name]) for name in ("AP", "AP common") for side in row["ap"].values()),
             "{lost} of {found}".format(**row["objects"]),
         ]
         for row in rows

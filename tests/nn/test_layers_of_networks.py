@@ -88,6 +88,16 @@ def test_pointwise_is_a_plain_convolution() -> None:
     assert [2, 2] not in [list(a) if isinstance(a, list | tuple) else a for a in nodes[0].args]
 
 
+@pytest.mark.parametrize(("batch", "side", "quick"), [(1, 40, False), (2, 40, True), (1, 60, True)])
+def test_no_map_goes_to_the_slow_routine_of_dilated_kernels(batch: int, side: int, quick: bool) -> None:
+    layer, x = Pointwise(8, 4, 1).eval(), torch.randn(batch, 8, side, side)
+    with torch.inference_mode(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        layer(x)
+    called = {event.key for event in seen.key_averages()}
+    assert "aten::slow_conv_dilated2d" not in called
+    assert ("aten::mkldnn_convolution" in called) == quick
+
+
 def test_attention_against_its_formula() -> None:
     torch.manual_seed(0)
     layer = moved(Attention(128))

@@ -30,17 +30,22 @@ YOLO_NORM = Norm(eps=1e-3, momentum=0.03)
 TORCH_NORM = Norm(eps=1e-5, momentum=0.1)
 
 
+# Elements of an input of one picture up to which torch does not take oneDNN.
+_TOO_SMALL = 20_480
+
+
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution that does not slow down on one CPU thread.
 
     There torch (2.11 to 2.13) gives 1x1 kernels at batches below 16 to an old matrix routine, unless they are dilated.
     Dilation means nothing to a single tap, so eager CPU runs claim it and get oneDNN; graphs keep the plain form.
-    Measured on yolo11n at 640, batch 8, one thread: 1.2 times the training rate.
+    Measured on yolo11n at 640, batch 8, one thread: 1.2 times the training rate. Small single maps torch never gives to
+    oneDNN, and the routine that they get when dilated is by far the slowest.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
-        if tracing or input.device.type != "cpu":
+        if tracing or input.device.type != "cpu" or (input.shape[0] == 1 and input.numel() <= _TOO_SMALL):
             return super().forward(input)
         return F.conv2d(input, self.weight, self.bias, self.stride, self.padding, (2, 2), self.groups)
 
