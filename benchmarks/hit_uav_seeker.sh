@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How the bundled seeker hit-uav-seeker was made, without a GPU: about ten minutes of one CPU core with bf16
-# instructions.
+# How the bundled seeker hit-uav-seeker was made, without a GPU: 40 minutes of one CPU core.
 #
 #   benchmarks/hit_uav_seeker.sh FOLDER_OF_HIT_UAV
 #
-# Learned on the split train, at half the size of the pictures. The threshold is chosen on val, by what tiles of 256 px
+# Learned on the split train, at half the size of the pictures, from pieces of 320 px, which are seen more often than
+# whole frames in the same time and leave fewer false alarms. The threshold is chosen on val, by what tiles of 256 px
 # show of its objects (the pictures are no larger than a usual tile), for 97 % of them.
 set -euo pipefail
 data=${1:?folder of HIT-UAV}
@@ -13,7 +13,8 @@ export OMP_NUM_THREADS=1
 work=runs/hit-uav-seeker
 
 finespot train seeker --data "hit-uav:$data" --project "$work" --set name=seeker data_licence="CC BY 4.0 (HIT-UAV)" \
-  options.reduction=2 options.width=20 imgsz=320 epochs=24 val.every=24 precision=bf16 cache=ram workers=0 device=cpu
+  options.reduction=2 options.width=20 imgsz=160 epochs=30 tile.keep_empty=0.35 val.every=99 precision=fp32 \
+  cache=ram workers=0 device=cpu
 
 finespot weights calibrate "$work/seeker/weights/best.safetensors" "$work/seeker.safetensors" --half --overwrite \
   --data "hit-uav:$data" --split val --slice 256 --recall 0.97

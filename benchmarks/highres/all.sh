@@ -27,7 +27,7 @@ else
   echo "no .peers/run: nothing beside SAHI (benchmarks/peers/setup.sh makes it)" >&2
 fi
 export OMP_NUM_THREADS=1
-bench adaptive python -m benchmarks.highres.adaptive --recalls 0.95 0.9 0 --data "$data"
+bench adaptive python -m benchmarks.highres.adaptive --recalls 0.95 0.92 0 --data "$data"
 bench merge-alone python -m benchmarks.highres.merge
 bench esod-cost python -m benchmarks.esod.cost
 bench esod-train-step python -m benchmarks.esod.train_step
