@@ -33,14 +33,14 @@ from finespot.weights import SeekerCalibration, SeekerCard
 
 
 class Brightness(nn.Module):
-    """In place of a network: the logit of a cell rises with its brightest pixel."""
+    """In place of a network: the logit of a cell rises with its brightest pixel. It takes uint8, as networks do."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return 10 * nn.functional.max_pool2d(pictures.mean(1, keepdim=True), self.stride) - 5
+        return 10 * nn.functional.max_pool2d((pictures / 255).mean(1, keepdim=True), self.stride) - 5
 
 
 def seeker(reduction: int = 4, stride: int = 8, found: SeekerCalibration | None = None, bright: bool = True) -> Seeker:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finespot.errors import FineSpotError
+from finespot.nn import seeker
 from finespot.nn.seeker import STRIDES, WIDTHS, SeekerNet
 from finespot.structures import Targets
 
@@ -50,6 +51,47 @@ def test_any_size_has_a_map_of_whole_cells(height: int, width: int, stride: int)
         heat = network(torch.rand(2, 3, height, width))
     assert heat.shape == (2, 1, math.ceil(height / stride), math.ceil(width / stride))
     assert torch.isfinite(heat).all()
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("side", [(96, 40), (65, 33), (203, 24)])
+def test_strips_see_what_the_whole_sees(stride: int, side: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = SeekerNet(stride=stride, width=4).eval()
+    torch.nn.init.normal_(network.predict.weight, std=50)  # type: ignore[arg-type]
+    pictures = torch.rand(2, 3, *side)
+    stages, seen = network._stages, []
+    monkeypatch.setattr(network, "_stages", lambda part: (seen.append(part.shape[2]), stages(part))[1])
+    with torch.no_grad():
+        whole = network(pictures)
+        monkeypatch.setattr(seeker, "_CELLS", 0)
+        monkeypatch.setattr(seeker, "_ROWS", 3)
+        strips = network(pictures)
+    assert seen[0] >= side[0]
+    assert len(seen) > 3
+    assert max(seen[1:]) == 7 * stride
+    torch.testing.assert_close(strips, whole, rtol=0, atol=1e-3)
+    assert whole.std() > 0.1
+
+
+def test_strips_are_not_for_learning(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = SeekerNet(width=4)
+    pictures = torch.rand(1, 3, 200, 64)
+    expected = network(pictures)
+    monkeypatch.setattr(seeker, "_CELLS", 0)
+    assert torch.equal(network(pictures), expected)  # batch norm would take each strip for itself
+    with torch.no_grad():
+        assert torch.equal(network(pictures), expected)
+
+
+@pytest.mark.parametrize("side", [(48, 64), (45, 59)])
+def test_pixels_are_taken_as_they_are(side: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = SeekerNet(width=4).eval()
+    pixels = torch.randint(0, 256, (2, 3, *side), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(network(pixels), network(pixels / 255))
 
 
 def test_it_starts_at_little_heat_everywhere() -> None:

@@ -117,8 +117,8 @@ class Seeker:
         count = self.threads if self.device.type == "cpu" else None
         with torch.inference_mode(), torch_threads(count), within_memory(what, "cut the picture into parts"):
             reduced = torch.from_numpy(resize(pixels, (rows * stride, columns * stride)))
-            inputs = reduced.to(self.device).permute(2, 0, 1)[None].to(PRECISIONS[self.precision]).div_(255)
-            logits = self._network(inputs.contiguous(memory_format=torch.channels_last))
+            # Rows of pixels are channels last as they are.
+            logits = self._network(reduced.to(self.device).permute(2, 0, 1)[None])
             heat: NDArray[np.float32] = torch.sigmoid(logits[0, 0].float()).cpu().numpy()
         return heat
 
