@@ -147,6 +147,17 @@ def test_the_finer_map_takes_the_heat_of_the_cell_around_its_middle(turned: bool
     np.testing.assert_array_equal(joined.heat, every.repeat(2, 0).repeat(2, 1))
 
 
+def test_areas_of_tiles_are_of_the_picture() -> None:
+    """A window in the left tile (0 to 120), and the right one (80 to 200) whole; each is the half of it at most."""
+    left = view([[0, 0, 60, 100], [40, 0, 100, 100]], [[0, 0, 50, 100], [50, 0, 100, 100]], 1.0, 100 / 120)
+    right = view([[80, 0, 200, 100]], [[80, 0, 200, 100]], 1.0, 1.0)
+    for joined in (left.joined(right), right.joined(left)):
+        assert joined.savings.occupancy == pytest.approx(1.2)
+        assert joined.savings.covered == pytest.approx(1.0)
+    apart = left.joined(view([[150, 0, 200, 100]], [[150, 0, 200, 100]], 0.4, 0.4)).savings
+    assert (apart.occupancy, apart.covered) == (pytest.approx(0.85), pytest.approx(0.75))
+
+
 def test_a_dense_network_has_none() -> None:
     model = Model(Session(zoo.build(zoo.architecture("yolov8n", 2)), threads=1))
     with pytest.raises(FineSpotError, match="windows: this network does not choose windows"):

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from finespot import zoo
 from finespot.zoo import WindowCosts, WindowedDetector, looks, window_costs
-from finespot.zoo.savings import _areas
+from finespot.zoo.savings import window_areas
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "esod.json").read_text())
 # Total GFLOPs of the released network on YOLOv5m at 1536 x 864 by windows of 24 x 16 cells, without its seeker.
@@ -105,7 +105,7 @@ def test_savings_of_a_picture_with_padding() -> None:
 
 
 def test_area_of_windows_without_any() -> None:
-    assert _areas(np.zeros((0, 4), np.float32), np.array([0, 0, 8, 8], np.float32)) == (0.0, 0.0)
+    assert window_areas(np.zeros((0, 4), np.float32), np.array([0, 0, 8, 8], np.float32)) == (0.0, 0.0)
 
 
 def test_time_by_part() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from finespot.errors import FineSpotError
 from finespot.runtimes import Session
 from finespot.structures import Annotations, Boxes, Placement, Size, Targets
-from finespot.zoo import Look, Savings, WindowCosts, WindowedDetector, looks, window_costs
+from finespot.zoo import Look, Savings, WindowCosts, WindowedDetector, looks, window_areas, window_costs
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,19 @@ class WindowView:
         Where they overlap, the greater heat counts. The whole view is scaled down more, so its map has fewer cells of
         the picture: each of the finer map takes the heat of the one that its middle lies in.
         """
+        windows, cores = (np.concatenate(pair) for pair in ((self.windows, other.windows), (self.cores, other.cores)))
+        occupancy, covered = window_areas(windows, np.array([0, 0, self.size[1], self.size[0]], np.float32))
         one, two = self.savings, other.savings
         both = Savings(
             windows=one.windows + two.windows,
             possible=one.possible + two.possible,
-            occupancy=one.occupancy + two.occupancy,
-            covered=min(one.covered + two.covered, 1.0),
+            occupancy=occupancy,
+            covered=covered,
             gflops=one.gflops + two.gflops,
             saved=one.saved + two.saved,
             dense=one.dense and two.dense,
         )
         times = {key: value + other.milliseconds.get(key, 0.0) for key, value in self.milliseconds.items()}
-        windows, cores = (np.concatenate(pair) for pair in ((self.windows, other.windows), (self.cores, other.cores)))
         shape = np.maximum(self.heat.shape, other.heat.shape)
         heat = np.maximum(*(_refined(view.heat, *shape.tolist()) for view in (self, other)))
         return WindowView(self.size, heat, windows, cores, both, times, self.first or other.first)

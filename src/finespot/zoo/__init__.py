@@ -13,7 +13,7 @@ from finespot.zoo.names import architecture, build, families, is_name, name_of, 
 from finespot.zoo.retinanet import RETINANET
 from finespot.zoo.rtdetr import RTDETR
 from finespot.zoo.rtmdet import RTMDET
-from finespot.zoo.savings import Look, Savings, WindowCosts, looks, window_costs
+from finespot.zoo.savings import Look, Savings, WindowCosts, looks, window_areas, window_costs
 from finespot.zoo.windowed import WindowedDetector, Windows
 from finespot.zoo.yolo11 import YOLO11
 from finespot.zoo.yolo11_ass import YOLO11_ASS
@@ -59,5 +59,6 @@ __all__ = [
     "name_of",
     "names",
     "normalization_of",
+    "window_areas",
     "window_costs",
 ]

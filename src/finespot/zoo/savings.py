@@ -125,13 +125,16 @@ def looks(
         own = picture == number
         count = possible if dense else int(own.sum())
         spent = costs.picture + (costs.whole if dense else count * costs.window)
-        savings = Savings(count, possible, *_areas(boxes[own], inside), spent, costs.dense - spent, dense)
+        savings = Savings(count, possible, *window_areas(boxes[own], inside), spent, costs.dense - spent, dense)
         found.append(Look(map_, cut, boxes[own], cores[own], savings))
     return found
 
 
-def _areas(windows: Boxes, inside: NDArray[np.float32]) -> tuple[float, float]:
-    """Area of the windows and of their union, as shares of the box `inside`."""
+def window_areas(windows: Boxes, inside: NDArray[np.float32]) -> tuple[float, float]:
+    """Area of the windows (K, 4) and of their union, as shares of the box `inside` (4,); all xyxy, in the same units.
+
+    What lies outside of that box does not count.
+    """
     clipped = np.concatenate((np.maximum(windows[:, :2], inside[:2]), np.minimum(windows[:, 2:], inside[2:])), 1)
     sides = np.maximum(clipped[:, 2:] - clipped[:, :2], 0)
     whole = float(max((inside[2] - inside[0]) * (inside[3] - inside[1]), 1e-9))
@@ -140,7 +143,7 @@ def _areas(windows: Boxes, inside: NDArray[np.float32]) -> tuple[float, float]:
     middle_x, middle_y = (xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2
     across = (clipped[:, :1] < middle_x) & (middle_x < clipped[:, 2:3])
     down = (clipped[:, 1:2] < middle_y) & (middle_y < clipped[:, 3:4])
-    union = (down[:, :, None] & across[:, None]).any(0)
+    union = down.T.astype(np.float32) @ across.astype(np.float32) > 0
     covered = float((union * np.diff(ys)[:, None] * np.diff(xs)).sum())
     return float(sides.prod(1).sum()) / whole, covered / whole
 
