@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from finespot.inference.sources import open_source
 from finespot.inference.timing import Timing
 from finespot.inference.windows import watch_of
 from finespot.runtimes import Session
-from finespot.structures import Classes, Detections, Tiling
+from finespot.structures import Classes, Detections, Size, Tiling
 from finespot.tiling import Region
 from finespot.weights import Card
 
@@ -293,19 +294,20 @@ def _watched(
     outcomes: Iterator[Outcome], settings: Settings, skipped: list[tuple[str, str]], notes: list[str]
 ) -> Generator[Outcome, None, None]:
     """The outcomes; what is to be said of the pictures is added to the lists."""
-    sizes, views = [], []
+    # Sums, as a video has no end.
+    sizes: Counter[Size] = Counter()
+    found = Skipping()
     for outcome in outcomes:
         if outcome.error is None:
-            sizes.append(outcome.detections.size)
+            sizes[outcome.detections.size] += 1
         else:
             skipped.append((outcome.detections.source, outcome.error.what))
         if isinstance(outcome.view, TileView):
-            views.append(replace(outcome.view, heat=None))
+            found = found.plus(outcome.view)
         yield outcome
-    notes += uncut(sizes, settings.scaling.tiling)
+    notes += uncut(sizes.elements(), settings.scaling.tiling)
     if settings.chooser is not None:
         seeker = settings.chooser.seeker
-        found = Skipping.of(views)
         if seeker is not None:
             found = replace(found, recall=seeker.recall, lost=seeker.lost)
         notes += [*settings.chooser.notes(), *found.lines()]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -134,43 +135,47 @@ class TileCosts:
 
 @dataclass(frozen=True)
 class Skipping:
-    """What a run computed and skipped, over all its pictures.
+    """What a run computed and skipped, over all its pictures; milliseconds are means of a picture and of a full tile.
 
     `lost` is the share of the objects of `split` whose center lies in no window, where that is known; `recall` what the
     seeker was calibrated for.
     """
 
-    pictures: int
-    computed: int
-    worth: float
-    possible: int
-    uniform: int
-    limited: int
-    seeker_ms: float
-    window_ms: float
-    saved_ms: float
+    pictures: int = 0
+    computed: int = 0
+    worth: float = 0.0
+    possible: int = 0
+    uniform: int = 0
+    limited: int = 0
+    seeker_ms: float = 0.0
+    window_ms: float = 0.0
     recall: float | None = None
     lost: float | None = None
     split: str = "val"
 
     @classmethod
-    def of(cls, views: Sequence[TileView]) -> Skipping:
-        """Of the views of a run. A full tile is as expensive as their mean at its end."""
-        count = max(1, len(views))
-        worth, possible = sum(one.worth for one in views), sum(one.possible for one in views)
-        seeker = sum(one.seeker_ms for one in views) / count
-        window = views[-1].window_ms if views else 0.0
-        return cls(
-            pictures=len(views),
-            computed=sum(len(one.windows) for one in views),
-            worth=worth,
-            possible=possible,
-            uniform=sum(one.full for one in views),
-            limited=sum(one.limited for one in views),
-            seeker_ms=seeker,
-            window_ms=window,
-            saved_ms=(possible - worth) / count * window - seeker,
+    def of(cls, views: Iterable[TileView]) -> Skipping:
+        """Of the views of a run."""
+        return reduce(cls.plus, views, cls())
+
+    def plus(self, view: TileView) -> Skipping:
+        """With one more picture, the latest of the run: a full tile is as expensive as their mean up to it."""
+        return replace(
+            self,
+            pictures=self.pictures + 1,
+            computed=self.computed + len(view.windows),
+            worth=self.worth + view.worth,
+            possible=self.possible + view.possible,
+            uniform=self.uniform + view.full,
+            limited=self.limited + view.limited,
+            seeker_ms=(self.pictures * self.seeker_ms + view.seeker_ms) / (self.pictures + 1),
+            window_ms=view.window_ms,
         )
+
+    @property
+    def saved_ms(self) -> float:
+        """What the tiles that were skipped would have taken of a picture, less the seeker's time."""
+        return (self.possible - self.worth) / max(1, self.pictures) * self.window_ms - self.seeker_ms
 
     @property
     def share(self) -> float:
