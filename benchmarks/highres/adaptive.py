@@ -3,12 +3,13 @@
     python -m benchmarks.highres.adaptive [--seeker hit-uav-seeker] [--recalls 0.98 0.9] [--json FILE]
 
 The pictures are those of `benchmarks.highres.compose`, made where they are missing, with objects in 10, 30 and 100 % of
-their frames. Both sides are one model with tiles of 640 px and an overlap of 0.2, picture by picture in turns; decoding
-and the seeker count. The seeker's thresholds are chosen by what tiles show of the objects of one set, whose rows say so
-(`--chosen-on`, `--recalls`; a recall of 0 takes the stored one). CPU time of one thread, or with `--wall` wall time on
-`--threads` threads. AP is that of COCO on all that came out at `--conf`, "common" that of the classes with 20 objects
-or more; of the objects that the network finds in all tiles it is said how many it loses in chosen ones. Tiles are those
-that the network ran on, what they are worth by area, and all.
+their frames. Both sides are one model with tiles of 640 px and an overlap of 0.2, in turns, each time on so many
+pictures of a set (`--at-once`), as windows of one shape share a batch across pictures too; seconds are those of such a
+run by its pictures. Decoding and the seeker count. The seeker's thresholds are chosen by what tiles show of the objects
+of one set, whose rows say so (`--chosen-on`, `--recalls`; a recall of 0 takes the stored one). CPU time of one thread,
+or with `--wall` wall time on `--threads` threads. AP is that of COCO on all that came out at `--conf`, "common" that of
+the classes with 20 objects or more; of the objects that the network finds in all tiles it is said how many it loses in
+chosen ones. Tiles are those that the network ran on, what they are worth by area, and all.
 """
 
 from __future__ import annotations
@@ -55,29 +56,30 @@ def compare(
     seen: dict[str, list[Flags]] = {side: [] for side in sides}
     tiles, worth = dict.fromkeys(sides, 0), dict.fromkeys(sides, 0.0)
     for turn in range(options.rounds):
-        for number in numbers:
+        for first in range(0, len(numbers), options.at_once):
+            group = numbers[first : first + options.at_once]
             for side in sides:
                 more = {}
                 if side in chosen:
                     seeker.threshold, more = chosen[side], {"seeker": seeker}
                 start = clock()
-                outcome = next(
-                    model.predict(
-                        dataset.path(number),
-                        tiling=tiling,
-                        imgsz=TILE,
-                        conf=options.conf,
-                        max_det=MOST,
-                        windows=bool(more),
-                        **more,
-                    ).outcomes
+                run = model.predict(
+                    [dataset.path(number) for number in group],
+                    tiling=tiling,
+                    imgsz=TILE,
+                    conf=options.conf,
+                    max_det=MOST,
+                    windows=bool(more),
+                    **more,
                 )
-                taken[side].append(clock() - start)
+                outcomes = [(one.detections, one.view) for one in run.outcomes]
+                taken[side].append((clock() - start) / len(group))
                 if turn == 0:
-                    found[side].append(as_rows(outcome.detections))
-                    seen[side].append(detected(dataset.annotations(number), outcome.detections))
                     tiles[side] += model.timing.windows
-                    worth[side] += 0 if outcome.view is None else outcome.view.worth
+                    for number, (detections, view) in zip(group, outcomes, strict=True):
+                        found[side].append(as_rows(detections))
+                        seen[side].append(detected(dataset.annotations(number), detections))
+                        worth[side] += 0 if view is None else view.worth
     precision = {side: average_precision(dataset, rows, numbers) for side, rows in found.items()}
     every = np.concatenate(seen["all tiles"])
     rows = []
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--chosen-on", default=SETS[0], help="set that the thresholds are chosen on")
     parser.add_argument("--sets", nargs="+", default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--pictures", type=int, default=45, help="of each set at most")
+    parser.add_argument("--at-once", type=int, default=5, help="pictures of a run")
     parser.add_argument("--wall", action="store_true", help="time that passes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--conf", type=float, default=0.25)
@@ -153,7 +156,7 @@ def main() -> None:
     print(table([*head, "AP all", "AP chosen", "AP common all", "AP common chosen", "lost"], cells))
     print("\n".join(map(verdict, rows)))
     settings = {"clock": clock, "threads": options.threads, "conf": options.conf, "seeker": options.seeker}
-    settings |= {"thresholds": chosen, "chosen_on": options.chosen_on}
+    settings |= {"thresholds": chosen, "chosen_on": options.chosen_on, "at_once": options.at_once}
     publish({"benchmark": "adaptive", "settings": settings, "rows": rows}, options.json)
 
 
