@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All measurements of large pictures in one go, one after the other on a machine that does nothing else (about an hour
-# on two cores); figures of each go to OUT as JSON, tables to the screen.
+# All measurements of large pictures in one go, one after the other on a machine that does nothing else (one to two
+# hours on two cores); figures of each go to OUT as JSON, tables to the screen.
 #
 #   benchmarks/highres/all.sh HIT_UAV AERIAL_CARS [OUT]       # folders of both sets; OUT: runs/highres
 #

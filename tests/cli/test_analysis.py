@@ -186,6 +186,14 @@ def test_val_merges_tiles_as_it_is_told(tiny: Path, dataset: Path, tmp_path: Pat
     refused(run(*words[:-2], "--merge-sweep"), "merge-sweep", "give --slice")
 
 
+@pytest.mark.parametrize(
+    "limit", [("--seeker", "hit-uav-seeker"), ("--max-tiles", "3"), ("--budget-ms", "9"), ("--uniform-above", "0.5")]
+)
+def test_a_sweep_takes_all_tiles(limit: tuple[str, str], tiny: Path, dataset: Path, run: Run) -> None:
+    words = ["val", tiny, "--data", f"coco:{dataset}", "--slice", "32", "--merge-sweep", *limit]
+    refused(run(*words), f"merge-sweep: merges all tiles, so {limit[0]} has no effect")
+
+
 def test_errors_are_those_of_the_protocol(run: Run, tmp_path: Path) -> None:
     # UAVDT takes all classes for one, so no class can be wrong; SODA-D ignores what is flagged.
     one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}

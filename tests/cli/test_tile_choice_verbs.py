@@ -197,6 +197,15 @@ def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker:
     assert report["coverage"]["values"]["BPR center"] == 0.5
     assert report["savings"]["gflops"] > 0
     assert "GFLOPs a picture, seeker included, where all tiles take" in said
+    looks = tmp_path / "runs" / "run" / "looks"
+    assert not looks.exists()
+    assert run(*(word for word in words if word != "--no-plots"))[0] == 0
+    for name in "ab":
+        page = np.asarray(Image.open(looks / f"{name}.jpg"))
+        truth, found = (part[:40, :60] > 40 for part in np.split(page, 2, 1))
+        # Both have an object of their own; the seeker sees the bright one.
+        assert truth.any()
+        assert found.any() == (name == "a")
     ring = [[20, 0], [60, 0], [60, 40], [20, 40], [20, 0]]
     (tmp_path / "area.json").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     code, said, _ = run(*words[:-3], "--roi", tmp_path / "area.json")

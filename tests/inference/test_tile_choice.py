@@ -89,7 +89,10 @@ def test_pictures_without_anything_keep_their_place() -> None:
         assert [len(one) for one in found] == [0, 3, 0, 1, 0]
         assert [one.source for one in found] == [f"picture_{place:06d}" for place in range(5)]
     assert session.windows == 3 * 3
-    assert next(Model(session).predict([dark], seeker=Brightness())).size == SIZE
+    model = Model(session)
+    assert next(model.predict([dark], seeker=Brightness())).size == SIZE
+    list(model.predict(pictures, seeker=Brightness()))
+    assert "in 3 of 5 pictures there was nothing to look at" in model.notes
 
 
 def test_an_unreadable_picture_keeps_its_place(tmp_path: Any) -> None:

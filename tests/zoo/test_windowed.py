@@ -329,6 +329,27 @@ def test_published_training_takes_all_windows_where_they_are() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "host", ["yolov8n", "yolo11n", "rtmdet-tiny", pytest.param("gpvit-l1", marks=pytest.mark.full)]
+)
+def test_windows_of_the_release_run_and_train_on_other_hosts(host: str) -> None:
+    torch.manual_seed(0)
+    detector = zoo.build(zoo.architecture(f"esod-{host}", 3, windows="shifted")).eval()
+    assert isinstance(detector, WindowedDetector)
+    images = pictures((256, 384))
+    raw = run(detector, images, [(1, 5, 9)])
+    assert len(raw["boxes"]) == len(raw["origins"]) == int(raw["picks"].sum()) > 0
+    assert raw["picks"].flatten(1).any(1).tolist() == [False, True]
+    assert raw["picks"].float().mean() < 0.2
+    targets = truth([[20, 20, 50, 60], [100, 90, 130, 110]], [0, 1])
+    terms = detector.train().loss(detector(images, targets), targets)
+    assert int(terms.counts["targets"]) == 2
+    terms.total.backward()
+    assert all(bool(part.grad.abs().sum() > 0) for part in detector.relay.parameters() if part.grad is not None)
+    assert all(bool(torch.isfinite(p.grad).all()) for p in detector.parameters() if p.grad is not None)
+
+
+@pytest.mark.slow
 def test_a_training_step_costs_less_in_proportion() -> None:
     detector = build(core=8, halo=0, share=0.25).train()
     images, targets = pictures((256, 256), 1), truth([[100, 100, 120, 120]], [0], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +107,7 @@ def command(
     from finespot.cli.terminal import console
     from finespot.cli.window_views import choose_windows
     from finespot.data import open_dataset
-    from finespot.inference import TileCosts, draw_predictions, merge_sweep, validate
+    from finespot.inference import TileCosts, merge_sweep, validate
     from finespot.runtimes import Session
     from finespot.training.choice import recipe_beside
     from finespot.training.claim import Scored, beside
@@ -123,7 +123,10 @@ def command(
     options.check_run(project or PROJECT, name, overwrite, truth)
     options.check_outputs(json, save_json, html, overwrite=overwrite, inputs=[weights, *truth])
     tiling = options.tiling(slice_size, overlap, session.card.tiling, whole=whole, merge=merge, metric=merge_metric)
-    _check(dataset, bootstrap, sweep, tiling or session.card.tiling)
+    limits = {"seeker": seeker, "max-tiles": max_tiles, "budget-ms": budget_ms, "roi": roi}
+    limits |= {"uniform-above": uniform_above}
+    given = [name for name, value in limits.items() if value is not None]
+    _check(dataset, bootstrap, sweep, tiling or session.card.tiling, given)
     out.print(session.reason)
     with bar(out, "val", len(dataset)) as advance:
         validation = validate(
@@ -194,20 +197,30 @@ def command(
     if save_json is not None:
         written.append(validation.to_coco(save_json))
     if plots:
-        draw_predictions(dataset, validation.detections, folder / "predictions", session.card.conf)
-        written.append(folder / "predictions")
+        written += _draw(dataset, validation, folder, session.card.conf, coverage)
     for path in written:
         out.print(f"wrote {path}")
 
 
-def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling | None) -> None:
-    """Refuse, before the pass, what could not be told after it."""
+def _check(dataset: Dataset, bootstrap: int | None, sweep: bool, tiling: Tiling | None, limits: Sequence[str]) -> None:
+    """Refuse, before the pass, what could not be told after it; `limits` are the options that leave out tiles."""
     from finespot.errors import FineSpotError
 
     if bootstrap is not None and len(dataset) < 2:
         raise FineSpotError("expected two pictures or more to draw from but got one", where="bootstrap")
     if sweep and (tiling is None or tiling.size is None):
         raise FineSpotError("merges tiles, but nothing is cut", where="merge-sweep", hint="give --slice")
+    if sweep and limits:
+        raise FineSpotError(f"merges all tiles, so --{limits[0]} has no effect", where="merge-sweep")
+
+
+def _draw(dataset: Dataset, validation: Validation, folder: Path, conf: float, looks: bool) -> list[Path]:
+    """Pictures with what was found, and where a seeker looked; the folders of those that there are."""
+    from finespot.inference import draw_looks, draw_predictions
+
+    draw_predictions(dataset, validation.detections, folder / "predictions", conf)
+    drawn = draw_looks(dataset, validation, folder / "looks", conf) if looks else []
+    return [folder / "predictions", *([folder / "looks"] if drawn else [])]
 
 
 def _tell_coverage(

@@ -16,7 +16,7 @@ from finespot.inference.ground import area_of, ground_scale
 from finespot.inference.journal import JOURNAL, Journal
 from finespot.inference.merge_sweep import MergeSweep, SweepRow, merge_sweep
 from finespot.inference.model import Model, Predictions, load
-from finespot.inference.pictures import draw_predictions, draw_report
+from finespot.inference.pictures import draw_looks, draw_predictions, draw_report
 from finespot.inference.pipeline import Outcome, Settings, walk
 from finespot.inference.raster import RasterRun
 from finespot.inference.reach import (
@@ -73,6 +73,7 @@ __all__ = [
     "chooser_of",
     "common_classes",
     "compare",
+    "draw_looks",
     "draw_predictions",
     "draw_report",
     "enlarged",

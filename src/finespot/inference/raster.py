@@ -81,6 +81,11 @@ class RasterRun:
     seen: int = field(default=0, init=False)
     worth: float = field(default=0.0, init=False)
     found: int = field(default=0, init=False)
+    # Of this run, without the rows that a killed one had: windows that hold data, as many as ran by area, and the
+    # seeker's milliseconds.
+    _looked: int = field(default=0, init=False)
+    _ran: float = field(default=0.0, init=False)
+    _seeker_ms: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         tiling = self.settings.scaling.tiling
@@ -148,8 +153,17 @@ class RasterRun:
             skipped = 100 * (1 - self.worth / max(1, there))
             told = f"{skipped:.0f} % of {there} windows skipped: {self.cold} had nothing hot, "
             told += f"of the others {self.seen} parts ran, as much as {self.worth:.1f} windows"
+            if self.seeker.lost is not None:
+                told += f", {100 * self.seeker.lost:.1f} % of objects lost on val"
             known = self.seeker.recall
             lines.append(told if known is None else f"{told} (seeker calibrated for {100 * known:g} %)")
+            if self._ran:
+                window, look = 1000 * self.timing.wall["model"] / self._ran, self._seeker_ms / self._looked
+                gain = ((self._looked - self._ran) * window - self._seeker_ms) / 1000
+                lines.append(
+                    f"a window takes {window:.1f} ms, the seeker {look:.1f} ms of each: about {abs(gain):.1f} s "
+                    f"{'saved' if gain >= 0 else 'lost'}"
+                )
         if self.timing.windows:
             model, what = self.timing.wall["model"] / self.timing.windows, "part" if self.seeker else "window"
             lines.append(
@@ -210,8 +224,10 @@ class RasterRun:
             record.seen += len(outcome.parts)
             record.cold += not outcome.parts
             record.worth += outcome.view.worth if isinstance(outcome.view, TileView) else 1.0
+            self._seeker_ms += outcome.view.seeker_ms if isinstance(outcome.view, TileView) else 0.0
             self.advance()
         record.empty = len(wanted) - len(tiles)
+        self._looked, self._ran = self._looked + len(tiles), self._ran + record.worth
         if self.journal is not None:
             self.journal.add(record)
         return record
