@@ -160,6 +160,13 @@ def test_frames_of_a_video(run: Run, tiny: Path, tmp_path: Path) -> None:
         counts.append(int(said.split(" of 48 computed")[0].rsplit("(", 1)[1]) if more else 48)
     # A budget spreads the first look at all tiles over frames; then two have their turn in each.
     assert counts == [48, 12 + 3 * 6, 12 + 3 * 2, 4 + 4 + 4 + 2]
+    code, said, wrong = run(*words, "--refresh", "2", "--view-windows", "--conf", "1", "--name", "figures")
+    assert (code, wrong) == (0, "")
+    assert "GFLOPs a picture where all tiles take" in said
+    rows = json.loads((tmp_path / "runs" / "figures" / "windows.json").read_text())
+    assert [row["windows"] for row in rows] == [12, 6, 6, 6]
+    assert not (tmp_path / "runs" / "figures" / "windows").exists()
+    refused(run(*words, "--refresh", "2", "--view-windows", "--line-width", "2"), "line-width")
 
 
 @pytest.mark.slow

@@ -14,12 +14,13 @@ import torch
 from cli_factory import Run, refused
 from PIL import Image
 
-from finespot import weights, zoo
+from finespot import images, weights, zoo
 from finespot.cli.window_views import WindowViews, choose_windows
 from finespot.errors import FineSpotError
 from finespot.inference import WindowView
 from finespot.structures import Classes
 from finespot.zoo import Savings
+from raster_factory import write_raster
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,39 @@ def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp
     assert few["gflops"] < everything["gflops"]
     assert run(*words, "--name", "whole", "--windows", "select=all,dense_above=0.1")[0] == 0
     assert figures(tmp_path / "runs" / "whole")["dense"] is True
+
+
+@pytest.mark.slow
+def test_what_is_saved_on_a_video(run: Run, on_windows: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    writer = images.VideoWriter(tmp_path / "clip.mp4", 10, (160, 256))
+    for _ in range(3):
+        writer.write(np.zeros((160, 256, 3), np.uint8))
+    writer.close()
+    words = ["predict", on_windows, tmp_path / "clip.mp4", "--project", tmp_path / "runs", "--no-images"]
+    code, said, wrong = run(*words, "--view-windows", "--windows", "select=all")
+    assert (code, wrong) == (0, "")
+    assert "windows: 8.0 of 8.0 in a picture" in said
+    rows = json.loads((tmp_path / "runs" / "run" / "windows.json").read_text())
+    assert [row["windows"] for row in rows] == [8, 8, 8]
+    assert len({row["picture"] for row in rows}) == 3
+    assert not (tmp_path / "runs" / "run" / "windows").exists()
+
+
+@pytest.mark.slow
+def test_what_is_saved_on_a_raster(run: Run, on_windows: Path, tmp_path: Path) -> None:
+    field = write_raster(tmp_path / "a.tif", np.random.default_rng(0).integers(1, 256, (256, 512, 3), np.uint8))
+    words = ["--raster", "--slice", "256", "--overlap", "0", "--imgsz", "256", "--project", tmp_path / "runs"]
+    words += ["--no-images", "--overwrite"]
+    code, said, wrong = run("predict", on_windows, field, *words, "--view-windows", "--windows", "select=all")
+    assert (code, wrong) == (0, "")
+    assert "windows: 16.0 of 16.0 in a picture" in said
+    assert "windows: " not in run("predict", on_windows, field, *words)[1]
+    refused(run("predict", "hit-uav-n", field, *words, "--view-windows"), "this network does not choose windows")
+    refused(
+        run("predict", on_windows, field, *words, "--view-windows", "--seeker", "hit-uav-seeker"),
+        "view-windows: has no effect where a seeker chooses parts",
+    )
 
 
 @pytest.mark.slow

@@ -109,11 +109,10 @@ def command(
     from finespot.writers import new_run
 
     pictures, left_out = without_runs(open_source(source), source, project or PROJECT)
-    products = Products(images, image_format, line_width, labels, save_txt, save_crops, explain or view_windows)
+    shown = view_windows and pictures.fps is None
+    products = Products(images, image_format, line_width, labels, save_txt, save_crops, explain or shown)
     heat = heat_maps.HeatMaps(explain, target, method, layers)
     heat.check(video=pictures.fps is not None)
-    if view_windows:
-        WindowViews.check(video=pictures.fps is not None)
     writers = products.writers(Path(source).stem, pictures)
     read = [source] if pictures.fps is not None else [entry.name for entry in pictures.entries]
     options.check_run(project or PROJECT, name, overwrite, read)
@@ -124,7 +123,7 @@ def command(
     chosen = any(one is not None for one in (seeker, max_tiles, budget_ms, roi, refresh, uniform_above))
     used = model.card.imgsz if imgsz is None else imgsz
     views = TileViews(lambda: TileCosts.known(model.session, imgsz, tiling, seeker)) if chosen else WindowViews()
-    writers += products.window_writers(views) if view_windows else []
+    writers += products.window_writers(views, pictures) if view_windows else []
     outcomes: Iterator[Outcome] = model.predict(
         pictures,
         conf=conf,
@@ -135,7 +134,7 @@ def command(
         imgsz=imgsz,
         tiling=tiling,
         batch=batch,
-        pixels=images or save_crops or explain or view_windows,
+        pixels=images or save_crops or explain or shown,
         windows=view_windows,
         seeker=seeker,
         max_tiles=max_tiles,
@@ -225,10 +224,12 @@ class Products:
             made = [*([DrawingWriter(self.line_width, labels, kind)] if self.images else []), CocoWriter()]
         return [*made, *([YoloWriter()] if self.save_txt else []), *([CropWriter(0, kind)] if self.save_crops else [])]
 
-    def window_writers(self, views: WindowViews | TileViews) -> list[Writer]:
-        """What draws which tiles were looked at, or where the network looked."""
-        from finespot.writers import WindowWriter
+    def window_writers(self, views: WindowViews | TileViews, pictures: Source) -> list[Writer]:
+        """What draws which tiles were looked at, or where the network looked; of a video's frames the figures alone."""
+        from finespot.writers import FigureWriter, WindowWriter
 
+        if pictures.fps is not None:
+            return [FigureWriter(views.figures)]
         kind = options.picture_format(self.format)
         return [WindowWriter(views.look, self.line_width, self.labels is not False, kind)]
 

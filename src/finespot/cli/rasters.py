@@ -29,7 +29,7 @@ FORMATS = ("geojson", "gpkg")
 Given = Mapping[str, Any]
 # Options of pictures that say nothing on a raster, and options of rasters that say nothing on pictures.
 _OF_PICTURES = (
-    *("save_txt", "save_crops", "explain", "target", "method", "layers", "view_windows"),
+    *("save_txt", "save_crops", "explain", "target", "method", "layers"),
     *("max_tiles", "budget_ms", "refresh", "uniform_above"),
 )
 _OF_RASTERS = ("bands", "stretch", "train_gsd", "raster_scale", "crs", "resume")
@@ -73,11 +73,14 @@ def refuse(given: Given) -> None:
 def predict(given: Given, reason: str) -> None:
     """Find objects in the raster `source` as the options `given` to the verb say; `reason` is why it is one."""
     from finespot.cli.terminal import console
+    from finespot.cli.window_views import WindowViews
     from finespot.errors import FineSpotError
     from finespot.images import Raster, RasterView, stretch_of
     from finespot.inference import RasterRun, area_of, ground_scale, load
 
     _refuse(given, _OF_PICTURES, "has no effect on a raster", None)
+    if given["view_windows"] and given["seeker"] is not None:
+        raise FineSpotError("has no effect where a seeker chooses parts, whose saving is said", where="view-windows")
     if given["resume"] and given["overwrite"]:
         raise FineSpotError("has no effect on a run that goes on", where="overwrite", hint="leave out --resume")
     for option in ("line_width", "labels"):
@@ -106,9 +109,14 @@ def predict(given: Given, reason: str) -> None:
         out.print(f"{given['source']} is read as a raster ({reason}): {kind}")
         for note in [*raster.notes, *scale_notes, *stretch_notes, *region_notes, *notes]:
             out.print(note)
-        run = RasterRun(model.session, view, settings, most=given["max_det"], region=region, seeker=seeker)
+        views = WindowViews()
+        run = RasterRun(
+            model.session, view, settings, most=given["max_det"], region=region, seeker=seeker, note=views.note
+        )
         folder = _folder(given)
         _walk(run, folder, writers, given, out)
+        for line in views.summary():
+            out.print(line)
 
 
 def _seeker(model: Model, given: Given) -> Seeker | None:
@@ -180,6 +188,7 @@ def _settings(model: Model, given: Given) -> tuple[Settings, list[str]]:
     from finespot.inference import Settings
     from finespot.inference.pipeline import suppression_notes
     from finespot.inference.prepare import scale_notes, scaling
+    from finespot.inference.windows import watch_of
 
     card = model.card
     choose_windows(model.session, given["windows"])
@@ -198,6 +207,7 @@ def _settings(model: Model, given: Given) -> tuple[Settings, list[str]]:
         nms=card.nms if given["nms"] is None else given["nms"],
         classes=None if classes is None else card.classes.labels(chosen_classes(classes, card.classes)),
         batch=given["batch"],
+        watch=watch_of(model.session, given["view_windows"]),
     )
     needed = model.session.head.suppress
     asked = {"nms_asked": given["nms"] is not None, "iou_asked": given["iou"] is not None}

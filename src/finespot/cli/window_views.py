@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,16 +85,6 @@ class WindowViews:
         self._first: list[dict[str, float]] = []
         self._times: list[dict[str, float]] = []
 
-    @staticmethod
-    def check(video: bool) -> None:
-        """Raise FineSpotError for a video."""
-        if video:
-            from finespot.errors import FineSpotError
-
-            raise FineSpotError(
-                "draws pictures, not a video", where="view-windows", hint="give some of its frames as pictures"
-            )
-
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """The same outcomes, each noted before it is handed on."""
         from finespot.inference import WindowView
@@ -111,8 +101,14 @@ class WindowViews:
 
         view = self._current
         assert view is not None
+        return Looked(enlarged(view.heat, view.size), view.windows, self.figures())
+
+    def figures(self) -> dict[str, Any]:
+        """What is to be written of the current picture."""
+        view = self._current
+        assert view is not None
         saved = view.savings
-        figures = {
+        return {
             "windows": saved.windows,
             "possible": saved.possible,
             "dense": saved.dense,
@@ -122,7 +118,6 @@ class WindowViews:
             "gflops_saved": round(saved.saved, 4),
             "ms": {name: round(value, 3) for name, value in view.milliseconds.items()},
         }
-        return Looked(enlarged(view.heat, view.size), view.windows, figures)
 
     def means(self) -> dict[str, float]:
         """Windows, those possible, occupancy, GFLOPs spent and saved: means over the pictures."""
@@ -168,14 +163,14 @@ class WindowViews:
 
 
 class TileViews:
-    """The tiles that were chosen of the picture that is being written, and the sums over those that were drawn. The run
-    itself says how many were skipped.
+    """The tiles that were chosen of the picture that is being written, and the sums over those that were written. The
+    run itself says how many were skipped.
     """
 
     def __init__(self, costs: Callable[[], TileCosts | None]) -> None:
         self._current: TileView | None = None
         self._find = cache(costs)
-        self._drawn = 0
+        self._written = 0
         self._spent = self._saved = 0.0
 
     def watched(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
@@ -194,9 +189,16 @@ class TileViews:
         from finespot.inference import enlarged
         from finespot.writers import Looked
 
+        view = self._current
+        assert view is not None
+        heat = np.zeros(view.size, np.float32) if view.heat is None else enlarged(view.heat, view.size)
+        return Looked(heat, view.windows, self.figures())
+
+    def figures(self) -> dict[str, Any]:
+        """What is to be written of the current picture, once: it enters the sums."""
         view, costs = self._current, self._find()
         assert view is not None
-        figures = {
+        figures: dict[str, Any] = {
             "windows": len(view.windows),
             "worth": round(view.worth, 3),
             "possible": view.possible,
@@ -208,14 +210,13 @@ class TileViews:
         if costs is not None:
             spent, saved = costs.of(view)
             figures |= {"gflops": round(spent, 4), "gflops_saved": round(saved, 4)}
-            self._drawn, self._spent, self._saved = self._drawn + 1, self._spent + spent, self._saved + saved
-        heat = np.zeros(view.size, np.float32) if view.heat is None else enlarged(view.heat, view.size)
-        return Looked(heat, view.windows, figures)
+            self._written, self._spent, self._saved = self._written + 1, self._spent + spent, self._saved + saved
+        return figures
 
     def summary(self) -> list[str]:
-        """What that cost, in a line, where the tiles were drawn."""
-        costs = self._find() if self._drawn else None
-        return [] if costs is None else [costs.line(self._spent, self._saved, self._drawn)]
+        """What that cost, in a line, where figures of the tiles were written."""
+        costs = self._find() if self._written else None
+        return [] if costs is None else [costs.line(self._spent, self._saved, self._written)]
 
 
 def _told(saved: float) -> str:

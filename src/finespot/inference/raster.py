@@ -24,6 +24,7 @@ from finespot.inference.pipeline import Settings, walk
 from finespot.inference.skipping import TileView
 from finespot.inference.sources import Entry, as_image
 from finespot.inference.timing import Timing
+from finespot.inference.windows import WindowView
 from finespot.runtimes import Session
 from finespot.structures import Detections, Tile
 from finespot.tiling import Mask, Part, Polygons, Region, RowMerge, grid, rows_of
@@ -56,6 +57,8 @@ class RasterRun:
         Where finished rows are put down, and taken from; None keeps none.
     advance:
         Called for each window that is done or left out.
+    note:
+        Called with where a network on windows looked in each window of the raster, if `settings` watch it.
 
     Attributes
     ----------
@@ -74,6 +77,7 @@ class RasterRun:
     seeker: Seeks | None = None
     journal: Journal | None = None
     advance: Callable[[], None] = lambda: None
+    note: Callable[[WindowView], None] = lambda view: None
     timing: Timing = field(default_factory=Timing)
     empty: int = field(default=0, init=False)
     outside: int = field(default=0, init=False)
@@ -225,6 +229,8 @@ class RasterRun:
             record.cold += not outcome.parts
             record.worth += outcome.view.worth if isinstance(outcome.view, TileView) else 1.0
             self._seeker_ms += outcome.view.seeker_ms if isinstance(outcome.view, TileView) else 0.0
+            if isinstance(outcome.view, WindowView):
+                self.note(outcome.view)
             self.advance()
         record.empty = len(wanted) - len(tiles)
         self._looked, self._ran = self._looked + len(tiles), self._ran + record.worth

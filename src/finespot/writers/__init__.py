@@ -17,7 +17,7 @@ from finespot.writers.tinyperson import write_tinyperson
 from finespot.writers.uavdt import UAVDT_CLASSES, UAVDT_TEST, write_uavdt
 from finespot.writers.views import View, view, window_around
 from finespot.writers.visdrone import VISDRONE_CLASSES, write_visdrone, write_visdrone_vid
-from finespot.writers.windows import Looked, WindowWriter, window_picture
+from finespot.writers.windows import FigureWriter, Looked, WindowWriter, window_picture
 from finespot.writers.writer import Writer
 from finespot.writers.yolo import YoloWriter
 
@@ -30,6 +30,7 @@ __all__ = [
     "CropWriter",
     "DrawingWriter",
     "Figure",
+    "FigureWriter",
     "Footprints",
     "GeoJsonWriter",
     "GeoPackageWriter",

@@ -44,6 +44,32 @@ def window_picture(
     return np.asarray(page)
 
 
+class FigureWriter:
+    """`windows.json`: the figures of each picture, or frame of a video, of which nothing is drawn.
+
+    `figures` gives those of the picture that is written.
+    """
+
+    needs_pixels = False
+
+    def __init__(self, figures: Callable[[], Mapping[str, Any]]) -> None:
+        self.figures = figures
+        self._rows: list[dict[str, Any]] = []
+
+    def open(self, folder: str | Path, names: Names | None = None) -> None:
+        """Begin a table."""
+        self._table = Path(folder) / "windows.json"
+        self._rows = []
+
+    def write(self, detections: Detections, pixels: Pixels | None) -> None:
+        """Note the figures of one picture."""
+        self._rows.append({"picture": detections.source, **self.figures()})
+
+    def close(self) -> Path:
+        """Write the table."""
+        return write_atomic(self._table, json.dumps(self._rows, indent=1).encode())
+
+
 class WindowWriter:
     """`windows/<picture>.jpg`, and `windows.json` with the figures of each picture.
 
