@@ -227,8 +227,11 @@ class RasterRun:
             record.parts += [PartRecord.of(self._moved(part, tile)) for part in outcome.parts if len(part.boxes)]
             record.seen += len(outcome.parts)
             record.cold += not outcome.parts
-            record.worth += outcome.view.worth if isinstance(outcome.view, TileView) else 1.0
-            self._seeker_ms += outcome.view.seeker_ms if isinstance(outcome.view, TileView) else 0.0
+            if isinstance(outcome.view, TileView):
+                record.worth += outcome.view.worth
+                self._seeker_ms += outcome.view.seeker_ms
+            else:
+                record.worth += 1
             if isinstance(outcome.view, WindowView):
                 self.note(outcome.view)
             self.advance()

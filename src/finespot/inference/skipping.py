@@ -146,7 +146,7 @@ class Skipping:
     worth: float = 0.0
     possible: int = 0
     uniform: int = 0
-    none: int = 0
+    empty: int = 0
     limited: int = 0
     seeker_ms: float = 0.0
     window_ms: float = 0.0
@@ -168,7 +168,7 @@ class Skipping:
             worth=self.worth + view.worth,
             possible=self.possible + view.possible,
             uniform=self.uniform + view.full,
-            none=self.none + (not len(view.windows) and not view.whole),
+            empty=self.empty + (not len(view.windows) and not view.whole),
             limited=self.limited + view.limited,
             seeker_ms=(self.pictures * self.seeker_ms + view.seeker_ms) / (self.pictures + 1),
             window_ms=view.window_ms,
@@ -203,8 +203,8 @@ class Skipping:
         lines = [told, f"{times}: {gain}"]
         if self.uniform:
             lines.append(f"{self.uniform} of {self.pictures} pictures were looked at in full")
-        if self.none:
-            lines.append(f"in {self.none} of {self.pictures} pictures there was nothing to look at")
+        if self.empty:
+            lines.append(f"in {self.empty} of {self.pictures} pictures there was nothing to look at")
         if self.limited:
             lines.append(f"the budget left out tiles in {self.limited} of {self.pictures} pictures")
         return lines
@@ -218,7 +218,7 @@ class Skipping:
             "possible": self.possible,
             "skipped": round(self.share, 4),
             "uniform_pictures": self.uniform,
-            "empty_pictures": self.none,
+            "empty_pictures": self.empty,
             "limited_pictures": self.limited,
             "seeker_ms": round(self.seeker_ms, 3),
             "window_ms": round(self.window_ms, 3),

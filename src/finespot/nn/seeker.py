@@ -33,8 +33,8 @@ WIDTHS = range(4, 29, 4)  # wider ones have more than 0.1 million parameters
 _KERNEL = 13
 _PRIOR = math.log(0.05 / 0.95)
 # The first stages have by far the largest maps. On a CPU they compute about so many cells at a time, in strips of whole
-# rows and of no fewer than so many: their maps then stay in its cache. Measured on one thread, pixels
-# 5120x4096 that are halved: 1.3 times as quick as the whole at once (`benchmarks.highres.look`).
+# rows and of no fewer than so many: their maps then stay in its cache. Measured on one thread with a
+# picture of 5120x4096 pixels, halved: 1.3 times as quick as the whole at once (`benchmarks.highres.look`).
 _CELLS, _ROWS = 10_240, 8
 # Cells that a strip sees above and below, to have what the whole has: the kernels of the first stages reach 11 px
 # outside a cell of 8 px, 7 px outside one of 4 px.
