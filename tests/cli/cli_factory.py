@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from finespot import images
+from finespot.structures import Size
+
 Said = tuple[int, str, str]
 Run = Callable[..., Said]
 # Class names that a terminal library would take for styles.
@@ -23,6 +28,15 @@ def refused(said: Said, *words: str) -> None:
     assert error.count("\n") == 1
     for word in words:
         assert word in error
+
+
+def dark_clip(path: Path, frames: int, size: Size) -> Path:
+    """A video of black frames of `size` (height, width)."""
+    writer = images.VideoWriter(path, 10, size)
+    for _ in range(frames):
+        writer.write(np.zeros((*size, 3), np.uint8))
+    writer.close()
+    return path
 
 
 def process(*words: str | Path, code: str = MAIN, **options: Any) -> subprocess.CompletedProcess[Any]:

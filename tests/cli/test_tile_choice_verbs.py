@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_factory import Run, refused
+from cli_factory import Run, dark_clip, refused
 from PIL import Image
 
-from finespot import images
 from finespot.cli.window_views import TileViews
 from finespot.inference import Outcome, TileView, load_seeker
 from finespot.structures import Classes, Detections
@@ -148,10 +147,7 @@ def test_a_region_of_a_file(run: Run, tiny: Path, picture: Path, tmp_path: Path)
 @pytest.mark.slow
 def test_frames_of_a_video(run: Run, tiny: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
-    writer = images.VideoWriter(tmp_path / "clip.mp4", 10, (128, 192))
-    for _ in range(4):
-        writer.write(np.zeros((128, 192, 3), np.uint8))
-    writer.close()
+    dark_clip(tmp_path / "clip.mp4", 4, (128, 192))
     words = ["predict", tiny, tmp_path / "clip.mp4", "--slice", "64", "--project", tmp_path / "runs", "--no-images"]
     counts = []
     for more in ([], ["--refresh", "2"], ["--refresh", "6"], ["--max-tiles", "4"]):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cli_factory import Run, refused
+from cli_factory import Run, dark_clip, refused
 from PIL import Image
 
-from finespot import images, weights, zoo
+from finespot import weights, zoo
 from finespot.cli.window_views import WindowViews, choose_windows
 from finespot.errors import FineSpotError
 from finespot.inference import WindowView
@@ -147,10 +147,7 @@ def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp
 @pytest.mark.slow
 def test_what_is_saved_on_a_video(run: Run, on_windows: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
-    writer = images.VideoWriter(tmp_path / "clip.mp4", 10, (160, 256))
-    for _ in range(3):
-        writer.write(np.zeros((160, 256, 3), np.uint8))
-    writer.close()
+    dark_clip(tmp_path / "clip.mp4", 3, (160, 256))
     words = ["predict", on_windows, tmp_path / "clip.mp4", "--project", tmp_path / "runs", "--no-images"]
     code, said, wrong = run(*words, "--view-windows", "--windows", "select=all")
     assert (code, wrong) == (0, "")

@@ -86,26 +86,26 @@ class WindowWriter:
         extension: str = "jpg",
     ) -> None:
         self.look, self.line_width, self.labels, self.extension = look, line_width, labels, extension
-        self._rows: list[dict[str, Any]] = []
+        self._figures = FigureWriter(lambda: self._looked.figures)
 
     def open(self, folder: str | Path, names: Names | None = None) -> None:
         """Make the folder `windows`."""
-        self._table = Path(folder) / "windows.json"
+        self._figures.open(folder)
         self._folder = make_folder(Path(folder) / "windows")
         self._names = names or Names()
-        self._rows = []
 
     def write(self, detections: Detections, pixels: Pixels | None) -> None:
         """Draw one picture."""
         if pixels is None:
             raise ValueError("WindowWriter.write needs the picture's pixels")
-        heat, windows, figures = self.look()
+        self._looked = self.look()
+        heat, windows, _ = self._looked
         name = self._names.of(detections.source)
         drawn = window_picture(pixels, heat, windows, detections, self.line_width, self.labels)
         write_drawing(self._folder / f"{name}.{self.extension}", drawn)
-        self._rows.append({"picture": detections.source, **figures})
+        self._figures.write(detections, None)
 
     def close(self) -> Path:
         """Write the figures; the folder of the drawings."""
-        write_atomic(self._table, json.dumps(self._rows, indent=1).encode())
+        self._figures.close()
         return self._folder
