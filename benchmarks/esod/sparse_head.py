@@ -1,29 +1,33 @@
-"""Would a head that computes only likely cells be quicker on windows? The answer that docs/systems/esod.md gives.
+"""What does a head save that computes single cells of its windows? `cells=seeker` in docs/systems/esod.md.
 
-    python -m benchmarks.esod.sparse_head [--models esod-yolov5s ...] [--windows 4] [--objects 2 6 12] [--json FILE]
+    python -m benchmarks.esod.sparse_head [--models esod-yolov5s esod-yolov5m] [--windows 4] [--objects 1 2 6 12 24]
+                                          [--rounds 7] [--json FILE]
 
-First the share of the head in the operations of a picture of 1536 x 1536 px with so many windows: the most that could
-be saved. Then the two 3x3 convolutions of each level of the released head on YOLOv5s, on windows of 40 x 40 cells: as
-they are, and on single cells as the release has it: the 3x3 surroundings of so many cells gathered, one matrix product,
-activation. An object in a window has as many cells as its peak: 9, 12 and 10 on the levels of stride 8, 16 and 32. All
-else of the head (a 1x1 convolution before, predictions behind) is left out of both. One thread, CPU milliseconds.
+First the share of the head in the operations of a picture of 1536 x 1536 px with so many windows, by host: the most
+that could be saved. Then the head of the released networks, which can compute single cells: alone, on these windows,
+and from picture to boxes, all cells and those about so many objects in each window. Windows and cells are chosen by a
+truth drawn at random, so what is computed does not depend on the weights, which are as built. One thread, CPU
+milliseconds, medians of turns; the values of the cells that run are checked against those of all.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.report import arguments, publish, spread, table, take_turns
+from benchmarks.report import arguments, publish, ratio, spread, table, take_turns
 from finespot import zoo
-from finespot.structures import Features
-from finespot.zoo import WindowedDetector, window_costs
+from finespot.nn.windows import gather
+from finespot.runtimes import Session
+from finespot.structures import Features, Targets
+from finespot.zoo import WindowedDetector, looks, window_costs
 
-MODELS = [
+HOSTS = [
     "esod-yolov5s",
     "esod-yolov5m",
     "esod-yolov8n",
@@ -33,10 +37,7 @@ MODELS = [
     "esod-retinanet-r50",
     "esod-gpvit-l1",
 ]
-SIDE, WINDOW, BRANCHES = 1536, 40, 2
-# Of the head on YOLOv5s, by stride; cells of an object.
-CHANNELS = {8: 128, 16: 256, 32: 512}
-CELLS = {8: 9, 16: 12, 32: 10}
+SIDE, WINDOW, CORE = 1536, 40, 256
 
 
 def shares(model: str, windows: int) -> tuple[float, float]:
@@ -56,53 +57,92 @@ def shares(model: str, windows: int) -> tuple[float, float]:
     return head / costs.window, windows * head / (costs.picture + windows * costs.window)
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor) -> None:
-    for _ in range(BRANCHES):
-        F.silu(F.conv2d(x, weight, bias, padding=1), inplace=True)
+def objects_in(windows: int, objects: int) -> Targets:
+    """So many objects of 16 px in each of the first cores of a picture, in its inner part."""
+    draw = torch.Generator().manual_seed(0)
+    across = SIDE // CORE
+    corners = torch.tensor([[CORE * (one % across), CORE * (one // across)] for one in range(windows)])
+    places = 32 + torch.randint(CORE - 64, (windows, objects, 2), generator=draw)
+    centers = (corners[:, None] + places).flatten(0, 1).float()
+    count = len(centers)
+    boxes = torch.cat((centers - 8, centers + 8), 1)
+    nothing = torch.zeros(count, dtype=torch.int64)
+    return Targets(boxes, nothing, nothing, torch.zeros(count, dtype=torch.bool), 1)
 
 
-def single(x: Tensor, flat: Tensor, bias: Tensor, place: Tensor) -> None:
-    """`place` (n, 9) are the cells about each of n cells; what lies outside is taken for the border's."""
-    rows = x.permute(0, 2, 3, 1).flatten(0, 2)
-    for _ in range(BRANCHES):
-        F.silu(torch.addmm(bias, rows[place.flatten()].view(len(place), -1), flat), inplace=True)
+def measure(model: str, windows: int, objects: list[int], rounds: int) -> list[dict[str, Any]]:
+    """A row for all cells, and for those of so many objects in each window."""
+    torch.manual_seed(0)
+    session = Session(zoo.build(zoo.architecture(model, classes=10)), threads=1, device="cpu")
+    network: WindowedDetector = session.network
+    every = replace(network.windows, select="oracle", dense_above=None)
+    image = torch.randint(0, 256, (1, 3, SIDE, SIDE), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    truths = {"all": objects_in(windows, 1), **{str(count): objects_in(windows, count) for count in objects}}
+    rules = {name: replace(every, cells="all" if name == "all" else "oracle") for name in truths}
+    costs = window_costs(network, (SIDE, SIDE))
 
+    def picture(name: str) -> dict[str, Tensor]:
+        network.windows = rules[name]
+        raw = session.look(image, truths[name])
+        session.select(raw, 0.25)
+        return raw
 
-def surroundings(windows: int, side: int, cells: int) -> Tensor:
-    """Cells (n, 9) about `cells` cells drawn from the maps of `windows`."""
-    chosen = torch.randperm(windows * side * side, generator=torch.Generator().manual_seed(0))[:cells]
-    window, y, x = chosen // side**2, chosen // side % side, chosen % side
-    shifts = torch.arange(-1, 2)
-    down = (y[:, None, None] + shifts[:, None]).clamp(0, side - 1)
-    across = (x[:, None, None] + shifts).clamp(0, side - 1)
-    return ((window[:, None, None] * side + down) * side + across).flatten(1)
+    def head(name: str, features: Features) -> Callable[[], dict[str, Tensor]]:
+        network.windows = rules[name]
+        likely = network.likely(heat, truths[name])
+        if likely is None:
+            return lambda: network.head(features)
+        chosen = network.choose(heat, truths[name])
+        cells = gather(likely, chosen.picture, chosen.origins, chosen.grid.window)
+        return lambda: network.head.at_cells(features, cells)
+
+    with torch.inference_mode():
+        network.windows = every
+        seen = network.look(image.float() / 255)
+        heat = seen.auxiliary["heat"]
+        features = network.neck(network.split().tail(network.cut_out(seen, network.choose(heat, truths["all"]))))
+        heads = {name: head(name, features) for name in truths}
+        whole = heads["all"]()
+        for name in truths:
+            found = heads[name]()
+            kept = torch.isfinite(found["objectness"][:, 0])
+            far = max(float((found[k] - whole[k]).transpose(1, 2)[kept].abs().max()) for k in ("boxes", "objectness"))
+            assert far < 1e-2, f"{model}: single cells differ by {far}"
+        alone = take_turns(heads, rounds)
+    taken = take_turns({name: lambda name=name: picture(name) for name in truths}, rounds)  # type: ignore[misc]
+    rows = []
+    for name in truths:
+        (look,) = looks(network, picture(name), costs)
+        assert look.savings.windows == windows
+        rows.append(
+            {
+                "model": model,
+                "cells": name,
+                "head_ms": spread(alone[name], 1000),
+                "head_faster": ratio(alone["all"], alone[name]),
+                "picture_ms": spread(taken[name], 1000),
+                "picture_faster": ratio(taken["all"], taken[name]),
+                "gflops": look.savings.gflops,
+            }
+        )
+    return rows
 
 
 def main() -> None:
-    parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser = arguments(__doc__, rounds=7)
+    parser.add_argument("--models", nargs="+", default=["esod-yolov5s", "esod-yolov5m"])
     parser.add_argument("--windows", type=int, default=4)
-    parser.add_argument("--objects", type=int, nargs="+", default=[2, 6, 12], help="in a window")
+    parser.add_argument("--objects", type=int, nargs="+", default=[1, 2, 6, 12, 24], help="in a window")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    of_all = {model: shares(model, options.windows) for model in options.models}
+    of_all = {model: shares(model, options.windows) for model in HOSTS}
     print(table(["model", "of a window", "of all"], [[m, f"{a:.0%}", f"{b:.0%}"] for m, (a, b) in of_all.items()]))
     rows = []
-    for stride, channels in CHANNELS.items():
-        side = WINDOW * 8 // stride
-        x = torch.randn(options.windows, channels, side, side).contiguous(memory_format=torch.channels_last)
-        weight, bias = torch.randn(channels, channels, 3, 3), torch.randn(channels)
-        flat = weight.permute(2, 3, 1, 0).reshape(-1, channels).contiguous()
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        calls = {"dense": partial(dense, x, weight, bias)}
-        for objects in options.objects:
-            cells = min(objects * options.windows * CELLS[stride], options.windows * side**2)
-            calls[str(objects)] = partial(single, x, flat, bias, surroundings(options.windows, side, cells))
-        with torch.inference_mode():
-            taken = take_turns(calls, options.rounds)
-        rows.append([stride, *(spread(taken[name], 1000) for name in calls)])
-    head = ["stride", "dense ms", *(f"{objects} objects a window" for objects in options.objects)]
-    print(table(head, rows))
+    for model in options.models:
+        rows += measure(model, options.windows, options.objects, options.rounds)
+    head = ["model", "objects a window", "head ms", "times as fast", "picture ms", "times as fast", "GFLOPs"]
+    keys = ["model", "cells", "head_ms", "head_faster", "picture_ms", "picture_faster"]
+    print(table(head, [[*(row[key] for key in keys), f"{row['gflops']:.1f}"] for row in rows]))
     publish({"benchmark": "esod_sparse_head", "shares": of_all, "rows": rows}, options.json)
 
 

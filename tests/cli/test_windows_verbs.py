@@ -26,14 +26,18 @@ from raster_factory import write_raster
 @pytest.fixture(scope="module")
 def on_windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random network whose seeker fires at random."""
+    return written(tmp_path_factory.mktemp("weights") / "windows.safetensors", "esod-yolov8n")
+
+
+def written(path: Path, name: str) -> Path:
     torch.manual_seed(0)
-    architecture = zoo.architecture("esod-yolov8n", 2, core=8, halo=4, dense_above=None)
+    architecture = zoo.architecture(name, 2, core=8, halo=4, dense_above=None)
     detector = zoo.build(architecture)
     with torch.no_grad():
         detector.relay.predict.weight.mul_(40)
         detector.relay.predict.bias.zero_()
     card = weights.Card(architecture=architecture, classes=Classes(("a", "b")), imgsz=256, conf=0.0, max_det=20)
-    return weights.save(tmp_path_factory.mktemp("weights") / "windows.safetensors", detector, card)
+    return weights.save(path, detector, card)
 
 
 @pytest.fixture
@@ -199,6 +203,31 @@ def test_validation_by_each_choice(run: Run, on_windows: Path, picture: Path, tm
     refused(run(*words, "--windows", "budget=0"), "budget: expected 1 or more")
     dense = ["val", "hit-uav-n", *words[2:]]
     refused(run(*dense, "--windows", "budget=2"), "this network does not choose windows")
+    refused(run(*words, "--windows", "cells=seeker"), "cells: the head AnchorFreeHead computes all cells")
+
+
+@pytest.mark.slow
+def test_single_cells_by_each_choice(run: Run, picture: Path, tmp_path: Path) -> None:
+    """No cells, those of one object, those of maxima (of noise, so nearly all), all: each computes more."""
+    path = written(tmp_path / "cells.safetensors", "esod-yolov5s")
+    (tmp_path / "set").mkdir()
+    Image.open(picture).save(tmp_path / "set" / "one.png")
+    (tmp_path / "set" / "one.txt").write_text("0 0.1 0.1 0.05 0.05\n")
+    (tmp_path / "set.yaml").write_text(f"path: {tmp_path}\ntrain: set\nval: set\nnames: [a, b]\n")
+    words = ["val", path, "--data", tmp_path / "set.yaml", "--project", tmp_path / "runs", "--coverage", "--no-plots"]
+    spent = []
+    for choice in ("cells=seeker,cell_threshold=1", "cells=oracle", "cells=seeker", "cells=all"):
+        code, _, wrong = run(*words, "--windows", f"select=all,{choice}", "--name", "one", "--overwrite")
+        assert (code, wrong) == (0, "")
+        savings = json.loads((tmp_path / "runs" / "one" / "report.json").read_text())["savings"]
+        assert savings["windows"] == 8
+        spent.append(savings["gflops"])
+    nothing, objects, maxima, everything = spent
+    assert nothing < objects < maxima <= everything
+    predict = ["predict", path, picture, "--project", tmp_path / "runs", "--windows"]
+    refused(run(*predict, "cells=oracle"), "an oracle needs the truth")
+    refused(run(*predict, "cell_threshold=0.2"), "windows, cell_threshold: has no effect with cells=all")
+    refused(run(*predict, "cells=some"), "unknown cells of windows 'some'")
 
 
 @pytest.mark.slow

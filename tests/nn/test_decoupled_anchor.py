@@ -10,6 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finespot.nn.heads import AnchorBasedHead, AnchorLoss, DecoupledAnchorHead
+from finespot.nn.heads.single_cells import MOST
+from finespot.nn.layers.conv import Conv
+from finespot.nn.windows import cells_of_level
 from finespot.structures import Features, Level, Targets
 
 CLASSES, SIZE = 4, (64, 96)
@@ -126,3 +129,51 @@ def test_a_level_that_is_off_is_not_computed() -> None:
         every = made(features())
     kept = torch.cat((torch.arange(3 * 96), torch.arange(3 * 120, POINTS)))
     assert all(torch.equal(some[key], every[key].index_select(1 if key == "anchors" else 2, kept)) for key in some)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.03, 0.3, 0.9])
+def test_single_cells_have_the_values_of_the_map(share: float, fused: bool) -> None:
+    made, given = head().eval(), features()
+    for buffer in made.buffers():
+        if buffer.is_floating_point():
+            buffer += 0.3 * torch.rand(buffer.shape, generator=torch.Generator().manual_seed(2))
+    if fused:
+        for module in made.modules():
+            if isinstance(module, Conv):
+                module.fuse()
+    likely = torch.rand(2, 1, 8, 12, generator=torch.Generator().manual_seed(3)) < share
+    with torch.no_grad():
+        want, found = made(given), made.at_cells(given, likely)
+    masks = [cells_of_level(likely, (x.shape[2], x.shape[3])) for x in given.maps]
+    kept = torch.cat([mask.flatten(1).repeat(1, 3) for mask in masks], 1)
+    assert kept.any() == (share > 0)
+    for name in ("boxes", "objectness", "scores"):
+        one, other = (raw[name].transpose(1, 2) for raw in (found, want))
+        assert torch.allclose(one[kept], other[kept], atol=1e-5)
+        assert (one[~kept] == (0 if name == "boxes" else -math.inf)).all()
+    # A level of which most cells are asked for runs as a whole.
+    others = [torch.zeros(2) if mask.float().mean() > MOST else (~mask).sum((1, 2)) for mask in masks]
+    assert found["left_out"].tolist() == torch.stack(others, 1).int().tolist()
+    # What did not run is not found, whatever the threshold.
+    chosen = made.select(found, 0.0, multi_label=True)
+    assert [len(scores) for _, scores, _ in chosen] == (CLASSES * kept.sum(1)).tolist()
+
+
+def test_single_cells_of_levels_that_are_on() -> None:
+    made = head().eval()
+    made.set_active([True, False, True])
+    likely = torch.zeros(2, 1, 8, 12, dtype=torch.bool)
+    likely[0, 0, 2, 2] = True
+    found = made.at_cells(features(), likely)
+    assert found["left_out"].tolist() == [[95, 2], [96, 6]]
+    assert found["scores"].shape[2] == 3 * (96 + 6)
+    weights = [2 * 9 * c * c + 3 * c * (CLASSES + 4 + 1) for c in (8, 16)]
+    assert made.cell_operations() == pytest.approx([2e-9 * one for one in weights])
+
+
+def test_no_window_has_no_cells() -> None:
+    none = Features([x[:0] for x in features().maps], LEVELS)
+    found = head().eval().at_cells(none, torch.zeros(0, 1, 8, 12, dtype=torch.bool))
+    assert found["scores"].shape == (0, CLASSES, POINTS)
+    assert found["left_out"].shape == (0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from finespot import zoo
+from finespot.structures import Targets
 from finespot.zoo import WindowCosts, WindowedDetector, looks, window_costs
 from finespot.zoo.savings import window_areas
 
@@ -72,6 +74,28 @@ def test_a_run_costs_what_the_model_says(firing: int) -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(sum(one.savings.gflops for one in found), rel=0.02)
     alone = looks(detector, detector(images[:1]), costs)
     assert alone[0].savings == found[0].savings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dense_above", [None, 0.0])
+def test_a_run_of_single_cells_costs_what_the_model_says(dense_above: float | None) -> None:
+    detector = build("esod-yolov5s", core=16, halo=4, dense_above=dense_above, select="oracle")
+    images, counted, told = torch.rand(2, 3, 256, 256), [], []
+    for cells in ("all", "oracle"):
+        detector.windows = replace(detector.windows, cells=cells)
+        boxes = torch.tensor([[20.0, 20, 30, 30], [60, 40, 70, 50], [110, 110, 120, 130]])
+        flags = torch.zeros(3, dtype=torch.bool)
+        targets = Targets(boxes, torch.zeros(3, dtype=torch.int64), torch.tensor([0, 0, 1]), flags, 2)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            raw = detector(images, targets)
+        counted.append(counter.get_total_flops() / 1e9)
+        told.append([one.savings for one in looks(detector, raw, window_costs(detector, (256, 256)))])
+    for flops, ones in zip(counted, told):
+        assert flops == pytest.approx(sum(one.gflops for one in ones), rel=0.02)
+    # The second picture has one object, the first two.
+    for one, other in zip(*told):
+        assert one.gflops + one.saved == pytest.approx(other.gflops + other.saved)
+    assert told[1][1].gflops < told[1][0].gflops < 0.9 * told[0][0].gflops
 
 
 def test_savings_of_a_picture_with_padding() -> None:

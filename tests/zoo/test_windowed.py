@@ -277,7 +277,54 @@ def test_every_option_changes_the_number_of_computed_windows() -> None:
         found = chosen(share=share)
         own = detector.windows.grid(found.grid.size).cores
         assert len(found.core) == max(min(4, 2 * found.grid.cores), np.ceil(share * 2 * own))
-    assert tried == set(WINDOWS)
+    assert tried == set(WINDOWS) - {"cells", "cell_threshold"}
+
+
+# Of windows as published an object ends flush with an edge, so they show four cells of each maximum's nine.
+@pytest.mark.slow
+@pytest.mark.parametrize(("host", "fine"), [("yolov5s", 27), ("yolov5s-published", 12)])
+def test_cells_are_chosen_in_windows_and_on_the_whole_map(host: str, fine: int) -> None:
+    images, firing = pictures(), [(0, 2, 2), (0, 5, 20), (1, 12, 5)]
+    targets = truth([[18, 18, 22, 22], [98, 96, 110, 110]], [0, 0])
+    detector = build(host)
+
+    def ran(whole: bool = False, **choice: Any) -> tuple[Any, int]:
+        """The raw output, and how many cells ran of the finest level."""
+        detector.windows = replace(detector.windows, dense_above=0.0 if whole else None, **choice)
+        raw = run(detector, images, firing, targets=targets)
+        rows, columns = SIZE if whole else (8 * side for side in detector.windows.grid((16, 24)).window)
+        left_out = raw["left_out"][:, 0] if "left_out" in raw else torch.zeros(1)
+        return raw, int((rows // 8 * columns // 8 - left_out).sum())
+
+    dense, _ = ran()
+    raw, count = ran(cells="seeker")
+    assert count == fine
+    assert len(raw["left_out"]) == len(raw["origins"]) == 3
+    kept = torch.isfinite(raw["objectness"][:, 0])
+    assert int(kept.sum()) >= 3 * fine
+    for name in ("boxes", "objectness", "scores"):
+        one, other = (found[name].transpose(1, 2)[kept] for found in (raw, dense))
+        assert torch.allclose(one, other, atol=1e-4)
+    whole, count = ran(whole=True)
+    assert (count, "origins" in whole) == (27, False)
+    assert ran(cells="seeker", cell_threshold=1.0)[1] == 0
+    assert ran(cells="oracle", whole=True)[1] == 18
+    assert "left_out" not in ran(cells="all")[0]
+    # Training computes all cells.
+    detector.train()
+    detector.windows = replace(detector.windows, cells="seeker")
+    assert "left_out" not in detector(images, targets)
+
+
+def test_cells_of_an_oracle_want_the_truth_and_others_a_head_that_can() -> None:
+    detector = build("yolov5s", cells="oracle")
+    with pytest.raises(FineSpotError, match="cells: an oracle chooses cells by the truth, and there is none here"):
+        run(detector, pictures())
+    with pytest.raises(FineSpotError, match="cells: the head AnchorFreeHead computes all cells"):
+        build("yolov8n", cells="seeker")
+    with torch.device("meta"):
+        detector = zoo.build(zoo.architecture("esod-yolov5s", 3, cells="seeker", select="all")).eval()
+    assert "left_out" not in detector(torch.zeros(1, 3, *SIZE, device="meta"))
 
 
 @pytest.mark.parametrize(("halo", "reach"), [(0, 1), (4, 2), (8, 4)])
@@ -481,6 +528,9 @@ def test_without_data_the_dense_form_runs() -> None:
         ({"dense_above": -1}, "dense_above: expected a number from 0 or more but got -1"),
         ({"core": 8, "halo": 8}, "halo: expected less than the core, 8, but got 8"),
         ({"select": "best"}, "unknown select of windows 'best'"),
+        ({"cells": "best"}, "unknown cells of windows 'best'"),
+        ({"cells": "seeker", "cell_threshold": 2}, "cell_threshold: expected a number from 0 to 1 but got 2"),
+        ({"cell_threshold": 0.2}, "the option cell_threshold has no effect, as cells are not chosen by the seeker"),
         ({"windows": "round"}, "unknown form of windows 'round'"),
         ({"windows": "none", "core": 16}, "the option core has no effect, as the network is dense"),
         ({"relay": None, "budget": 3}, "the option budget has no effect, as the network is dense"),

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 # What of the rule may be said anew in a run; how windows lie belongs to the weights.
-CHOICES = ("threshold", "budget", "dense_above", "select")
+CHOICES = ("threshold", "budget", "dense_above", "select", "cells", "cell_threshold")
 
 
 Choices = Annotated[
     str | None,
     typer.Option(
         "--windows",
-        help="of a network on windows: threshold=0.3,budget=8,dense_above=0.7,select=all",
+        help="of a network on windows: threshold=0.3,budget=8,dense_above=0.7,select=all,cells=seeker",
         rich_help_panel=options.RUN,
     ),
 ]
@@ -69,7 +69,9 @@ def choose_windows(session: Session, text: str | None, *, labelled: bool = False
         # Weights may store another choice than a seeker's.
         if key in given and rule.select != "seeker":
             raise FineSpotError(f"has no effect with select={rule.select}", where=f"windows, {key}")
-    if rule.select == "oracle" and not labelled:
+    if "cell_threshold" in given and rule.cells != "seeker":
+        raise FineSpotError(f"has no effect with cells={rule.cells}", where="windows, cell_threshold")
+    if "oracle" in (rule.select, rule.cells) and not labelled:
         raise FineSpotError("an oracle needs the truth, and pictures have none", where="windows")
     network.windows = rule
 

@@ -118,8 +118,11 @@ def windowed(session: Session) -> WindowedDetector:
 
 
 def asks_truth(session: Session) -> bool:
-    """Whether a session's network chooses windows by the truth."""
-    return isinstance(session.network, WindowedDetector) and session.network.windows.select == "oracle"
+    """Whether a session's network chooses windows or cells by the truth."""
+    if not isinstance(session.network, WindowedDetector):
+        return False
+    rule = session.network.windows
+    return "oracle" in (rule.select, rule.cells)
 
 
 def truth_in(truths: Sequence[Annotations], placements: Sequence[Placement], size: Size) -> Targets:

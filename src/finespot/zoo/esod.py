@@ -47,7 +47,19 @@ from finespot.zoo.yolov8 import YOLOV8
 STRIDES = (8, 16, 32)
 # The side of the smallest pool.
 POOL = 3
-WINDOWS = ("windows", "core", "halo", "sides", "threshold", "budget", "dense_above", "select", "share")
+WINDOWS = (
+    "windows",
+    "core",
+    "halo",
+    "sides",
+    "threshold",
+    "budget",
+    "dense_above",
+    "select",
+    "share",
+    "cells",
+    "cell_threshold",
+)
 # What the two forms of windows do not look at.
 _IDLE = {"cores": ("sides",), "shifted": ("core", "halo", "share")}
 PUBLISHED: dict[str, Any] = {"windows": "shifted"}
@@ -88,6 +100,8 @@ def windowed(dense: Detector, architecture: Architecture) -> Detector:
     for key in _IDLE.get(str(form), ()):
         if key in given:
             raise idle(architecture, key, f"windows are of the form {form}")
+    if "cell_threshold" in given and given.get("cells", "all") != "seeker":
+        raise idle(architecture, "cell_threshold", "cells are not chosen by the seeker")
     if form == "shifted":
         given.setdefault("dense_above", None)
     rule = Windows(form=form, **given)

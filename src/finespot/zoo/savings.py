@@ -1,7 +1,8 @@
 """What a network on windows computed of each picture, and what it would have cost to compute it all.
 
 Operations are those of `cost`. What runs on the picture (stem and seeker) is counted once for its size, what runs on a
-window once for the window's; a picture costs the one and so many times the other. Compared is the dense network without
+window once for the window's; a picture costs the one and so many times the other. A head that computes single cells
+spares what the others would have cost. Compared is the dense network without
 a seeker, so where all of the map runs, nothing is saved and the seeker is lost.
 """
 
@@ -25,7 +26,8 @@ from finespot.zoo.windowed import HEAT, WindowedDetector
 @dataclass(frozen=True)
 class WindowCosts:
     """1e9 operations for a picture of `size` (height, width): stem and seeker, one window to its boxes, and the whole
-    map behind the stem in place of windows; `seeker` is its share of `picture`.
+    map behind the stem in place of windows; `seeker` is its share of `picture`. `cells` are those of one cell in the
+    head, behind its stem, by level, of heads that compute single cells (else empty).
     """
 
     size: Size
@@ -33,6 +35,7 @@ class WindowCosts:
     window: float
     whole: float
     seeker: float
+    cells: tuple[float, ...] = ()
 
     @property
     def dense(self) -> float:
@@ -96,7 +99,8 @@ def window_costs(detector: WindowedDetector, size: Size) -> WindowCosts:
     ]
     one, _ = _counted(lambda: finish(Features(window, seen.levels)))
     whole, _ = _counted(lambda: finish(seen))
-    return WindowCosts(size, stem, one, whole, stem - alone)
+    cells = tuple(twin.head.cell_operations()) if hasattr(twin.head, "cell_operations") else ()
+    return WindowCosts(size, stem, one, whole, stem - alone, cells)
 
 
 def looks(
@@ -120,11 +124,14 @@ def looks(
         corner = origins[:, 1:].astype(np.float32)
         boxes = np.concatenate((corner, corner + np.array(sides[::-1], np.float32) * cut), 1)
         cores = raw["cores"].cpu().numpy().clip(np.tile(boxes[:, :2], 2), np.tile(boxes[:, 2:], 2))
+    spared = np.zeros(len(picture))
+    if "left_out" in raw:
+        spared = raw["left_out"].cpu().numpy() @ np.array(costs.cells)
     found = []
     for number, (map_, inside) in enumerate(zip(heat, content)):
         own = picture == number
         count = possible if dense else int(own.sum())
-        spent = costs.picture + (costs.whole if dense else count * costs.window)
+        spent = costs.picture + (costs.whole if dense else count * costs.window) - float(spared[own].sum())
         savings = Savings(count, possible, *window_areas(boxes[own], inside), spent, costs.dense - spent, dense)
         found.append(Look(map_, cut, boxes[own], cores[own], savings))
     return found

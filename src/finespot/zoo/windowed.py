@@ -16,7 +16,8 @@ holds the center keeps it; and where so many windows fire that they cost more, t
 layers. An own grid of windows begins elsewhere in each training step, so that no place is always at a border.
 
 Raw outputs hold, beside what the head gives, "heat" (B, 1, h, w) logits and "picks" (B, rows, columns) bool, the cores
-that were chosen; where windows ran, "origins" and "cores" (see `nn.heads.dense`). Where nothing behind the cut learns,
+that were chosen; where windows ran, "origins" and "cores"; where the head left out cells, "left_out" (see
+`nn.heads.dense`). Where nothing behind the cut learns,
 as when a seeker is added to weights that one has, a training step leaves that out and gives "heat" alone.
 """
 
@@ -43,7 +44,9 @@ from finespot.nn.windows import (
     for_training,
     gather,
     indices,
+    object_cells,
     object_cores,
+    peak_cells,
     peaks,
     shifted,
     widened,
@@ -53,6 +56,7 @@ from finespot.zoo.detector import Detector
 
 FORMS = ("cores", "shifted")
 SELECTIONS = ("seeker", "oracle", "all")
+CELLS = ("all", "seeker", "oracle")
 HEAT = "heat"
 
 
@@ -81,6 +85,12 @@ class Windows:
     share:
         How many cores a training step computes, of those that a grid from the corner of the map has, of the form
         "cores": all that hold objects, then such that fire, then others. More where more hold objects.
+    cells:
+        Of windows, and of the whole map where that runs, what the head computes when it does not learn: "all" cells;
+        of a "seeker", those about local maxima of its map; of an "oracle", those about objects, which needs the truth.
+        Other than all only of heads that can: those of the released networks.
+    cell_threshold:
+        Probability from which a local maximum counts for `cells`; the released code has 0.3.
 
     Raises
     ------
@@ -97,9 +107,11 @@ class Windows:
     dense_above: float | None = 1.0
     select: str = "seeker"
     share: float = 0.33
+    cells: str = "all"
+    cell_threshold: float = 0.3
 
     def __post_init__(self) -> None:
-        for name, known in (("form", FORMS), ("select", SELECTIONS)):
+        for name, known in (("form", FORMS), ("select", SELECTIONS), ("cells", CELLS)):
             if getattr(self, name) not in known:
                 raise unknown(f"{name} of windows", str(getattr(self, name)), known)
         for name, least, step in (("core", UNIT, UNIT), ("halo", 0, UNIT), ("sides", 1, 1), ("budget", 1, 1)):
@@ -111,7 +123,8 @@ class Windows:
                 raise FineSpotError(f"expected {least} or more{of} but got {count}", where=name)
         if self.form == "cores" and self.halo >= self.core:
             raise FineSpotError(f"expected less than the core, {self.core}, but got {self.halo}", where="halo")
-        for name, most in (("threshold", 1.0), ("share", 1.0), ("dense_above", math.inf)):
+        limits = {"threshold": 1.0, "share": 1.0, "dense_above": math.inf, "cell_threshold": 1.0}
+        for name, most in limits.items():
             share = getattr(self, name)
             if share is None and name == "dense_above":
                 continue
@@ -170,7 +183,6 @@ class WindowedDetector(Detector):
         windows: Windows | None = None,
     ) -> None:
         super().__init__(backbone, relay, neck, head, architecture)
-        self.windows = Windows() if windows is None else windows
         self.whole = False
         self.laps: dict[str, float] | None = None
         cut = getattr(relay, "stride", None)
@@ -185,6 +197,7 @@ class WindowedDetector(Detector):
                 f"the head {type(head).__name__} looks at the whole picture, so it cannot run on windows",
                 where="windows",
             )
+        self.windows = Windows() if windows is None else windows
         self.cut = int(cut)
         if UNIT * self.cut % self.stride:
             raise FineSpotError(
@@ -198,7 +211,7 @@ class WindowedDetector(Detector):
         return cast(Split, cast(Any, self.backbone).split(self.cut))
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
-        if self.whole or (images.is_meta and self.windows.select != "all"):
+        if self.whole or (images.is_meta and (self.windows.select, self.windows.cells) != ("all", "all")):
             raw = super().forward(images, targets)
             return {**raw, "picks": self.choose(raw[HEAT]).picks}
         self.check(images)
@@ -209,16 +222,34 @@ class WindowedDetector(Detector):
             seen = self.look(images, split)
         with self._lap("selection", images):
             chosen = self.choose(seen.auxiliary[HEAT], targets)
+            likely = self.likely(seen.auxiliary[HEAT], targets)
         more = {**seen.auxiliary, "picks": chosen.picks}
         if self.runs_whole(chosen):
             with self._lap("tail and head", images):
-                return {**self.head(self.neck(split.tail(seen)), targets), **more}
+                return {**self._judged(split.tail(seen), targets, likely), **more}
         with self._lap("gathering", images):
             windows = self.cut_out(seen, chosen)
+            if likely is not None:
+                likely = gather(likely, chosen.picture, chosen.origins, chosen.grid.window)
         with self._lap("tail and head", images):
-            raw = self.head(self.neck(split.tail(windows)))
+            raw = self._judged(split.tail(windows), None, likely)
         origins = torch.cat((chosen.picture[:, None], chosen.origins * self.cut), 1)
         return {**raw, **more, "origins": origins, "cores": chosen.cores * self.cut}
+
+    @property
+    def windows(self) -> Windows:
+        """The rule."""
+        return self._windows
+
+    @windows.setter
+    def windows(self, rule: Windows) -> None:
+        if rule.cells != "all" and not hasattr(self.head, "at_cells"):
+            raise FineSpotError(
+                f"the head {type(self.head).__name__} computes all cells",
+                where="cells",
+                hint="that of the released networks can leave some out: esod-yolov5m, esod-rtmdet-m-published",
+            )
+        self._windows = rule
 
     @property
     def seeks_only(self) -> bool:
@@ -239,6 +270,12 @@ class WindowedDetector(Detector):
         """The layers that see another thing in windows than in pictures; see `nn.windows.changed`."""
         parts = {f"backbone.{name}": part for name, part in self.split().parts.items()}
         return changed_layers({**parts, "neck": self.neck, "head": self.head})
+
+    def _judged(self, features: Features, targets: Targets | None, likely: Tensor | None) -> dict[str, Tensor]:
+        """What neck and head make of the tail's maps."""
+        found = self.neck(features)
+        raw = self.head(found, targets) if likely is None else cast(Any, self.head).at_cells(found, likely)
+        return cast("dict[str, Tensor]", raw)
 
     @contextmanager
     def _lap(self, name: str, images: Tensor) -> Iterator[None]:
@@ -291,6 +328,16 @@ class WindowedDetector(Detector):
             cores = widened(cores, picks, picture, core, max(rule.halo // 2, 1))
         return Chosen(grid, picks, picture, core, origins, cores)
 
+    @torch.no_grad()
+    def likely(self, heat: Tensor, targets: Targets | None = None) -> Tensor | None:
+        """The cells (B, 1, h, w) bool about which the head computes something; None: all, as in training."""
+        rule = self.windows
+        if self.training or rule.cells == "all":
+            return None
+        if rule.cells == "seeker":
+            return peak_cells(heat, rule.cell_threshold)
+        return object_cells(self._truth(targets, "cells"), (int(heat.shape[2]), int(heat.shape[3])), self.cut)
+
     def scores(self, heat: Tensor, grid: Grid) -> Tensor:
         """The logit (B, cores) by which each core fires: its largest, as published that of its peaks."""
         return grid.largest(peaks(heat) if self.windows.form == "shifted" else heat)
@@ -332,10 +379,11 @@ class WindowedDetector(Detector):
         # Drawn on the CPU, as a run that goes on draws the same there.
         return for_training(objects, scores, rule.threshold, least, torch.rand(shape).to(heat.device))
 
-    def _truth(self, targets: Targets | None) -> Targets:
+    def _truth(self, targets: Targets | None, asked: str = "select") -> Targets:
         if targets is None:
+            chosen = "windows" if asked == "select" else asked
             raise FineSpotError(
-                "an oracle chooses windows by the truth, and there is none here", where="select", hint="take seeker"
+                f"an oracle chooses {chosen} by the truth, and there is none here", where=asked, hint="take seeker"
             )
         return targets
 

@@ -9,6 +9,7 @@ after their level (`p3` is stride 8), so that networks with other levels can tak
 Where a network runs on windows, these rows are windows instead of pictures, in coordinates of their own, and the raw
 output says of what: "origins" (K, 3), picture, x and y in input pixels; "cores" (K, 4), what each answers for, xyxy in
 input pixels; "picks" (B, ...), a row a picture. Loss, decoding and selection here speak of pictures all the same.
+Where a head computes single cells (`at_cells`), "left_out" (B or K, levels) is how many others there were.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ Raw = dict[str, Tensor]
 # What class branches and objectness say at first in most heads: one point in a hundred.
 PRIOR = -math.log(99)
 _MAP = "map "
+_LEAST = 1e-12
 
 
 class DenseHead(Head):
@@ -117,6 +119,9 @@ class DenseHead(Head):
 
         if "objectness" not in raw:
             return select(raw["scores"], conf, max_candidates, multi_label, decode)
+        if "left_out" in raw:
+            # A cell that was left out has no box, whatever is asked for.
+            conf = max(conf, _LEAST)
         # No score exceeds the objectness, so points that this rules out in every picture are dropped first.
         judged = torch.sigmoid(raw["objectness"].float())
         likely = (judged >= conf).amax((0, 1)).nonzero().squeeze(1)
