@@ -120,6 +120,23 @@ def test_ap_of_objects_as_large_as_the_overlap(operator, whole) -> None:
         assert len(found) == len(truth)
 
 
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
+@given(st.data(), st.integers(0, 2**32 - 1), st.integers(400, 600), st.integers(400, 600), st.sampled_from(BY_IOU))
+def test_ap_in_the_last_pixels_below_the_overlap(data, seed, height, width, operator) -> None:
+    """There scores decide between a box that lies near an edge and one that is short of up to `EDGE_PX` pixels.
+
+    An overlap of 24 px, of which these are a third, in a crowd of thousands: 0.9939 was the least found.
+    """
+    side = data.draw(st.integers(80, 200))
+    tiling = Tiling(side, data.draw(st.integers(24, side // 2)), whole=data.draw(st.booleans()))
+    rng = np.random.default_rng(seed)
+    truth = scene(rng, (height, width), tiling.overlap, IOU - 0.01)
+    found = merge(oracle(rng, truth, tiling), size=truth.size, classes=CLASSES, iou=IOU, nms=suppressor(operator))
+    assert abs(len(found) - len(truth)) <= 0.005 * len(truth)
+    assert ap(truth, found) >= 0.99
+
+
 def test_larger_objects_need_the_whole_picture() -> None:
     rng = np.random.default_rng(2)
     truth = Annotations([[20, 30, 380, 300], [50, 310, 62, 322], [200, 100, 208, 110]], [0, 0, 0], (400, 400))
