@@ -29,6 +29,7 @@ WITH_P2 = ("yolo-sod", "yolo11-ass")
 # What costs much and differs in little from what is here.
 DEAR = (
     *("retinanet-r50-v2", "rtdetr-r18-p2", "yolo12n-p2", "yolox-nano-p2"),
+    *("lrs-detr-b-p2", "rtmdet-tiny-p2", "yolo-sod-paper", "yolo11n-p2", "yolov5n-p2"),
     # On pictures as small as these, windows are the whole map, so that these networks are their hosts.
     *("esod-gpvit-l1", "esod-retinanet-r50", "esod-rtmdet-tiny", "esod-yolo11n", "esod-yolo12n", "esod-yolov8n"),
 )
