@@ -3,6 +3,7 @@
     python -m benchmarks.esod.accuracy --data FOLDER_OF_HIT_UAV [--rows dense windows] [--steps 150] [--start all]
                                        [--learn all] [--seeds 0] [--options share=0.33 ...] [--side 1024] [--frames]
                                        [--score-on FOLDER --split 2560-10] [--recalls 0.99 0.9] [--json FILE]
+                                       [--seconds 4000] [--hold-out 10]
 
 The host is YOLO11n, which the bundled weights are of. Both sides begin with the same weights (`--start all`: those of
 HIT-UAV, or of a file, `--weights`; `backbone`: of these only the backbone), and see the same pictures in the same order
@@ -12,9 +13,10 @@ not have, is new where the rest is not, and learns at a rate of its own (`--seek
 learns, behind the stem as it is: both sides are one host, with and without windows. What was learned is saved (`--out`)
 and scored, on pictures made of val, or on those of `benchmarks.highres.compose` in a folder: dense, and with the
 windows that all cores, the truth and the seeker choose (`--choices`), the seeker with a threshold of 0.5 and with those
-that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin. One process, CPU
-seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the mean over classes with 20 objects or more
-there: of one with two objects, AP is anything.
+that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin; with `--seconds`, a
+side learns for so many CPU seconds, however many steps these are (`benchmarks.esod.budget` compares two such). One
+process, CPU seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the mean over classes with 20
+objects or more there: of one with two objects, AP is anything.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ import numpy as np
 import torch
 
 from benchmarks.esod.sparse_set import Sparse
+from benchmarks.highres.compose import as_dataset
 from benchmarks.highres.scored import common_precision
 from benchmarks.report import arguments, publish, table
 from finespot import inference, weights, zoo
@@ -52,14 +56,26 @@ def pictures_of(options: Any) -> dict[str, Dataset]:
     """What is learned from and scored on: frames, or pictures made of them."""
     source = f"hit-uav:{options.data}"
     if options.frames:
-        return {split: open_dataset(source, split) for split in ("train", "val")}
+        train = parted(open_dataset(source, "train"), options.hold_out)[0]
+        return {"train": train, "val": open_dataset(source, "val")}
     counts = {"train": options.pictures, "val": options.pictures // 4}
     folder = options.out / f"{options.side}-{options.pictures}"
     return Sparse(options.side, options.side // 4, BUSY, seed=0).open(source, folder, counts)
 
 
-def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, float]:
-    """The task with its averaged weights, and the CPU seconds of a step."""
+def parted(dataset: Dataset, every: int | None) -> tuple[Dataset, Dataset]:
+    """What is learned from, and every so manieth picture, which is not; with None all is learned from."""
+    held = range(0, len(dataset), every) if every else range(0)
+
+    def part(numbers: Sequence[int]) -> Dataset:
+        paths = [Path(dataset.path(number)) for number in numbers]
+        return as_dataset(dataset.split, dataset, paths, [dataset.annotations(number) for number in numbers])
+
+    return part([number for number in range(len(dataset)) if number not in held]), part(held)
+
+
+def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, int, float]:
+    """The task with its averaged weights, the steps that it took, and the CPU seconds of one."""
     torch.manual_seed(seed)
     recipe = recipe_of(row, options)
     task = Detect(recipe, dataset.classes, lambda text: None)
@@ -71,7 +87,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
     model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     alone = options.learn == "seeker"
     if not options.steps or (alone and model.relay is None):
-        return task, math.nan
+        return task, 0, math.nan
     average = Ema(model, decay=0.99, tau=20)
     loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
     new = set() if model.relay is None else set(model.relay.parameters())
@@ -82,11 +98,13 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
         model.eval().relay.train()
     else:
         model.train()
-    spent = 0.0
-    for step, batch in enumerate(batches(loader, options.steps)):
+    spent, step = 0.0, 0
+    for step, batch in enumerate(batches(loader)):
+        done = spent / options.seconds if options.seconds else step / options.steps
+        if done >= 1:
+            break
         for group in optimizer.param_groups:
-            rise, fall = (step + 1) / WARM_UP, (1 + math.cos(math.pi * step / options.steps)) / 2
-            group["lr"] = group["rate"] * min(rise, fall)
+            group["lr"] = group["rate"] * min((step + 1) / WARM_UP, (1 + math.cos(math.pi * done)) / 2)
         start = time.process_time()
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
@@ -100,7 +118,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
             told = ", ".join(f"{name} {float(value.detach()):.3f}" for name, value in losses.terms.items())
             print(f"  {row}, step {step + 1}: {told}; {spent / (step + 1):.2f} s a step", flush=True)
     task.model.load_state_dict(average.model.state_dict())
-    return task, spent / options.steps
+    return task, step, spent / step
 
 
 def seeker_step(task: Detect, batch: Batch) -> LossTerms:
@@ -119,17 +137,11 @@ def recipe_of(row: str, options: Any) -> Recipe:
     return load_recipe(values=values)
 
 
-def batches(loader: TrainLoader, steps: int) -> Iterator[Any]:
-    """So many batches, epoch after epoch, only flipped."""
+def batches(loader: TrainLoader) -> Iterator[Any]:
+    """Epoch after epoch, only flipped."""
     flips = Augment(**{**dict.fromkeys(Augment.__struct_fields__, 0.0), "flip_lr": 0.5, "flip_ud": 0.5})
-    epoch = done = 0
-    while True:
-        for batch in loader.epoch(epoch, flips):
-            if done == steps:
-                return
-            yield batch
-            done += 1
-        epoch += 1
+    for epoch in count():
+        yield from loader.epoch(epoch, flips)
 
 
 def card_of(task: Detect, dataset: Dataset, side: int) -> Card:
@@ -186,12 +198,17 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="of the pictures")
     parser.add_argument("--pictures", type=int, default=320, help="of train; of val a quarter of it")
     parser.add_argument("--frames", action="store_true", help="learn from the pictures of train as they are")
+    parser.add_argument(
+        "--hold-out", type=int, metavar="N", help="with --frames: every Nth of train is not learned from"
+    )
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--seconds", type=float, help="of learning, in place of --steps")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--seeker-lr", type=float, default=5e-3)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--no-score", dest="score", action="store_false", help="save what was learned, and stop")
     parser.add_argument("--score-on", type=Path, help="folder of other pictures to score on")
     parser.add_argument("--split", default="2560-10", help="of that folder")
     parser.add_argument("--choices", nargs="*", choices=CHOICES, default=list(CHOICES))
@@ -203,18 +220,20 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         for row in options.rows:
-            task, seconds = learn(row, options, seed, sets["train"])
+            task, steps, seconds = learn(row, options, seed, sets["train"])
             options.out.mkdir(parents=True, exist_ok=True)
             card = card_of(task, sets["train"], options.side)
             weights.save(options.out / f"{row}-{seed}.safetensors", task.model, card, half=False)
-            for chosen, values in score(task, scored, options.choices, options.recalls).items():
-                rows.append({"row": row, "seed": seed, "chosen": chosen, **values, "step_cpu_s": seconds})
+            spent = {"row": row, "seed": seed, "steps": steps, "step_cpu_s": seconds}
+            found = score(task, scored, options.choices, options.recalls) if options.score else {"-": {}}
+            for chosen, values in found.items():
+                rows.append({**spent, "chosen": chosen, **values})
                 print("  ", rows[-1], flush=True)
-    head = ["row", "seed", "chosen", "AP", "AP50", "AP common", "gflops", "occupancy", "cpu_s", "step_cpu_s"]
+    head = ["row", "seed", "chosen", "AP", "AP50", "AP common", "gflops", "occupancy", "cpu_s", "steps", "step_cpu_s"]
     cells = [[one.get(key) for key in head] for one in rows]
     words = [["-" if x is None else f"{x:.3f}" if isinstance(x, float) else x for x in line] for line in cells]
     print(table(head, words))
-    keys = "start weights learn options side pictures frames steps batch lr seeker_lr bf16"
+    keys = "start weights learn options side pictures frames hold_out steps seconds batch lr seeker_lr bf16"
     settings = {key: getattr(options, key) for key in keys.split()}
     settings |= {"scored": f"{scored.name} {scored.split}", "recalls": options.recalls}
     publish({"benchmark": "esod_accuracy", "settings": settings, "rows": rows}, options.json)

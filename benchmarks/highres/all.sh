@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# All measurements of large pictures in one go, one after the other on a machine that does nothing else (one to two
-# hours on two cores); figures of each go to OUT as JSON, tables to the screen.
+# All measurements of large pictures in one go, one after the other on a machine that does nothing else (three to four
+# hours on two cores, of which ESOD and its dense host learn for more than one); figures of each go to OUT as JSON,
+# tables to the screen.
 #
 #   benchmarks/highres/all.sh HIT_UAV AERIAL_CARS [OUT]       # folders of both sets; OUT: runs/highres
 #
-# ESOD's AP beside its dense host wants an hour of training first, so it stands apart: docs/systems/esod.md has the command.
 # What stands beside SAHI needs the scratch environment of benchmarks/peers/setup.sh; without it that is left out.
 set -euo pipefail
 data=$(realpath "${1:?folder of HIT-UAV}")
@@ -31,5 +31,7 @@ bench adaptive python -m benchmarks.highres.adaptive --recalls 0.95 0.92 0 --dat
 bench merge-alone python -m benchmarks.highres.merge
 bench esod-cost python -m benchmarks.esod.cost
 bench esod-train-step python -m benchmarks.esod.train_step
+bench esod-sparse-head python -m benchmarks.esod.sparse_head
+bench esod-budget python -m benchmarks.esod.budget "$out/esod-budget" --data "$data"
 unset OMP_NUM_THREADS
 bench raster python -m benchmarks.highres.raster
