@@ -1,16 +1,18 @@
 """Does ESOD on windows find as much as its dense host after the same training budget, and how much cheaper is it?
 
     python -m benchmarks.esod.budget FOLDER [--data FOLDER_OF_HIT_UAV] [--seconds 3600] [--pictures 45]
-                                     [--recalls 0.98 ... 0.85] [--rounds 3] [--json FILE]
+                                     [--recalls 0.98 ... 0.85] [--rounds 3] [--json FILE] [--brief]
+                                     [--learn all] [--lr 5e-4] [--options core=24 ...]
 
 Both sides begin with the bundled weights of HIT-UAV and learn from its train split for as many CPU seconds, one process
 of one thread each, side by side (`benchmarks.esod.accuracy`, `LEARNING`): the host as it is, and with a seeker that
-knows nothing and windows from the first step on. Every tenth picture of train is learned from by neither; thresholds
-are those that reach so many of the objects there. Scored are pictures of 2560 x 2048 px made of val, whole and at their
-own scale, objects in a tenth of their frames (`benchmarks.highres.compose`), and nothing is chosen by them. "AP common"
-is the mean of the classes with 20 objects or more there. CPU seconds are from picture to boxes, one thread, in turns
-with the dense host on every fifth picture; so this part wants an idle machine. Bars, for rows that keep 0.2 or less of
-the map, halos counted: at least twice as fast, at most 45 % of the operations, AP at most 0.5 points lower.
+knows nothing and windows from the first step on; with `--learn seeker`, the other side spends all of its time on the
+seeker, behind weights that stay as they are. Every tenth picture of train is learned from by neither; thresholds are
+those that reach so many of the objects there. Scored are pictures of 2560 x 2048 px made of val, whole and at their own
+scale, objects in a tenth of their frames (`benchmarks.highres.compose`), and nothing is chosen by them. "AP common" is
+the mean of the classes with 20 objects or more there. CPU seconds are from picture to boxes, one thread, in turns with
+the dense host on every fifth picture; so this part wants an idle machine. Bars, for rows that keep 0.2 or less of the
+map, halos counted: at least twice as fast, at most 45 % of the operations, AP at most 0.5 points lower.
 
 FOLDER keeps what was learned; what lies there is not learned again. A little over the seconds asked for on two cores.
 """
@@ -47,14 +49,17 @@ WINDOWS = ['relay="seeker(form=deep,loss=peak)"', "core=24", "halo=4", "share=0"
 SPARSE, FASTER, LIGHTER, NEAR = 0.2, 2.0, 0.45, 0.005
 
 
-def learn(folder: Path, data: Path, seconds: float) -> None:
+def learn(folder: Path, data: Path, options: Any) -> None:
     """Both sides at once, each in a process of its own; what was learned before stays."""
-    common = ["--data", str(data), "--out", str(folder), "--seconds", str(seconds), "--no-score", *LEARNING]
+    common = ["--data", str(data), "--out", str(folder), "--seconds", str(options.seconds), "--no-score", *LEARNING]
+    common += ["--lr", str(options.lr)]
     running = []
     for row in ("dense", "windows"):
         if (folder / f"{row}-0.safetensors").exists():
             continue
-        words = [*common, "--rows", row, "--json", str(folder / f"{row}.json"), "--options", *WINDOWS]
+        words = [*common, "--rows", row, "--json", str(folder / f"{row}.json"), "--options", *options.options]
+        if row == "windows":
+            words += ["--learn", options.learn]
         command = [sys.executable, "-m", "benchmarks.esod.accuracy", *words]
         running.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}))
     codes = [one.wait() for one in running]
@@ -69,10 +74,10 @@ def opened(path: Path) -> Session:
 
 
 def rules_of(session: Session, held: Dataset, recalls: list[float]) -> dict[str, Windows]:
-    """What chooses windows in each row: thresholds by pictures that nobody learned from, and two without a seeker."""
+    """What chooses windows in each row: thresholds by pictures that nobody learned from."""
     network: WindowedDetector = session.network
     first = replace(network.windows, dense_above=None)
-    rules = {"all windows": replace(first, select="all"), "windows of the truth": replace(first, select="oracle")}
+    rules = {}
     for recall in recalls:
         network.windows = first
         found = inference.calibrate_threshold(session, held, recall, imgsz=SIDE)
@@ -130,11 +135,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "hit-uav", help="folder of HIT-UAV")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--pictures", type=int, default=45)
+    parser.add_argument("--learn", choices=("all", "seeker"), default="all", help="on the side with windows")
+    parser.add_argument("--lr", type=float, default=5e-4, help="of all but the seeker")
+    parser.add_argument("--options", nargs="*", default=WINDOWS, metavar="KEY=VALUE", help="of the windows")
+    parser.add_argument("--brief", action="store_true", help="leave out the rows in which no seeker chooses")
     parser.add_argument("--recalls", nargs="+", type=float, default=[0.98, 0.95, 0.93, 0.9, 0.88, 0.85])
     options = parser.parse_args()
     folder, data = options.folder.resolve(), options.data.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    learn(folder, data, options.seconds)
+    learn(folder, data, options)
     torch.set_num_threads(1)
     (split,) = write(folder / "set", open_dataset(f"hit-uav:{data}", "val"), asked={WIDTH: {DENSITY: options.pictures}})
     pictures = open_dataset(f"coco:{folder / 'set'}", split)
@@ -144,10 +153,14 @@ def main() -> None:
     costs = window_costs(network, pictures.size(0))
     rows: list[dict[str, Any]] = []
     rows.append({"chosen": "dense host", **figures(dense, pictures), "gflops": costs.dense, "occupancy": None})
-    network.whole = True
-    rows.append({"chosen": "dense form of the other", **figures(windows, pictures), "occupancy": None})
-    network.whole = False
     rules = rules_of(windows, held, options.recalls)
+    if not options.brief:
+        network.whole = True
+        rows.append({"chosen": "dense form of the other", **figures(windows, pictures), "occupancy": None})
+        network.whole = False
+        first = replace(network.windows, dense_above=None)
+        every, truth = (replace(first, select=select) for select in ("all", "oracle"))
+        rules = {"all windows": every, "windows of the truth": truth, **rules}
     for name, rule in rules.items():
         network.windows = rule
         rows.append({"chosen": name, "threshold": rule.threshold, **figures(windows, pictures)})
@@ -163,7 +176,8 @@ def main() -> None:
     print("\n".join(verdicts(rows)))
     learned = {row: json.loads((folder / f"{row}.json").read_text())["rows"][0] for row in ("dense", "windows")}
     print(", ".join(f"{row}: {one['steps']} steps of {one['step_cpu_s']:.2f} s" for row, one in learned.items()))
-    settings = {"seconds": options.seconds, "learning": LEARNING, "windows": WINDOWS, "pictures": options.pictures}
+    chosen = ("seconds", "learn", "lr", "options", "pictures")
+    settings = {"learning": LEARNING, **{key: getattr(options, key) for key in chosen}}
     publish({"benchmark": "esod_budget", "settings": settings, "learned": learned, "rows": rows}, options.json)
 
 
