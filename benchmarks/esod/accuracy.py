@@ -56,16 +56,17 @@ def pictures_of(options: Any) -> dict[str, Dataset]:
     """What is learned from and scored on: frames, or pictures made of them."""
     source = f"hit-uav:{options.data}"
     if options.frames:
-        train = parted(open_dataset(source, "train"), options.hold_out)[0]
-        return {"train": train, "val": open_dataset(source, "val")}
+        train = open_dataset(source, "train")
+        learned = parted(train, options.hold_out)[0] if options.hold_out else train
+        return {"train": learned, "val": open_dataset(source, "val")}
     counts = {"train": options.pictures, "val": options.pictures // 4}
     folder = options.out / f"{options.side}-{options.pictures}"
     return Sparse(options.side, options.side // 4, BUSY, seed=0).open(source, folder, counts)
 
 
-def parted(dataset: Dataset, every: int | None) -> tuple[Dataset, Dataset]:
-    """What is learned from, and every so manieth picture, which is not; with None all is learned from."""
-    held = range(0, len(dataset), every) if every else range(0)
+def parted(dataset: Dataset, every: int) -> tuple[Dataset, Dataset]:
+    """What is learned from, and every so manieth picture, which is not."""
+    held = range(0, len(dataset), every)
 
     def part(numbers: Sequence[int]) -> Dataset:
         paths = [Path(dataset.path(number)) for number in numbers]
@@ -86,7 +87,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
                 getattr(task.model, part).load_state_dict(getattr(fresh, part).state_dict())
     model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     alone = options.learn == "seeker"
-    if not options.steps or (alone and model.relay is None):
+    if options.steps == 0 or (alone and model.relay is None):
         return task, 0, math.nan
     average = Ema(model, decay=0.99, tau=20)
     loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
@@ -214,6 +215,10 @@ def main() -> None:
     parser.add_argument("--choices", nargs="*", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--recalls", nargs="+", type=float, default=[0.99], help="to choose thresholds for")
     options = parser.parse_args()
+    if options.hold_out is not None and (options.hold_out < 2 or not options.frames):
+        parser.error("--hold-out wants 2 or more, and --frames")
+    if options.seconds:
+        options.steps = None
     torch.set_num_threads(1)
     sets = pictures_of(options)
     scored = sets["val"] if options.score_on is None else open_dataset(f"coco:{options.score_on}", options.split)

@@ -55,7 +55,7 @@ def learn(folder: Path, data: Path, options: Any) -> None:
     common += ["--lr", str(options.lr)]
     running = []
     for row in ("dense", "windows"):
-        if (folder / f"{row}-0.safetensors").exists():
+        if (folder / f"{row}-0.safetensors").exists() and (folder / f"{row}.json").exists():
             continue
         words = [*common, "--rows", row, "--json", str(folder / f"{row}.json"), "--options", *options.options]
         if row == "windows":
@@ -81,7 +81,7 @@ def rules_of(session: Session, held: Dataset, recalls: list[float]) -> dict[str,
     for recall in recalls:
         network.windows = first
         found = inference.calibrate_threshold(session, held, recall, imgsz=SIDE)
-        rules[f"{recall:.0%}"] = replace(first, threshold=found.threshold)
+        rules[f"{100 * recall:g} %"] = replace(first, threshold=found.threshold)
     return rules
 
 
@@ -144,6 +144,11 @@ def main() -> None:
     folder, data = options.folder.resolve(), options.data.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     learn(folder, data, options)
+    told = {row: json.loads((folder / f"{row}.json").read_text()) for row in ("dense", "windows")}
+    for row, one in told.items():
+        own = {key: one["settings"][key] for key in ("seconds", "lr")}
+        if own != {"seconds": options.seconds, "lr": options.lr}:
+            raise SystemExit(f"{folder / row}: learned with {own}; give these, or another folder")
     torch.set_num_threads(1)
     (split,) = write(folder / "set", open_dataset(f"hit-uav:{data}", "val"), asked={WIDTH: {DENSITY: options.pictures}})
     pictures = open_dataset(f"coco:{folder / 'set'}", split)
@@ -174,7 +179,7 @@ def main() -> None:
     keys = ["chosen", "occupancy", "gflops", "cpu_s", "faster", "AP", "AP50", "AP common"]
     print(table(head, [[cell(row.get(key)) for key in keys] for row in rows]))
     print("\n".join(verdicts(rows)))
-    learned = {row: json.loads((folder / f"{row}.json").read_text())["rows"][0] for row in ("dense", "windows")}
+    learned = {row: one["rows"][0] for row, one in told.items()}
     print(", ".join(f"{row}: {one['steps']} steps of {one['step_cpu_s']:.2f} s" for row, one in learned.items()))
     chosen = ("seconds", "learn", "lr", "options", "pictures")
     settings = {"learning": LEARNING, **{key: getattr(options, key) for key in chosen}}

@@ -75,6 +75,15 @@ def test_a_real_clock_and_what_is_stored_acts(session: Session) -> None:
         assert ("origins" not in made(torch.rand(1, 3, 128, 256))) == whole
 
 
+@pytest.mark.slow
+def test_cells_that_the_weights_store_do_not_matter() -> None:
+    """There is no truth for an oracle, and of noise no cell is likely."""
+    made = zoo.build(zoo.architecture("esod-yolov5s", 2, core=8, halo=4, cells="oracle"))
+    session, rule = Session(made, threads=1), made.windows
+    assert find_break_even(session, (192, 192), rounds=1).whole_ms > 0
+    assert session.network.windows == rule
+
+
 def test_what_cannot_be_timed(session: Session) -> None:
     with pytest.raises(FineSpotError, match="dense: expected a picture of several windows but got 64 x 64"):
         find_break_even(session, (64, 64))

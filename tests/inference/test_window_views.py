@@ -238,6 +238,15 @@ def test_the_threshold_that_reaches_nearly_all_objects(session: Session, dataset
 
 
 @pytest.mark.slow
+def test_a_threshold_for_weights_that_compute_the_cells_of_the_truth(dataset: Dataset) -> None:
+    made = zoo.build(zoo.architecture("esod-yolov5s", 1, core=8, halo=4, cells="oracle"))
+    session, rule = Session(made, threads=1), made.windows
+    found = calibrate_threshold(session, dataset, 1.0, imgsz=128)
+    assert found.objects == 4
+    assert session.network.windows == replace(rule, threshold=found.threshold)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("imgsz", "tiling"), [(128, None), (100, None), (64, Tiling(48, 8)), (80, Tiling(100, 0.0))])
 def test_the_largest_input_is_known_before_the_pass(
     session: Session, dataset: Dataset, imgsz: int, tiling: Tiling | None, monkeypatch: pytest.MonkeyPatch

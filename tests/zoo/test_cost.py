@@ -75,6 +75,17 @@ def test_times_are_taken_and_nothing_is_changed() -> None:
     assert not any(module._forward_hooks for module in detector.modules())
 
 
+@pytest.mark.slow
+def test_a_head_of_single_cells_is_timed_with_all_of_them() -> None:
+    detector = zoo.build(zoo.architecture("esod-yolov5s", 2, cells="oracle", core=8, halo=4, threshold=0.0))
+    rule = detector.windows
+    cost = measure(detector, (64, 64), profile=1)
+    assert all(one.seconds is not None and one.seconds > 0 for one in cost.stages)
+    assert detector.windows == rule
+    every = zoo.build(zoo.architecture("esod-yolov5s", 2, core=8, halo=4, threshold=0.0))
+    assert cost.gflops == measure(every, (64, 64)).gflops
+
+
 class Chain(nn.Module):
     """A stem of two convolutions, 8 channels each, at stride 4."""
 

@@ -80,8 +80,9 @@ def find_break_even(
     try:
         for number in range(rounds + 1):
             for count, taken in times.items():
-                # With a threshold of 0 all cores fire, and the budget says how many of them run.
-                rule = replace(before, select="seeker", threshold=0.0, budget=count or None)
+                # With a threshold of 0 all cores fire, and the budget says how many of them run. Which cells are likely
+                # depends on the picture, and this one is noise, so all are computed.
+                rule = replace(before, select="seeker", threshold=0.0, budget=count or None, cells="all")
                 network.windows = replace(rule, dense_above=None if count else 0.0)
                 network.laps = {}
                 session.look(images)

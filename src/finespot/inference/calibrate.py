@@ -85,7 +85,7 @@ def calibrate_threshold(
     network, rule = windowed(session), _scaling(session, imgsz, tiling)
     before = network.windows
     # Nothing behind the seeker has to run: no core fires.
-    network.windows = replace(before, threshold=1.0, select="seeker", budget=None)
+    network.windows = replace(before, threshold=1.0, select="seeker", budget=None, cells="all")
     of_objects: list[NDArray[np.float64]] = []
     of_cores: list[NDArray[np.float64]] = []
     try:

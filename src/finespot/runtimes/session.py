@@ -106,7 +106,7 @@ class Session:
         """Run uint8 pictures (B, 3, H, W), sides multiples of the stride; returns the head's raw output.
 
         Channels-last memory is quickest. The output lies on the session's device, floating tensors as float32. `truth`
-        is for networks that choose windows by it (`select="oracle"`).
+        is for networks that choose windows or cells by it (`select="oracle"`, `cells="oracle"`).
 
         Raises
         ------

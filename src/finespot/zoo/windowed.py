@@ -86,9 +86,9 @@ class Windows:
         How many cores a training step computes, of those that a grid from the corner of the map has, of the form
         "cores": all that hold objects, then such that fire, then others. More where more hold objects.
     cells:
-        Of windows, and of the whole map where that runs, what the head computes when it does not learn: "all" cells;
-        of a "seeker", those about local maxima of its map; of an "oracle", those about objects, which needs the truth.
-        Other than all only of heads that can: those of the released networks.
+        Of windows, and of the whole map where `dense_above` takes it, what the head computes when it does not learn:
+        "all" cells; of a "seeker", those about local maxima of its map; of an "oracle", those about objects, which
+        needs the truth. Other than all only of heads that can: those of the released networks.
     cell_threshold:
         Probability from which a local maximum counts for `cells`; the released code has 0.3.
 
@@ -157,20 +157,17 @@ class WindowedDetector(Detector):
 
     Attributes
     ----------
-    windows:
-        The rule; it may be replaced at any time.
     whole:
-        Run the whole map through all layers whatever is chosen: the dense form of the same weights. What has no data
-        (the meta device) runs so too, as nothing can be chosen there.
-
+        Run the whole map through all layers, and all cells in the head, whatever is chosen: the dense form of the same
+        weights. What has no data (the meta device) runs so too, as nothing can be chosen there.
     laps:
         Where it is a dict, each pass adds the seconds of its parts, waiting for the device at each of them.
 
     Raises
     ------
     FineSpotError
-        The backbone cannot be cut, there is no relay that gives "heat", the head is none of a dense kind, or its
-        levels are so coarse that windows would not lie on their grid.
+        The backbone cannot be cut, there is no relay that gives "heat", the head is none of a dense kind, its levels
+        are so coarse that windows would not lie on their grid, or it cannot compute single cells as the rule wants.
     """
 
     def __init__(
@@ -211,7 +208,7 @@ class WindowedDetector(Detector):
         return cast(Split, cast(Any, self.backbone).split(self.cut))
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Any:
-        if self.whole or (images.is_meta and (self.windows.select, self.windows.cells) != ("all", "all")):
+        if self.whole or (images.is_meta and self.windows.select != "all"):
             raw = super().forward(images, targets)
             return {**raw, "picks": self.choose(raw[HEAT]).picks}
         self.check(images)
@@ -238,7 +235,7 @@ class WindowedDetector(Detector):
 
     @property
     def windows(self) -> Windows:
-        """The rule."""
+        """The rule, which may be replaced at any time; of single cells only where the head can compute them."""
         return self._windows
 
     @windows.setter
@@ -330,9 +327,12 @@ class WindowedDetector(Detector):
 
     @torch.no_grad()
     def likely(self, heat: Tensor, targets: Targets | None = None) -> Tensor | None:
-        """The cells (B, 1, h, w) bool about which the head computes something; None: all, as in training."""
+        """The cells (B, 1, h, w) bool of the cut that the head computes, and their like on coarser levels.
+
+        None: all, as in training, and where there is no data to choose by.
+        """
         rule = self.windows
-        if self.training or rule.cells == "all":
+        if self.training or rule.cells == "all" or heat.is_meta:
             return None
         if rule.cells == "seeker":
             return peak_cells(heat, rule.cell_threshold)

@@ -31,6 +31,9 @@ def test_cells_about_maxima() -> None:
     assert cells(peak_cells(heat, 0.51)) == block(0, 3, 4, (8, 12))
     assert cells(peak_cells(heat, 0.2)) == half | block(1, 7, 0, (8, 12))
     assert not peak_cells(heat, 0.95).any()
+    # From 0 on all maxima count, but nothing that is none.
+    heat[:] = torch.arange(12).view(1, 1, 1, 12) / 10
+    assert cells(peak_cells(heat, 0.0)) == {one for b in (0, 1) for r in range(8) for one in block(b, r, 11, (8, 12))}
     # A plateau is a maximum all over; half precision is as good.
     assert peak_cells(torch.zeros(1, 1, 4, 4, dtype=torch.float16), 0.5).all()
 

@@ -62,8 +62,9 @@ class DecoupledAnchorHead(AnchorHead):
         return self.raw_of([x for _, x in on], boxes, objectness, scores)
 
     def at_cells(self, features: Features, likely: Tensor) -> Raw:
-        """The raw output of `forward`, to rounding, in the cells about `likely` (B, 1, H, W), bool on a grid over the
-        maps (see `windows.cells`); elsewhere scores are 0. "left_out" (B, levels) says how many cells did not run.
+        """The raw output of `forward`, to rounding, in the cells `likely` (B, 1, H, W), bool on a grid over the maps,
+        or their like on coarser levels (see `windows.cells`); elsewhere scores are 0. "left_out" (B, levels) says how
+        many cells did not run.
         """
         boxes: list[Tensor] = []
         objectness: list[Tensor] = []

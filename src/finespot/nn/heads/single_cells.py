@@ -22,7 +22,7 @@ class SingleCells:
     Attributes
     ----------
     whole:
-        So many are set that all of the map runs; results are of those set all the same.
+        So many are set, of all K maps together, that these run as they are; results are of those set all the same.
     """
 
     def __init__(self, x: Tensor, here: Tensor) -> None:

@@ -6,6 +6,8 @@ released code: the 3 x 3 cells about a local maximum; on coarser maps those that
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,7 +18,8 @@ from finespot.structures import Size, Targets
 
 def peak_cells(heat: Tensor, threshold: float) -> Tensor:
     """The 3 x 3 cells about each local maximum of `threshold` or more, of logits (B, 1, H, W): bool, as large."""
-    return _grown((torch.sigmoid(peaks(heat.float())) >= threshold).float()) > 0
+    found = peaks(heat.float())
+    return _grown(((torch.sigmoid(found) >= threshold) & (found > -math.inf)).float()) > 0
 
 
 def object_cells(targets: Targets, size: Size, stride: int) -> Tensor:
