@@ -122,7 +122,7 @@ def verdicts(rows: list[dict[str, Any]]) -> list[str]:
             missed.append(f"{row['faster'].median:.1f} times as fast, not {FASTER:g}")
         if row["gflops"] > LIGHTER * dense["gflops"]:
             missed.append(f"{row['gflops'] / dense['gflops']:.0%} of the operations, not {LIGHTER:.0%}")
-        gains = {name: row[name] - dense[name] for name in ("AP", "AP common")}
+        gains = {name: row[name] - dense[name] for name in ("AP", "AP common") if dense[name] is not None}
         missed += [f"{name} {100 * gain:+.1f}" for name, gain in gains.items() if gain < -NEAR]
         kept = f"{row['chosen']}, kept {row['occupancy']:.2f}"
         told.append(f"{kept}: {', '.join(missed) if missed else 'all bars met'}")
@@ -145,10 +145,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     learn(folder, data, options)
     told = {row: json.loads((folder / f"{row}.json").read_text()) for row in ("dense", "windows")}
-    for row, one in told.items():
-        own = {key: one["settings"][key] for key in ("seconds", "lr")}
-        if own != {"seconds": options.seconds, "lr": options.lr}:
-            raise SystemExit(f"{folder / row}: learned with {own}; give these, or another folder")
+    for side, made in told.items():
+        keys = ("seconds", "lr", *(("learn", "options") if side == "windows" else ()))
+        own = {key: made["settings"][key] for key in keys}
+        if own != {key: getattr(options, key) for key in keys}:
+            raise SystemExit(f"{folder / side}: learned with {own}; give these, or another folder")
     torch.set_num_threads(1)
     (split,) = write(folder / "set", open_dataset(f"hit-uav:{data}", "val"), asked={WIDTH: {DENSITY: options.pictures}})
     pictures = open_dataset(f"coco:{folder / 'set'}", split)
@@ -176,11 +177,11 @@ def main() -> None:
         name = "dense" if row["chosen"] == "dense host" else row["chosen"]
         row["cpu_s"], row["faster"] = times.get(name, (None, None))
     head = ["chosen", "kept", "GFLOPs", "CPU s", "times as fast", "AP", "AP50", "AP common"]
-    keys = ["chosen", "occupancy", "gflops", "cpu_s", "faster", "AP", "AP50", "AP common"]
-    print(table(head, [[cell(row.get(key)) for key in keys] for row in rows]))
+    columns = ["chosen", "occupancy", "gflops", "cpu_s", "faster", "AP", "AP50", "AP common"]
+    print(table(head, [[cell(row.get(key)) for key in columns] for row in rows]))
     print("\n".join(verdicts(rows)))
-    learned = {row: one["rows"][0] for row, one in told.items()}
-    print(", ".join(f"{row}: {one['steps']} steps of {one['step_cpu_s']:.2f} s" for row, one in learned.items()))
+    learned = {side: made["rows"][0] for side, made in told.items()}
+    print(", ".join(f"{side}: {one['steps']} steps of {one['step_cpu_s']:.2f} s" for side, one in learned.items()))
     chosen = ("seconds", "learn", "lr", "options", "pictures")
     settings = {"learning": LEARNING, **{key: getattr(options, key) for key in chosen}}
     publish({"benchmark": "esod_budget", "settings": settings, "learned": learned, "rows": rows}, options.json)
