@@ -63,8 +63,13 @@ def test_two_processes_step_like_one(
         assert torch.allclose(torch.tensor(facts["weights"]), weights_of(alone), atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", [[], TORCHRUN], ids=["devices=2", "torchrun"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param([], marks=pytest.mark.slow, id="devices=2"),
+        pytest.param(TORCHRUN, marks=pytest.mark.full, id="torchrun"),
+    ],
+)
 def test_a_detector_on_two_processes(tmp_path: Path, launcher: list[str]) -> None:
     printed = start(launcher, "run", str(tmp_path), DATA)
     assert printed.count("epoch 1/2") == 1

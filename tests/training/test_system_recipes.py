@@ -197,13 +197,13 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("esod-yolov8n", "esod-hit-uav", {"loss.obj": None}),
         ("esod-rtmdet-tiny", "esod-hit-uav", {"loss.obj": None}),
-        ("esod-gpvit-l2", "esod-visdrone", {"loss.obj": None}),
         ("esod-yolov8m", "esod-visdrone", {"loss.obj": None}),
         ("esod-rtmdet-m-published", "esod-visdrone", {}),
         *(
             pytest.param(name, "esod-hit-uav", {"loss.obj": None}, marks=pytest.mark.full)
             for name in ("esod-yolo11n", "esod-yolo12n", "esod-gpvit-l1", "esod-retinanet-r50")
         ),
+        pytest.param("esod-gpvit-l2", "esod-visdrone", {"loss.obj": None}, marks=pytest.mark.full),
         *(
             pytest.param(name, "esod-visdrone", {}, marks=pytest.mark.full)
             for name in ("esod-retinanet-r50-published", "esod-yolov8m-published", "esod-yolov5m-published")

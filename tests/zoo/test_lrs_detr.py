@@ -196,8 +196,10 @@ def test_names_recipe_and_weights_that_do_not_decay() -> None:
     assert {names[id(p)].split(".")[-1] for p in parameter_groups(detector)["weight"]} == {"weight"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(torch.bfloat16, marks=pytest.mark.slow), pytest.param(torch.float16, marks=pytest.mark.full)],
+)
 def test_a_step_in_half_precision(kind: torch.dtype, make_targets) -> None:
     """The released transform stops there."""
     detector, size = build("lrs-detr-b-published").train(), (64, 96)

@@ -158,8 +158,16 @@ def test_names_go_round() -> None:
     assert zoo.normalization_of(zoo.architecture("rtdetr-l")).mean == (0, 0, 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["rtdetr-r18", "rtdetr-r18-p2", "rtdetr-l"])
+SLOW, FULL = pytest.mark.slow, pytest.mark.full
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=mark)
+        for name, mark in (("rtdetr-r18", SLOW), ("rtdetr-l", SLOW), ("rtdetr-r18-p2", FULL))
+    ],
+)
 def test_exported_graph_agrees(name: str) -> None:
     class Whole(nn.Module):
         def __init__(self, detector: zoo.Detector) -> None:
