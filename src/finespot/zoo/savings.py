@@ -2,8 +2,8 @@
 
 Operations are those of `cost`. What runs on the picture (stem and seeker) is counted once for its size, what runs on a
 window once for the window's; a picture costs the one and so many times the other. A head that computes single cells
-spares what the others would have cost. Compared is the dense network without
-a seeker, so where all of the map runs, nothing is saved and the seeker is lost.
+spares what the others would have cost. Compared is the dense network without a seeker, so where all of the map runs,
+nothing is saved and the seeker is lost.
 """
 
 from __future__ import annotations
