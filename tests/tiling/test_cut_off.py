@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finespot.boxes import suppressor
 from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
-from finespot.tiling.cut_off import COVERED, EDGE_PX, Sight, shown_better
+from finespot.tiling.cut_off import COVERED, EDGE_PX, SAME_PX, Sight, shown_better
 
 CLASSES = Classes(("person", "car"))
 SIZE = (200, 300)
@@ -82,9 +82,35 @@ def test_who_sees_as_far_on_all_sides_and_farther_on_one_wins() -> None:
     longer = [90, 45, 119, 70]
     assert found(corner, part(WEST, [longer])) == [longer]  # not cut below
     assert found(corner, part((0, 0, 120, 65), [[90, 45, 119, 64]])) == [[90, 45, 119, 64]]  # cut there, but later
-    assert len(found(corner, part((20, 0, 121, 58), [[90, 45, 120, 56]]), iou=0.9)) == 2  # farther here, less far there
+    assert len(found(corner, part((20, 0, 123, 58), [[90, 45, 121, 56]]), iou=0.9)) == 2  # farther here, less far there
     assert len(found(corner, part(EAST, [[80, 45, 119, 75]]), iou=0.9)) == 2  # cut where the other one is not
     assert len(found(corner, part((10, 0, 120, 60), [[90, 46, 119, 55]]), iou=0.9)) == 2  # no farther anywhere
+
+
+@pytest.mark.parametrize(
+    ("west", "east", "left"),
+    [
+        ([82, 50, 118, 70], [84, 50, 118, 70], ["west"]),  # the west shows 2 px more, and where it may be cut it is not
+        ([82, 50, 118, 70], [84, 50, 118 + SAME_PX, 70], ["west"]),
+        ([82, 50, 118, 70], [84, 50, 118.1 + SAME_PX, 70], ["west", "east"]),  # the east shows more there
+        ([82, 50, 118, 70], [80, 50, 117, 70], ["east"]),
+        ([78, 50, 118, 70], [84, 50, 124, 70], ["west", "east"]),  # too large for both
+        ([82, 50, 118, 70], [82, 50, 118, 70], ["west", "east"]),  # equal: suppression may choose
+        ([82, 50, 118, 70], [84, 55, 117, 65], ["west", "east"]),  # another object lies on it
+    ],
+)
+def test_of_two_cut_on_different_sides_the_whole_one_wins(west, east, left) -> None:
+    boxes = {"west": west, "east": east}
+    for scores in ((0.9, 0.4), (0.4, 0.9)):
+        parts = part(WEST, [west], scores[:1]), part(EAST, [east], scores[1:])
+        merged = found(*parts, iou=1.0)
+        np.testing.assert_allclose(sorted(merged), sorted(boxes[name] for name in left), atol=1e-4)
+
+
+def test_where_they_end_is_compared_in_pixels_of_the_network_input() -> None:
+    west, east = [80.2, 50, 118.5, 70], [81.5, 50, 118.5 + SAME_PX, 70]
+    left = [len(found(part(WEST, [west], scale=one), part(EAST, [east], scale=one), iou=1.0)) for one in (1.0, 2.0)]
+    assert left == [1, 2]
 
 
 def test_another_object_that_ends_before_the_cut_is_no_better_view() -> None:
@@ -146,15 +172,26 @@ def test_equals_a_slow_loop(seed) -> None:
     zones = np.where(np.isfinite(seen), rng.choice([-80, -40, 20, 60], (count, 4)), -np.inf).astype(np.float32)
     sight = Sight(seen, zones)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    reach = np.concatenate([-boxes[:, :2], boxes[:, 2:]], 1)
+    cut = np.isfinite(seen).any(1)
+
+    def shares(one: int, other: int) -> float:
+        wide = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
+        high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
+        return max(wide, 0) * max(high, 0)
+
     expected = np.zeros(count, bool)
-    for one in range(count):
-        for other in np.flatnonzero((labels == labels[one]) & (window != window[one])):
-            wide = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
-            high = min(boxes[one, 3], boxes[other, 3]) - max(boxes[one, 1], boxes[other, 1])
-            covered = area[one] > 0 and max(wide, 0) * max(high, 0) >= COVERED * area[one]
-            more = all(seen[other] >= seen[one]) and any(seen[other] > seen[one])
-            reach = [-boxes[other, 0], -boxes[other, 1], boxes[other, 2], boxes[other, 3]]
-            expected[one] |= covered and more and all(reach >= zones[one])
+    for own_cuts in (False, True):
+        before = expected.copy()
+        for one in np.flatnonzero((area > 0) & ~before):
+            for other in np.flatnonzero((labels == labels[one]) & (window != window[one]) & ~before):
+                shows = shares(one, other) >= COVERED * area[one] and all(reach[other] >= zones[one])
+                as_far = seen[other] >= seen[one]
+                if own_cuts:
+                    near = (seen[other] - zones[other]) * np.float32(SAME_PX / EDGE_PX)
+                    as_far |= reach[one] <= reach[other] + near
+                    shows &= cut[other] and area[other] > area[one] and shares(one, other) >= COVERED * area[other]
+                expected[one] |= shows and all(as_far) and any(seen[other] > seen[one])
     shown = shown_better(boxes, labels, window, sight)
     np.testing.assert_array_equal(shown[area > 0], expected[area > 0])
     order = rng.permutation(count)

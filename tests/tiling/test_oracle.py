@@ -3,7 +3,7 @@
 In each window the oracle returns the truth cut to the window, with scores of its own. Objects are smaller than the
 overlap and dense, but no two of a class overlap by more than the threshold: an operator cannot tell such a pair from
 doubles. In the last pixels below the overlap, where an object may count as cut off in every tile, very few of a crowd
-are lost to their neighbors or doubled; there the AP is tested. `soft` deletes nothing, so with it objects are doubled
+are lost to their neighbors; there the AP is tested. `soft` deletes nothing, so with it objects are doubled
 by boxes of low scores, and only the AP holds. By IoS a box that lies in another one is its double, so those operators
 are tried where objects do not overlap.
 """
@@ -124,17 +124,14 @@ def test_ap_of_objects_as_large_as_the_overlap(operator, whole) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1), st.integers(400, 600), st.integers(400, 600), st.sampled_from(BY_IOU))
 def test_ap_in_the_last_pixels_below_the_overlap(data, seed, height, width, operator) -> None:
-    """There scores decide between a box that lies near an edge and one that is short of up to `EDGE_PX` pixels.
-
-    An overlap of 24 px, of which these are a third, in a crowd of thousands: 0.9939 was the least found.
-    """
+    """There an object may count as cut off in every tile that shows it, where in one it is short of some pixels."""
     side = data.draw(st.integers(80, 200))
     tiling = Tiling(side, data.draw(st.integers(24, side // 2)), whole=data.draw(st.booleans()))
     rng = np.random.default_rng(seed)
     truth = scene(rng, (height, width), tiling.overlap, IOU - 0.01)
     found = merge(oracle(rng, truth, tiling), size=truth.size, classes=CLASSES, iou=IOU, nms=suppressor(operator))
-    assert abs(len(found) - len(truth)) <= 0.005 * len(truth)
-    assert ap(truth, found) >= 0.99
+    assert 0 <= len(truth) - len(found) <= 2
+    assert ap(truth, found) >= 0.995
 
 
 def test_larger_objects_need_the_whole_picture() -> None:
