@@ -124,10 +124,15 @@ def test_an_interrupt_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.Mon
         save(state, file)
 
     monkeypatch.setattr(torch, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        checkpoint.save_checkpoint({**WHOLE, "epoch": 4}, tmp_path / "resume.pt")
+    # A shell starts what it runs in the background with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save_checkpoint({**WHOLE, "epoch": 4}, tmp_path / "resume.pt")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     monkeypatch.undo()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert checkpoint.load_checkpoint(tmp_path / "resume.pt")["epoch"] == 4
     assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
 
