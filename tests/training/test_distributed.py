@@ -109,7 +109,7 @@ def test_stages_on_two_processes(tmp_path: Path) -> None:
     assert len({facts["p2"] for facts in first}) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_processes_by_spawn_return_the_result(tmp_path: Path) -> None:
     start([], "spawn", str(tmp_path), DATA)
     (facts,) = said(tmp_path, 9)

@@ -74,7 +74,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     return small(tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("iteration", [3, 4, 7])
+@pytest.mark.parametrize("iteration", [3, *(pytest.param(one, marks=pytest.mark.full) for one in (4, 7))])
 def test_a_run_killed_in_a_stage_goes_on_in_it(
     whole: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, iteration: int
 ) -> None:
@@ -205,6 +205,7 @@ def test_what_cannot_be_done_makes_no_run_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_hcp_400_on_yolo_sod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight epochs of the preset: rates from the optimizer, augmentation from where workers compose pictures, levels
     from the network and the points of its output, the level that waits from the weights.

@@ -29,6 +29,7 @@ def gflops(module: nn.Module, side: int) -> float:
     return counter.get_total_flops() / 1e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_parameters(size: str) -> None:
     want = GOLDEN["counts"][size]
@@ -104,7 +105,7 @@ def test_any_sides_of_32() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(96, 352), (160, 192)])
+@pytest.mark.parametrize("size", [(96, 352), pytest.param((160, 192), marks=pytest.mark.full)])
 def test_training_and_inference(size: tuple[int, int], make_targets) -> None:
     torch.manual_seed(0)
     detector = zoo.build(zoo.architecture("gpvit-l1", 3, drop_path=0.0)).train()

@@ -165,7 +165,7 @@ SLOW, FULL = pytest.mark.slow, pytest.mark.full
     "name",
     [
         pytest.param(name, marks=mark)
-        for name, mark in (("rtdetr-r18", SLOW), ("rtdetr-l", SLOW), ("rtdetr-r18-p2", FULL))
+        for name, mark in (("rtdetr-r18", SLOW), ("rtdetr-l", FULL), ("rtdetr-r18-p2", FULL))
     ],
 )
 def test_exported_graph_agrees(name: str) -> None:

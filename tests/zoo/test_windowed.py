@@ -82,6 +82,7 @@ def run(
             return detector(images, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", SMALL)
 def test_one_window_over_the_picture_is_the_dense_network_bit_for_bit(host: str) -> None:
     options = {"sides": 1} if "published" in host else {"core": 24}
@@ -123,6 +124,7 @@ def test_pictures_without_a_window_have_an_empty_result_and_their_place(host: st
     assert all(torch.allclose(alone[key][0], raw[key][-1], atol=1e-3) for key in ("boxes", "scores"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", SMALL)
 def test_training_on_windows_reaches_every_parameter(host: str) -> None:
     detector = build(host).train()
@@ -202,7 +204,8 @@ def test_windows_of_any_size_are_chosen(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("host", "size"),
     [
-        *((QUICK, size) for size in ((1280, 1280), (1920, 1920), (2048, 2048), (1088, 1920))),
+        *((QUICK, size) for size in ((1280, 1280), (1920, 1920), (1088, 1920))),
+        pytest.param(QUICK, (2048, 2048), marks=pytest.mark.full),
         ("yolov5s-published", (640, 640)),
         pytest.param("yolov5s-published", (1920, 1920), marks=pytest.mark.full),
     ],
@@ -316,6 +319,7 @@ def test_cells_are_chosen_in_windows_and_on_the_whole_map(host: str, fine: int) 
     assert "left_out" not in detector(images, targets)
 
 
+@pytest.mark.slow
 def test_cells_of_an_oracle_want_the_truth_and_others_a_head_that_can() -> None:
     detector = build("yolov5s", cells="oracle")
     with pytest.raises(FineSpotError, match="cells: an oracle chooses cells by the truth, and there is none here"):
