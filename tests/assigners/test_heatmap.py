@@ -59,6 +59,7 @@ BOX = st.tuples(*[st.integers(0, 380)] * 2, *[st.integers(1, 150)] * 2).map(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(BOX, st.integers(0, 1), st.booleans()), max_size=6))
 def test_equals_a_slow_drawing(rows: list[tuple[list[float], int, bool]]) -> None:

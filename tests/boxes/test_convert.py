@@ -40,6 +40,7 @@ def test_keeps_type_shape_and_input(function, kind) -> None:
         function(np.ones((2, 5)))
 
 
+@pytest.mark.slow
 @given(
     arrays(np.float64, st.tuples(st.integers(0, 5), st.just(4)), elements=st.integers(0, 2**20).map(lambda v: v / 4))
 )

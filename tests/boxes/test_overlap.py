@@ -29,6 +29,7 @@ def slow_iou(a: list[float], b: list[float]) -> float:
     return shared / union if union > 0 else 0.0
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(first=st.lists(box(), max_size=5), second=st.lists(box(), max_size=5))
 def test_pairwise_iou(first: list[list[float]], second: list[list[float]]) -> None:
@@ -37,6 +38,7 @@ def test_pairwise_iou(first: list[list[float]], second: list[list[float]]) -> No
     assert pairwise_iou(a, b).numpy() == pytest.approx(want, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(box(), box()), min_size=1, max_size=8), kind=st.sampled_from(KINDS))
 @example(pairs=[([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0])], kind="giou")

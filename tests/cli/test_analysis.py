@@ -73,6 +73,7 @@ def test_a_protocol_that_cannot_be_drawn_gives_way_to_its_clean_form(run: Run, f
     assert "dota-hbb (clean): 95 % intervals" in out
 
 
+@pytest.mark.slow
 def test_against_other_detections(run: Run, files: tuple[str, ...], fewer: Path) -> None:
     made, out = told(run, files, "--against", fewer, "--bootstrap", "50")
     compared = made["comparison"]
@@ -186,6 +187,7 @@ def test_val_merges_tiles_as_it_is_told(tiny: Path, dataset: Path, tmp_path: Pat
     refused(run(*words[:-2], "--merge-sweep"), "merge-sweep", "give --slice")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit", [("--seeker", "hit-uav-seeker"), ("--max-tiles", "3"), ("--budget-ms", "9"), ("--uniform-above", "0.5")]
 )
@@ -194,6 +196,7 @@ def test_a_sweep_takes_all_tiles(limit: tuple[str, str], tiny: Path, dataset: Pa
     refused(run(*words), f"merge-sweep: merges all tiles, so {limit[0]} has no effect")
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_the_protocol(run: Run, tmp_path: Path) -> None:
     # UAVDT takes all classes for one, so no class can be wrong; SODA-D ignores what is flagged.
     one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}

@@ -124,6 +124,7 @@ def test_model_and_data_as_words(dataset: Path, capsys: pytest.CaptureFixture[st
     assert str(dataset) in shown
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit(run: Run, dataset: Path, tiny: Path, tmp_path: Path) -> None:
     for broken in (tiny.read_bytes()[:5000], b"not a weight file", b""):
         path = tmp_path / "broken.safetensors"
@@ -137,6 +138,7 @@ def test_resume_that_is_no_run(run: Run, tmp_path: Path) -> None:
     assert "recipe.yaml" in run("train", "--resume", tmp_path)
 
 
+@pytest.mark.slow
 def test_named_picture_that_is_none(run: Run, tiny: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_text("no picture")
@@ -159,6 +161,7 @@ def test_score_refuses_what_is_no_truth(run: Run, tmp_path: Path) -> None:
     assert "gt.json" in run("score", "--gt", bad, "--dt", bad)
 
 
+@pytest.mark.slow
 def test_folder_goes_on_past_a_broken_picture(
     tiny: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +187,7 @@ def test_image_size_is_rounded_up_and_said(
     assert "rounded up to 96" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_overlap_needs_tiles(run: Run, tiny: Path, dataset: Path) -> None:
     assert "give --slice too" in run("predict", tiny, dataset.parent / "images", "--overlap", "0.3")
 
@@ -194,6 +198,7 @@ def test_devices_that_are_not_there(run: Run, tiny: Path, dataset: Path) -> None
         assert "device" in run("predict", tiny, dataset.parent / "images", "--device", device)
 
 
+@pytest.mark.slow
 def test_no_folder_is_made_for_a_picture_that_cannot_be_read(run: Run, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
     run("predict", tiny, tmp_path / "a.jpg", "--project", tmp_path / "runs")

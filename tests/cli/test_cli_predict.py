@@ -26,6 +26,7 @@ class TestPredict:
         assert run(*words, "--format", "png", "--save-crops", "conf=0")[0] == 0
         assert {path.suffix for path in (tmp_path / "runs" / "run" / "crops").rglob("*.*")} <= {".png"}
 
+    @pytest.mark.slow
     def test_format_reaches_pictures_and_crops(self, run: Run, samples: Path, tmp_path: Path) -> None:
         picture = samples / "images" / "val" / "1_70_70_0_07716.jpg"
         words = ["predict", "hit-uav-n", picture, "--project", tmp_path, "imgsz=320"]
@@ -63,6 +64,7 @@ class TestPredict:
         assert following("--slice", "320", "--save-txt") == " --save-crops"
         assert following("--slice", "0", "--save-txt", "--save-crops") == ""
 
+    @pytest.mark.slow
     def test_notes_on_tiles_and_on_what_is_left_out(self, run: Run, tiny: Path, dataset: Path, tmp_path: Path) -> None:
         (dataset / "images" / "clip.mp4").write_text("")
         _, out, _ = run("predict", tiny, dataset / "images", "--slice", "128", "--project", tmp_path)

@@ -77,6 +77,7 @@ def test_warnings_alone_pass(faulty: Path) -> None:
     assert call(faulty, "splits=train,val") == 1
 
 
+@pytest.mark.slow
 def test_options_have_effects(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def found(*words: str) -> dict[str, int]:
         call(faulty, "--json", tmp_path / "x.json", "--overwrite", *words)
@@ -92,6 +93,7 @@ def test_options_have_effects(faulty: Path, tmp_path: Path, capsys: pytest.Captu
     assert "north00.txt" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_corrected_copy(faulty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = tmp_path / "new"
     assert call(faulty, "--fix", f"yolo:{new}", "--images", "copy") == 1

@@ -93,6 +93,7 @@ def test_options_have_effects(source: Path, words: list[str], split: str, expect
     assert truths(tile(source, *words, split=split)) == expected
 
 
+@pytest.mark.slow
 def test_only_train_splits_are_thinned_out(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--size", "60", "--overlap", "0", "--keep-empty", "0"]
     assert names(tile(source, *words)) == ["large_60_0.png"]

@@ -195,9 +195,11 @@ class TestRefused:
     def test_words_for_pictures(self, predict, samples: Path, words: tuple[str, ...]) -> None:
         refused(predict(samples / "images" / "val", *words), "has no effect on pictures")
 
+    @pytest.mark.slow
     def test_whole_rasters(self, run: Run, raster: Path, tmp_path: Path) -> None:
         refused(run("predict", "hit-uav-n", raster, "--slice", "0", "--project", tmp_path), "read by windows")
 
+    @pytest.mark.slow
     def test_a_file_that_is_cut_off(self, predict, tmp_path: Path) -> None:
         path = write_raster(tmp_path / "a.tif", noise(300, 300), tiled=True, blockxsize=64, blockysize=64)
         path.write_bytes(path.read_bytes()[:150_000])
@@ -210,11 +212,13 @@ class TestRefused:
         refused(predict(path), "does not say where on the earth", "--crs raster")
         assert predict(path, "--crs", "raster", "--no-images", "--train-gsd", "0.05")[0] == 0
 
+    @pytest.mark.slow
     def test_an_area_elsewhere(self, predict, raster: Path, tmp_path: Path) -> None:
         far = {"type": "Polygon", "coordinates": [[[1, 1], [2, 1], [2, 2], [1, 1]]]}
         (tmp_path / "roi.geojson").write_text(json.dumps(far))
         refused(predict(raster, "--roi", tmp_path / "roi.geojson"), "roi: ", "outside")
 
+    @pytest.mark.slow
     def test_nothing_but_nodata(self, predict, tmp_path: Path) -> None:
         path = write_raster(tmp_path / "a.tif", np.zeros((200, 200, 3), np.uint8), nodata=0)
         refused(predict(path), "nothing but nodata")

@@ -135,6 +135,7 @@ def test_a_picture_that_breaks_during_training(make_yolo: MakeYolo, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_closed_loaders_end_their_workers_and_start_again(dataset: Dataset) -> None:
     workers = loader(dataset, workers=1)
     before = set(multiprocessing.active_children())

@@ -108,6 +108,7 @@ def test_order_of_reading_does_not_matter() -> None:
     assert divided(shuffled) == divided(pool(paths, labels))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     names=st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60)), min_size=12, max_size=60, unique=True),

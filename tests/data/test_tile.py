@@ -248,6 +248,7 @@ def test_equals_the_rule_applied_box_by_box(data: Dataset, side: int, overlap: f
     assert number == len(tiles)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HIT_UAV.is_dir(), reason="needs the whole data set")
 def test_every_object_no_larger_than_the_overlap_lies_whole_in_a_tile() -> None:
     data = open_dataset(f"hit-uav:{HIT_UAV}", "val")

@@ -239,6 +239,7 @@ def test_a_damaged_picture_in_memory(tmp_path: Path) -> None:
         from_pillow(opened, "a.png")
 
 
+@pytest.mark.slow
 def test_damaged_exif_brings_no_warning(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05\x01\x0e\x00\x02\x00\x00\x99\x99\x00\x00\x99\x99\x00"

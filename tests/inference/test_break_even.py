@@ -84,6 +84,7 @@ def test_cells_that_the_weights_store_do_not_matter() -> None:
     assert session.network.windows == rule
 
 
+@pytest.mark.slow
 def test_what_cannot_be_timed(session: Session) -> None:
     with pytest.raises(FineSpotError, match="dense: expected a picture of several windows but got 64 x 64"):
         find_break_even(session, (64, 64))

@@ -147,6 +147,7 @@ class TestArea:
         with Raster(path) as raster, pytest.raises(FineSpotError, match=words):
             area_of(file, RasterView(raster))
 
+    @pytest.mark.slow
     def test_a_strange_system(self, path: Path, tmp_path: Path) -> None:
         with Raster(path) as raster, pytest.raises(FineSpotError, match="coordinate reference system cannot be read"):
             area_of(area(tmp_path / "roi.geojson", PIXELS.tolist(), "no such thing"), RasterView(raster))

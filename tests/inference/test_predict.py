@@ -171,6 +171,7 @@ class TestSources:
         list(model.predict(picture))
         assert model.skipped == []
 
+    @pytest.mark.slow
     def test_video(self, model, folder, tmp_path) -> None:
         pytest.importorskip("av")
         frames = [images.to_rgb8(images.open_image(path).read(None), 8) for path in sorted(folder.iterdir())]
@@ -384,6 +385,7 @@ def test_a_bug_in_the_reading_thread_reaches_the_caller(model) -> None:
         list(model.predict(broken))
 
 
+@pytest.mark.slow
 def test_load_from_a_file(detector, card, picture, whole, tmp_path) -> None:
     path = weights.save(tmp_path / "w.safetensors", detector, card, half=False)
     model = inference.load(path, threads=1)

@@ -193,6 +193,7 @@ def test_the_best_of_all(session: Session, view: RasterView) -> None:
     assert len(nothing) == 0
 
 
+@pytest.mark.slow
 def test_classes_are_chosen(session: Session, view: RasterView) -> None:
     label = int(next(iter(RasterRun(session, view, settings()))).labels[0])
     found = np.concatenate([one.labels for one in RasterRun(session, view, settings(classes=(label,)))])
@@ -266,6 +267,7 @@ class TestJournal:
         assert RasterRun(session, view, settings(), seeker=seeker).fingerprint()["seeker"] != one["seeker"]
         assert none["seeker"] is None
 
+    @pytest.mark.slow
     def test_with_a_seeker_on_from_any_row(self, session: Session, view: RasterView, tmp_path: Path) -> None:
         def begun(resume: bool) -> RasterRun:
             seeker = load_seeker("hit-uav-seeker", threads=1)

@@ -182,6 +182,7 @@ def test_as_many_tiles_as_fit_in_a_time() -> None:
     assert session.windows == 2 * UNIFORM + 2 * 4
 
 
+@pytest.mark.slow
 def test_from_which_share_on_all_tiles_are_looked_at() -> None:
     half = np.zeros_like(FULL)
     half[:100] = 255
@@ -249,6 +250,7 @@ def moving(count: int, size: Size = SIZE) -> list[np.ndarray]:
     return [spot(size, (40 + 3 * k, 50), *([(250, 200)] if k >= 5 else [])) for k in range(count)]
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_without_a_seeker() -> None:
     frames = moving(24)
     for every in (4, 8):
@@ -270,6 +272,7 @@ def test_frames_of_a_video_without_a_seeker() -> None:
             assert all(after - before <= every for before, after in pairwise([*turns, len(frames)]))
 
 
+@pytest.mark.slow
 def test_frames_of_a_video_with_a_seeker() -> None:
     frames = moving(12)
     blind = Brightness(threshold=2.0)
@@ -292,6 +295,7 @@ def test_frames_of_a_video_with_a_seeker() -> None:
     assert counts["blind"] < counts["often"]
 
 
+@pytest.mark.slow
 def test_a_video_is_followed_unless_told_otherwise(tmp_path: Any) -> None:
     pytest.importorskip("av")
     writer = images.VideoWriter(tmp_path / "clip.mp4", 10, SIZE)

@@ -229,6 +229,7 @@ def test_the_bundled_weights_know_their_scale() -> None:
     assert scale_notes(Scaling(640, 32, Tiling(640)), known) == []
 
 
+@pytest.mark.slow
 def test_the_scale_is_said_in_prediction(detector, card, pixels) -> None:
     known = msgspec.structs.replace(card, objects=ObjectScale(side=12.0, factor=0.25))
     model = Model(Session(detector, card=known, threads=1))

@@ -106,6 +106,7 @@ def test_options_have_effects(session, dataset, validation) -> None:
     assert validate(session, dataset, conf=0.3, imgsz=100).notes[-1].startswith("imgsz 100")
 
 
+@pytest.mark.slow
 def test_the_report_says_how_it_was_made(session, dataset) -> None:
     made = validate(session, dataset, conf=0.3, iou=0.5, imgsz=150, tiling=Tiling(320, 0.1), max_det=50)
     assert made.report.to_json("val")["settings"] == {

@@ -123,6 +123,7 @@ def test_copies_of_a_picture_with_equal_scores_stand_in_another_order() -> None:
     assert Tally(truth, results, rules).weigh(np.array([[2]], np.int32))[0, 0, 0] == 1
 
 
+@pytest.mark.slow
 def test_interval_and_its_seed() -> None:
     truth, results = random_tables(1, pictures=12)
     one = bootstrap(truth, results, resamples=200, seed=3)

@@ -42,6 +42,7 @@ def test_edges_belong_to_the_lower_bin() -> None:
     assert one.count.tolist() == [2, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 15), st.booleans(), st.sampled_from([0.0, 0.3]))
 def test_bins_equal_counting(seed, bins, equal_counts, conf) -> None:

@@ -56,6 +56,7 @@ def test_nothing_differs_from_itself(tables) -> None:
     assert one.where(0) == one.where(1) == []
 
 
+@pytest.mark.slow
 def test_intervals_equal_evaluating_drawn_tables(tables) -> None:
     truth, a, b = tables
     one = compare(truth, a, b, resamples=25, seed=6)
@@ -83,6 +84,7 @@ def test_sides_turned_around(tables) -> None:
     assert sorted(change.gain for change in one.pictures) == sorted(-change.gain for change in turned.pictures)
 
 
+@pytest.mark.slow
 def test_verdict_and_places(tables) -> None:
     truth, a, b = tables
     one = compare(truth, a, b, resamples=100, names=("old", "new"))

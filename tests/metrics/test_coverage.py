@@ -105,6 +105,7 @@ def test_as_the_raster_counts(data, share) -> None:
     }
 
 
+@pytest.mark.slow
 @given(st.lists(boxes(), max_size=12))
 def test_union_is_exact(windows) -> None:
     assert union_area(np.array(windows, float).reshape(-1, 4)) == (raster(windows, SIZE) > 0).sum()

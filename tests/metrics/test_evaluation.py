@@ -153,6 +153,7 @@ def test_order_of_pictures_and_rows_does_not_matter(seed, order) -> None:
     assert evaluate(truth, Results(**columns)).values == values
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 1))
 def test_a_detection_inside_a_crowd_changes_nothing(seed, score) -> None:

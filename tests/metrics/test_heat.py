@@ -75,6 +75,7 @@ def scenes(draw):
     return boxes.tolist(), heat.astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(scenes(), st.sampled_from([0.25, 0.5, 0.75, 1.0]))
 def test_against_loops(scene, threshold: float) -> None:

@@ -207,6 +207,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert any("cannot be shown (not a picture: <script>" in words for words in read.words)
 
 
+@pytest.mark.slow
 def test_without_pictures_names_are_listed(tmp_path: Path) -> None:
     truth, results = tables()
     reports = [evaluate(truth, results)]
@@ -259,6 +260,7 @@ def test_a_page_of_24_noisy_pictures_is_below_10_mb(tmp_path: Path) -> None:
     assert path.stat().st_size < 10e6
 
 
+@pytest.mark.slow
 def test_an_old_page_stays_where_the_new_one_fails(tmp_path: Path) -> None:
     truth, results = tables(pictures=1)
     path = tmp_path / "page.html"

@@ -36,6 +36,7 @@ def test_pr_curves(tables, tmp_path) -> None:
     assert colorful(path)
 
 
+@pytest.mark.slow
 def test_pr_curves_without_objects_and_with_many_classes(tables, tmp_path) -> None:
     report = evaluate(*tables)
     assert plots.pr_curves(replace(report, curves={}), tmp_path / "none.png").exists()
@@ -85,6 +86,7 @@ def test_a_full_disk_keeps_the_old_picture(tables, tmp_path, monkeypatch) -> Non
     assert path.read_bytes() == b"old"
 
 
+@pytest.mark.slow
 def test_evaluating_loads_neither_torch_nor_matplotlib() -> None:
     code = (
         "import sys, finespot.metrics, finespot.metrics.plots;"

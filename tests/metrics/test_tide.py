@@ -157,6 +157,7 @@ def test_equals_its_slow_twin(data, overlaps, limit) -> None:
     assert close(result.ap_per_threshold[0.9], tide_slowly(*data, pos=0.9, max_dets=limit)[0]["ap"])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(tables())
 def test_bins_add_up_to_the_total(data) -> None:

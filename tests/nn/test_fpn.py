@@ -79,6 +79,7 @@ def test_bad_options_of_a_pyramid() -> None:
         FPN((Level(4, 16), Level(4, 8)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strides", [(4,), (8, 16, 32)])
 def test_resnet_gives_the_levels_asked_for(strides: tuple[int, ...]) -> None:
     backbone = ResNet(50, strides).eval()

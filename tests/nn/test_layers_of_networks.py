@@ -75,6 +75,7 @@ def test_a_fork_joins_to_one_convolution() -> None:
     assert sum(isinstance(part, nn.Conv2d) for part in fork.modules()) == 1
 
 
+@pytest.mark.slow
 def test_pointwise_is_a_plain_convolution() -> None:
     layer, x = Pointwise(6, 4, 1), torch.randn(2, 6, 5, 7, requires_grad=True)
     want = F.conv2d(x, layer.weight, layer.bias)

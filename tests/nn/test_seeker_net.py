@@ -42,6 +42,7 @@ def test_the_widest_is_the_widest_that_fits() -> None:
     assert MOST - widest < 1000
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from(STRIDES))
 def test_any_size_has_a_map_of_whole_cells(height: int, width: int, stride: int) -> None:

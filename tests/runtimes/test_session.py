@@ -179,6 +179,7 @@ def test_from_a_file(detector, card, images, tmp_path) -> None:
     torch.testing.assert_close(session(images)["scores"], Session(detector, card=card)(images)["scores"])
 
 
+@pytest.mark.slow
 def test_the_choice_is_said(detector, card) -> None:
     session = Session(detector, card=card)
     assert session.reason.startswith("runtime torch (the only runtime installed), device cpu (the network lies there)")

@@ -45,6 +45,7 @@ def test_every_row_can_be_built_and_counted(name: str, part: slice) -> None:
     assert all(costs[row.name].gflops > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_claims_are_those_of_the_papers() -> None:
     both = load_study("sarl-yolox").row("both").claim
     assert both is not None
@@ -62,6 +63,7 @@ def test_claims_are_those_of_the_papers() -> None:
     assert (lrs.values["AP"], lrs.values["AP50"], lrs.values["gflops"]) == (22.7, 39.2, 66.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("study", "row", "page"),
     [

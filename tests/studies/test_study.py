@@ -82,6 +82,7 @@ def test_the_command_says_what_holds_for_all_rows(tmp_path: Path) -> None:
         assert (recipe.data, recipe.epochs, recipe.augment.mosaic, recipe.val.protocol) == ("coco:x", 3, 0.5, "ai-tod")
 
 
+@pytest.mark.slow
 def test_the_command_does_not_undo_a_row(tmp_path: Path) -> None:
     refused(tmp_path, ROWS, "row 'wide'", "options.p2=False for all rows", overrides={"options.p2": False})
     refused(tmp_path, ROWS, "row 'wide'", "changes optimizer", overrides={"optimizer": "adamw"})

@@ -80,6 +80,7 @@ def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> Non
     assert (len(tiles) > 0) == bool((heat >= threshold).any())
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scenes())
 def test_a_turned_picture_takes_about_as_many(scene) -> None:
@@ -89,6 +90,7 @@ def test_a_turned_picture_takes_about_as_many(scene) -> None:
     assert abs(len(turned) - len(straight)) <= 1 + 0.15 * len(straight)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scenes(), st.integers(1, 6))
 def test_a_budget_keeps_the_most_heat(scene, most) -> None:
@@ -101,6 +103,7 @@ def test_a_budget_keeps_the_most_heat(scene, most) -> None:
         assert len(few) > 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 0.95))
 def test_no_window_has_more_heat_than_the_first(seed, threshold) -> None:
@@ -149,6 +152,7 @@ def test_where_the_grid_is_as_good_it_is_taken() -> None:
     assert len(cover(np.ones((40, 40), np.float32), 0.5, tiling, size, max_tiles=7)) == 7
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scenes(), st.integers(0, 2**32 - 1), st.booleans())
 def test_forced_boxes_have_a_window_whatever_the_budget(scene, seed, known) -> None:

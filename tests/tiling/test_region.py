@@ -76,6 +76,7 @@ def test_all_forms_are_read(tmp_path: Path) -> None:
             assert region.contains([(15, 20), (60, 20)]).tolist() == [True, False]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_polygons_of_whole_pixels_are_as_their_masks(seed) -> None:

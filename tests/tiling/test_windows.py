@@ -79,6 +79,7 @@ def test_overlap_in_pixels_is_that_of_the_share() -> None:
     assert windows((2250, 4000), Tiling(640, 128)) == windows((2250, 4000), Tiling(640, 0.2))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(SIZES, TILINGS)
 def test_the_whole_picture_is_one_window_more_where_it_is_cut(size, tiling) -> None:

@@ -137,6 +137,7 @@ def test_an_interrupt_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert [p.name for p in tmp_path.iterdir()] == ["resume.pt"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "resume.pt"
     checkpoint.save_checkpoint(WHOLE, path)

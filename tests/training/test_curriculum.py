@@ -118,6 +118,7 @@ def test_p2_from_epoch_31_or_from_stage_3() -> None:
         assert Stages.of(Recipe(curriculum={**tree, "levels": {4: start}}, epochs=400)).levels == {4: first}
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_a_curriculum_up_whole(tmp_path: Path) -> None:
     """So a run folder says all that the run did, whatever becomes of the file."""
     path = mine(tmp_path)

@@ -154,6 +154,7 @@ def test_box_losses_of_the_page(name: str, cost: float, tmp_path: Path) -> None:
     assert ("head.criterion.box_loss.mean" in task.model.state_dict()) == (name == "ScaledIoU")
 
 
+@pytest.mark.slow
 def test_weights_go_over_to_a_network_with_a_loss_that_has_buffers(tmp_path: Path) -> None:
     plain = Detect(load_recipe(), CLASSES, print).model
     card = weights.Card(architecture=plain.architecture, classes=CLASSES)

@@ -92,6 +92,7 @@ def test_sizes_are_those_at_the_network() -> None:
     assert Facts(many(5), np.zeros((0, 2))).object_scale() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p2", [False, True])
 def test_anchors_that_miss_objects_are_made_anew(p2: bool) -> None:
     said: list[str] = []
@@ -142,6 +143,7 @@ def test_nothing_is_planned_for_a_head_that_does_not_look_at_it(name: str, head:
     zoo.build(architecture)
 
 
+@pytest.mark.slow
 def test_what_the_text_of_a_head_says_is_not_planned() -> None:
     architecture = zoo.architecture("rtdetr-r18", 2, head="rtdetr(queries=400)")
     facts = Facts(many(900), np.full((50, 2), 2.0))

@@ -139,6 +139,7 @@ def test_every_recipe_of_the_package_is_one(name: str) -> None:
         assert zoo.architecture(recipe.model).family == name
 
 
+@pytest.mark.slow
 def test_a_model_brings_the_recipe_of_its_family(tmp_path: Path) -> None:
     assert choose_recipe("rtdetr-r50", "x", overrides={}).clip == 1.6
     assert choose_recipe("rtdetr-r50", "x", recipe="default", overrides={}).clip == 10

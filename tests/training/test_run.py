@@ -97,6 +97,7 @@ def test_metrics_have_a_row_an_epoch(done: RunResult) -> None:
     assert rows[0]["targets"] > 0
 
 
+@pytest.mark.slow
 def test_card_says_what_the_file_scores(done: RunResult) -> None:
     """The scores in the file are those of the file, bit for bit; the loop's differ by fp16 rounding at most."""
     card = weights.read_card(done.best)
@@ -315,6 +316,7 @@ def test_decisions_are_printed_once_with_their_reason(tmp_path: Path, capsys: py
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_memory_that_does_not_suffice_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Detect, batch: Any) -> Any:

@@ -54,6 +54,7 @@ def terms(made: Detect, given: Batch) -> dict[str, float]:
     return {name: value.item() for name, value in made.step(given).terms.items()}
 
 
+@pytest.mark.slow
 def test_the_gain_weighs_the_term() -> None:
     usual, heavy = task(), task("loss.heat=0.6", "loss.obj=2")
     assert usual.model.relay.gains == {"heat": 0.2}
@@ -160,6 +161,7 @@ def test_shapes_change_what_is_learnt(tmp_path: Path, monkeypatch: pytest.Monkey
     assert found[0].keys() == found[1].keys()
 
 
+@pytest.mark.slow
 def test_missing_shapes_end_the_run_before_it_begins(tmp_path: Path) -> None:
     recipe = load_recipe(
         "default", [*BASE, f"data={DATA}", "imgsz=64", "device=cpu", f"shapes={tmp_path / 'none'}", "val.every=0"]
@@ -168,6 +170,7 @@ def test_missing_shapes_end_the_run_before_it_begins(tmp_path: Path) -> None:
         train(recipe=recipe, project=tmp_path / "runs", quiet=True)
 
 
+@pytest.mark.slow
 def test_a_seeker_is_saved_with_its_network(tmp_path: Path) -> None:
     made = task("options.relay=seeker(form=pooled)")
     card = weights.Card(architecture=made.model.architecture, classes=CLASSES, imgsz=64)

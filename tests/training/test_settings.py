@@ -150,6 +150,7 @@ def test_dump_and_build_are_inverse() -> None:
     assert settings.build(Home, yaml.safe_load(settings.dump(home))) == home
 
 
+@pytest.mark.slow
 @hypothesis.settings(deadline=None)
 @given(st.floats(min_value=1e-12, max_value=1e12))
 def test_every_float_survives_a_word_and_a_file(value: float) -> None:

@@ -218,6 +218,7 @@ def test_recipes_of_esod_run_on_other_hosts(model: str, recipe: str, words: dict
     assert weights.read_card(made.best).architecture.family.startswith("esod")
 
 
+@pytest.mark.slow
 def test_a_gain_that_a_host_has_not_is_named() -> None:
     with pytest.raises(FineSpotError, match=r"loss.obj: unknown loss gain 'obj': .*; say loss.obj=null"):
         Detect(load_recipe("esod-visdrone", ["model=esod-yolov8n"]), Classes(("a",)), print)

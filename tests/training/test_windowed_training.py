@@ -24,6 +24,7 @@ DATA = f"hit-uav:{Path(__file__).parents[2] / 'samples' / 'hit-uav'}"
 SMALL = ["model=esod-yolov8n", "options.core=8", "options.halo=4"]
 
 
+@pytest.mark.slow
 def test_the_start_says_how_windows_lie_and_which_layers_see_less() -> None:
     said: list[str] = []
     made = Detect(load_recipe("default", [*SMALL, "options.share=0.25"]), Classes(("a", "b")), said.append)

@@ -292,6 +292,7 @@ class TestRefusedToLoad:
             weights.load(cut)
         one_line(error)
 
+    @pytest.mark.slow
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.integers(0, 40_000), st.binary(min_size=1, max_size=8))
     def test_damaged_header_never_ends_in_anything_but_our_error(self, saved, place, noise) -> None:

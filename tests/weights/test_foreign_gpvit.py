@@ -14,6 +14,7 @@ from finespot.weights.foreign.layout import from_file, skeleton, to_file
 SIZES = ["l1", *(pytest.param(size, marks=pytest.mark.slow) for size in ("l2", "l3", "l4"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_the_map_names_every_tensor_once(size: str) -> None:
     architecture = zoo.architecture(f"gpvit-{size}", 4)
@@ -38,6 +39,7 @@ def test_the_map_names_every_tensor_once(size: str) -> None:
     assert ("backbone.patch_embed.convs.0.weight" in keys) == (size != "l1")
 
 
+@pytest.mark.slow
 def test_recognition() -> None:
     architecture = zoo.architecture("gpvit-l1", 4)
     theirs = to_file(skeleton(architecture).state_dict(), gpvit.entries(architecture))

@@ -66,6 +66,7 @@ def test_networks_are_recognized(architecture: Architecture, module) -> None:
     assert module.recognize({"model.0.conv.weight": torch.zeros(1)}) is None
 
 
+@pytest.mark.slow
 def test_older_names_are_read() -> None:
     architecture = zoo.architecture("retinanet-r50", 91)
     new = shapes(architecture, torchvision_retinanet)

@@ -138,6 +138,7 @@ def test_there_and_back_is_exact(naming: str) -> None:
     assert all(torch.equal(again[key], ours[key]) for key in ours)
 
 
+@pytest.mark.slow
 def test_attention_and_labels_are_rows_of_one_matrix() -> None:
     architecture = zoo.architecture("rtdetr-r18", classes=3)
     ours = random_state(architecture)

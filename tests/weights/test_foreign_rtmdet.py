@@ -69,6 +69,7 @@ def test_there_and_back_is_exact(naming: ModuleType) -> None:
     assert torch.equal(theirs[stem].flip(1), ours["backbone.stem.first.conv.weight"])
 
 
+@pytest.mark.slow
 def test_kernels_that_are_not_shared_are_refused() -> None:
     architecture = zoo.architecture("rtmdet-tiny", classes=2)
     theirs = to_file(zoo.build(architecture).state_dict(), mmdetection_rtmdet.entries(architecture))
@@ -80,6 +81,7 @@ def test_kernels_that_are_not_shared_are_refused() -> None:
         from_file(theirs, mmdetection_rtmdet.entries(architecture), architecture)
 
 
+@pytest.mark.slow
 def test_the_namings_are_told_apart() -> None:
     files = [file_of(naming, zoo.architecture("rtmdet-tiny")) for naming in NAMINGS]
     for naming, own, other in zip(NAMINGS, files, reversed(files)):

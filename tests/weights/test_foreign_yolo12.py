@@ -34,6 +34,7 @@ def recorded(name: str) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
+@pytest.mark.slow
 def test_keys_shapes_and_order() -> None:
     ours = {key: torch.zeros(value.shape) for key, value in shapes("yolo12n").items()}
     theirs = to_yolo(ours, zoo.architecture("yolo12n"))

@@ -190,6 +190,7 @@ def test_what_does_not_fit_is_refused() -> None:
         to_yolov5(fused, architecture)
 
 
+@pytest.mark.slow
 def test_tensors_without_a_place_in_the_file_are_not_dropped() -> None:
     architecture = zoo.architecture("yolov5n", 2, neck="lateral_pafpn(out_width=64)")
     with pytest.raises(FineSpotError, match=r"no place for \d+ tensors, first 'neck.out.p3.conv.weight'"):

@@ -175,6 +175,7 @@ def test_what_does_not_fit_is_said(toolkit: ModuleType, tmp_path: Path, monkeypa
         import_checkpoint(file)
 
 
+@pytest.mark.slow
 def test_names_of_80_classes_are_cocos(tmp_path: Path) -> None:
     torch.save(foreign_state(network("yolov8n", 80), "ultralytics"), tmp_path / "a.pt")
     found = import_checkpoint(tmp_path / "a.pt")
@@ -220,6 +221,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert weights.read_card(tmp_path / "e.safetensors").classes.names == ("x", "y", "z")
 
 
+@pytest.mark.slow
 def test_anchors_of_a_file_come_along(tmp_path: Path) -> None:
     anchors = [[[3.0, 4.0]] * 3, [[12.0, 14.0]] * 3, [[40.0, 32.0]] * 3]
     torch.save(foreign_state(network("yolov5n", anchors=anchors), "yolov5"), tmp_path / "a.pt")

@@ -26,6 +26,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return weights.save(tmp_path_factory.mktemp("first") / "ass1.safetensors", detector, card)
 
 
+@pytest.mark.slow
 def test_all_but_person_goes_over(first: Path) -> None:
     target, source = build("yolo11n-ass", 2, 2), weights.load(first)[0].state_dict()
     report = weights.transfer(target, SECOND, first)
@@ -55,6 +56,7 @@ def test_the_report_says_which_tensors_and_rows_were_taken(first: Path) -> None:
 PARTS = ("backbone", "neck", "head")
 
 
+@pytest.mark.slow
 def test_the_report_names_what_was_not_taken(first: Path) -> None:
     """YOLO11's own downward steps have no dual convolutions, and its neck another layout."""
     target = build("yolo11n", 2, 2)
@@ -75,6 +77,7 @@ def test_without_common_classes_no_row_is_named(first: Path) -> None:
     assert "of another shape: head.class_branches.p2.predict.weight" in report.by_part()[2]
 
 
+@pytest.mark.slow
 def test_back_to_more_classes_in_another_order(first: Path) -> None:
     target = build("yolo11n-ass", 4, 2)
     fresh = {key: value.clone() for key, value in target.state_dict().items()}

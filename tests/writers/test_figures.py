@@ -22,6 +22,7 @@ def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
     assert (shown.strip(), bool(formula)) == (name, False)
 
 
+@pytest.mark.slow
 def test_kinds_of_files(tmp_path: Path) -> None:
     starts = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}
     for suffix, start in starts.items():

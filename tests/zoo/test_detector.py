@@ -31,6 +31,7 @@ def test_input_sides_must_be_multiples_of_the_stride() -> None:
         build("yolov8n")(pictures((64, 100)))
 
 
+@pytest.mark.slow
 def test_parts_that_do_not_fit_are_refused() -> None:
     small, large = build("yolov8n"), zoo.build(zoo.architecture("yolov8s", classes=CLASSES))
     with pytest.raises(FineSpotError, match=r"the neck expects 128 channels at stride 8.*but the backbone gives 64"):

@@ -27,6 +27,7 @@ def build(name: str, classes: int = 80) -> zoo.Detector:
         return zoo.build(zoo.architecture(name, classes=classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["counts"]))
 def test_published_counts(name: str) -> None:
     want, detector = GOLDEN["counts"][name], build(name)
@@ -45,6 +46,7 @@ def test_counts_of_our_p2_variants(name: str) -> None:
     assert zoo.count_gflops(detector, (640, 640)) == pytest.approx(want["gflops"], abs=6e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["counts"], ("rtmdet-tiny",)))
 def test_gflops(name: str) -> None:
     assert zoo.count_gflops(build(name), (640, 640)) == pytest.approx(GOLDEN["counts"][name]["gflops"], abs=6e-4)
@@ -70,6 +72,7 @@ def test_pictures_are_normalized_in_the_order_of_rgb() -> None:
     assert [255 * value for value in normalization.std] == pytest.approx([58.395, 57.12, 57.375])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["forward"], ("rtmdet-tiny",)))
 def test_forward(name: str, formula_detector, formula_picture) -> None:
     def first_level(key: str) -> str:

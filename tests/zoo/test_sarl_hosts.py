@@ -53,6 +53,7 @@ def test_every_family_takes_it(name: str) -> None:
     assert detector.relay.levels == detector.backbone.levels
 
 
+@pytest.mark.slow
 def test_trained_weights_take_it_without_a_change_of_predictions() -> None:
     """`finespot train hit-uav-n options.relay=sarl` begins where the weights are."""
     model, card = weights.load("hit-uav-n")

@@ -53,6 +53,7 @@ def test_levels_that_cannot_be_off(detector: zoo.Detector, levels: list[int | st
     assert detector.levels_off == []
 
 
+@pytest.mark.slow
 def test_a_weight_file_knows_the_levels_that_are_off(detector: zoo.Detector, tmp_path: Path) -> None:
     assert detector.architecture is not None
     card = Card(architecture=detector.architecture, classes=Classes(("a", "b")))

@@ -131,6 +131,7 @@ def test_dwr_units_are_where_they_belong() -> None:
     assert found == [0, 0, 1, 1, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_without_flags_it_is_yolo11() -> None:
     off = dict.fromkeys(ON, False)
     for size in ("n", "m"):

@@ -117,6 +117,7 @@ def test_our_blocks_add_what_is_known_to_the_published_ones() -> None:
     assert ours - theirs == squeeze + windows + areas
 
 
+@pytest.mark.slow
 def test_batch_norms_that_the_published_network_keeps() -> None:
     left = [name for name, m in on_meta("yolo-sod-published").fused().named_modules() if isinstance(m, nn.BatchNorm2d)]
     assert left == [
@@ -234,6 +235,7 @@ def test_points_at_640() -> None:
     assert raw["scores"].shape == (1, 10, 34_000)
 
 
+@pytest.mark.slow
 def test_head_and_its_first_biases() -> None:
     first = {name: on_cpu_bias(name) for name in zoo.YOLO_SOD.names()}
     assert first == {"yolo-sod": 2.0, "yolo-sod-published": 1.0, "yolo-sod-paper": 2.0}

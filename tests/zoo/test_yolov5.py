@@ -81,6 +81,7 @@ def test_forward_is_that_of_the_released_network() -> None:
     assert decoded[-1, -1].item() == pytest.approx(want["decoded"]["last"], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUN)
 def test_learns_from_any_picture_of_whole_strides(name: str, make_targets) -> None:
     torch.manual_seed(0)

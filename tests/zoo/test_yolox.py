@@ -66,6 +66,7 @@ def test_pictures_are_wanted_from_0_to_255() -> None:
     assert [1 / (255 * std) for std in normalization.std] == pytest.approx([1, 1, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(GOLDEN["forward"], ("yolox-nano",)))
 def test_forward(name: str, formula_detector, formula_picture) -> None:
     want, detector = GOLDEN["forward"][name], formula_detector(name, yolox.entries)

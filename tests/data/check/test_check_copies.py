@@ -56,6 +56,7 @@ def test_twins_are_those_of_a_slow_search(files: list[tuple[int, int]], border: 
                 assert (facts[found[b]].signs ^ facts[b].signs).bit_count() == apart
 
 
+@pytest.mark.slow
 def test_many_equal_frames_cost_no_more_than_the_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = 0
     count_bits = copies._count_bits
@@ -133,6 +134,7 @@ def test_contents(tmp_path: Path) -> None:
     assert contents(paths, [Facts()] * 6).tolist() == [0, 1, 0, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{seed:03}.png") for seed in range(80)]
     for seed, path in enumerate(paths):

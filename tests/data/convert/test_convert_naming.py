@@ -73,6 +73,7 @@ def test_splits_that_share_a_folder() -> None:
 PARTS = st.sampled_from(["a", "A", "b", "a_b", "a_2", "_", "1"])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(PARTS, PARTS, PARTS, st.sampled_from([".jpg", ".png"])), min_size=1, max_size=20, unique=True)

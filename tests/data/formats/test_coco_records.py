@@ -184,6 +184,7 @@ def read_all(spec: str) -> None:
                         open_dataset(spec, split, findings)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     name=st.sampled_from(list(MAKERS)),

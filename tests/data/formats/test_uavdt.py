@@ -190,6 +190,7 @@ def test_no_data_set_or_two_of_them(make_uavdt: MakeUavdt, tmp_path: Path) -> No
         read(tmp_path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_mutated_files_never_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

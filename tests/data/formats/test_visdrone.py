@@ -292,6 +292,7 @@ def test_unknown_truth_is_not_written_as_no_objects(make_visdrone: MakeVisDrone,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_mutated_files_never_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

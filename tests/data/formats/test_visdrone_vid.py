@@ -138,6 +138,7 @@ def test_files_that_are_no_frames(make_videos: MakeVideos, tmp_path: Path) -> No
         read(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_mutated_files_never_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -410,6 +410,7 @@ def test_splits_share_a_folder_so_names_must_differ(make_yolo: Callable[..., Pat
         Voc().write(tmp_path / "out", [Part("train", train, ("a\n.png",))])
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_mutated_files_never_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

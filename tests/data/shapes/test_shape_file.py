@@ -45,6 +45,7 @@ def test_large_masks_take_little_space() -> None:
     assert len(encode(mask, **ABOUT)[1]) < 2000
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_broken_files_are_errors_never_other_masks(data: st.DataObject) -> None:
