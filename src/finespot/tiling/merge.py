@@ -73,7 +73,7 @@ def merge(
         seen = Sight.join([_sight(part, own, size) for part, own in zip(found, moved)])
         number = np.repeat(np.arange(len(found)), [len(own) for own in moved])
         kinds = np.zeros_like(labels) if getattr(nms, "agnostic", False) else labels
-        good &= ~shown_better(boxes, kinds, number, seen)
+        good &= ~shown_better(boxes, scores, kinds, number, seen)
     if not good.all():
         boxes, scores, labels = boxes[good], scores[good], labels[good]
     if suppress:
