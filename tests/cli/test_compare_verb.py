@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,13 @@ from cli_factory import STRANGE, Run, refused
 from PIL import Image
 
 from finespot import weights
-from finespot.cli.compare import model_names
+from finespot.cli.compare import model_names, tiling_notes, tilings_of
 from finespot.errors import FineSpotError
-from finespot.structures import Classes
+from finespot.inference import model as prediction
+from finespot.structures import Classes, Tiling
+from finespot.tiling import windows
+
+OWN = Tiling(32, 0.25, whole=True, merge="nmm", metric="ios")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +29,37 @@ def other(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     detector, card = weights.load(tiny)
     path = tmp_path_factory.mktemp("other") / "other.safetensors"
     return weights.save(path, detector, msgspec.structs.replace(card, classes=Classes((STRANGE[1], "boat"))))
+
+
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The same network, whose file stores a tiling."""
+    detector, card = weights.load(tiny)
+    path = tmp_path_factory.mktemp("tiled") / "tiled.safetensors"
+    return weights.save(path, detector, msgspec.structs.replace(card, tiling=OWN))
+
+
+@pytest.fixture
+def asked(run: Run, tiled: Path, tiny: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """How the tiled model and the other one are asked to cut by some words, and what is printed."""
+    seen = []
+
+    def walk(session, entries, settings, timing):
+        seen.append(settings.scaling.tiling)
+        return iter(())
+
+    monkeypatch.setattr(prediction, "walk", walk)
+
+    def call(*words: str) -> tuple[Tiling | None, Tiling | None, str]:
+        seen.clear()
+        code, out, said = run(
+            "compare", tiled, tiny, "--source", dataset / "images", "--project", tmp_path / "r", *words
+        )
+        assert code == 2, said  # no picture comes
+        assert said == ""
+        return seen[0], seen[1], out
+
+    return call
 
 
 def files(folder: Path) -> set[str]:
@@ -119,6 +155,50 @@ def test_options_have_effects(run: Run, samples: Path, tmp_path: Path) -> None:
     records = [found(tmp_path / "0" / name) for name in ("hit-uav-n", "copied")]
     assert records[0] == records[1] != []
     assert {record["category_id"] for record in found(tmp_path / "5" / "copied")} == {1}
+
+
+@pytest.mark.slow
+def test_an_option_replaces_what_it_names_in_each_file(asked) -> None:
+    first, second, out = asked("--overlap", "0")
+    assert (first, second) == (replace(OWN, overlap=0.0), None)
+    assert [len(windows((40, 60), one)) for one in (OWN, first)] == [7, 5]
+    assert "tiled: tiles of 32 px, overlap 0, the whole picture too, merged by nmm (ios)\n" in out
+    assert "tiny: whole pictures, on which --overlap has no effect\n" in out
+    first, second, out = asked("--slice", "48")
+    assert (first, second) == (replace(OWN, size=48), Tiling(48))
+    assert "tiny: tiles of 48 px, overlap 0.2\n" in out
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "merge", "first", "second"),
+    [
+        (None, None, None, OWN, None),
+        (None, 0.1, None, replace(OWN, overlap=0.1), None),
+        (None, None, "greedy", replace(OWN, merge="greedy", metric=None), None),
+        (64, None, "soft", replace(OWN, size=64, merge="soft", metric=None), Tiling(64, merge="soft")),
+        (0, None, None, Tiling(None), Tiling(None)),
+    ],
+)
+def test_tilings_of_two_files(size, overlap, merge, first: Tiling, second: Tiling | None) -> None:
+    assert tilings_of({"a": OWN, "b": None}, size, overlap, merge=merge) == {"a": first, "b": second}
+
+
+def test_tilings_that_are_refused() -> None:
+    with pytest.raises(FineSpotError, match=r"^overlap: has no effect on whole pictures; give --slice too"):
+        tilings_of({"a": None, "b": None}, None, 0.1)
+    with pytest.raises(FineSpotError, match=r"^merge-metric: unknown metric"):
+        tilings_of({"a": OWN, "b": OWN}, None, None, metric="giou")
+    # 40 px are more than the tiles of one file have: the error names it.
+    with pytest.raises(FineSpotError, match=r"^b: overlap: expected .* below 32"):
+        tilings_of({"a": Tiling(64), "b": OWN}, None, 40)
+
+
+def test_different_tilings_are_said() -> None:
+    assert tiling_notes({"a": OWN, "b": OWN}, ["--overlap"]) == {}
+    assert tiling_notes({"a": None, "b": Tiling(None)}, []) == {}
+    said = tiling_notes({"a": Tiling(64, 16), "b": None}, ["--overlap", "--merge"])
+    assert said["a"] == ["tiles of 64 px, overlap 16 px"]
+    assert said["b"] == ["whole pictures, on which --overlap and --merge have no effect"]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from finespot.errors import FineSpotError
 from finespot.inference import Model, common_classes, compare, open_source, relabelled, relabelled_truth
 from finespot.runtimes import Session
-from finespot.structures import Annotations, Classes, Detections
+from finespot.structures import Annotations, Classes, Detections, Tiling
 from finespot.weights import Card
 
 OTHER = Classes(("Car", "Truck", "Person", "Boat"))
@@ -35,6 +35,19 @@ def test_each_finds_what_it_finds_alone(models, folder) -> None:
     assert compared[0].pixels.shape == (512, 640, 3)
     strict = list(compare(models, folder, conf=0.6, max_det=3))
     assert all(len(found) <= 3 and (found.scores >= 0.6).all() for one in strict for found in one.found.values())
+
+
+@pytest.mark.slow
+def test_each_is_cut_as_asked_of_it(models, folder) -> None:
+    picture, tiling = min(folder.iterdir()), Tiling(256)
+    (compared,) = compare(models, picture, imgsz=256, tiling={"two": tiling})
+    whole, tiles = (
+        [*model.predict(picture, imgsz=256, tiling=one)] for model, one in zip(models.values(), (None, tiling))
+    )
+    assert [compared.found["one"], compared.found["two"]] == [*whole, *tiles]
+    assert tiles != list(models["two"].predict(picture, imgsz=256))
+    with pytest.raises(FineSpotError, match="tiling: unknown model 'tow'; did you mean two"):
+        compare(models, picture, tiling={"tow": tiling})
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from finespot.cli.compare_outputs import SHEETS, TRUTH, Outputs, Truth
 if TYPE_CHECKING:
     from finespot.cli.predict import Tally
     from finespot.inference import Comparison, Source
-    from finespot.structures import Classes
+    from finespot.structures import Classes, Tiling
 
 PROJECT = Path("runs/compare")
 
@@ -102,7 +102,6 @@ def command(
 
     titles = model_names(weights, names, alone=data is not None)
     extension = options.picture_format(image_format)
-    tiling = options.tiling(slice_size, overlap, None, whole=whole, merge=merge, metric=merge_metric)
     wanted = None if classes is None else [word.strip() for word in classes.split(",")]
     truth = _truth(data, split, wanted)
     pictures = _pictures(source, truth)
@@ -119,6 +118,10 @@ def command(
         title: inference.load(one, threads=threads, device=device, precision=precision, own_parts=own_parts)
         for title, one in zip(titles, weights, strict=True)
     }
+    own = {title: model.card.tiling for title, model in models.items()}
+    tilings = tilings_of(own, slice_size, overlap, whole=whole, merge=merge, metric=merge_metric)
+    companions = {"--overlap": overlap, "--slice-whole": whole, "--merge": merge, "--merge-metric": merge_metric}
+    cuts = tiling_notes(tilings, [word for word, value in companions.items() if value is not None])
     lists = [model.classes for model in models.values()]
     common = inference.common_classes([*lists, *([] if truth is None else [truth.classes])])
     outputs = Outputs(titles, common, truth, extension, images, sheet)
@@ -131,13 +134,13 @@ def command(
         nms=nms,
         max_det=max_det,
         imgsz=imgsz,
-        tiling=tiling,
+        tiling=tilings,
         batch=batch,
     )
     out = console()
     decided = {title: list(model.notes) for title, model in models.items()}
     for title, model in models.items():
-        for note in [model.session.reason, *model.notes]:
+        for note in [model.session.reason, *cuts.get(title, []), *model.notes]:
             out.print(f"{title}: {note}")
     for note in left_out:
         out.print(note)
@@ -216,6 +219,65 @@ def _names_of(weights: Sequence[str]) -> list[str]:
         taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def tilings_of(
+    own: Mapping[str, Tiling | None],
+    size: int | None,
+    overlap: float | None,
+    *,
+    whole: bool | None = None,
+    merge: str | None = None,
+    metric: str | None = None,
+) -> dict[str, Tiling | None]:
+    """How each model cuts pictures, by its name (None: not at all): its `own` tiling, in which options replace what
+    they name.
+
+    Without a `size`, models of whole pictures stay with these beside one that cuts: they are compared as they are.
+
+    Raises
+    ------
+    FineSpotError
+        Something is asked for where no model cuts, or a value does not fit the tiling of one.
+    """
+    from finespot.errors import FineSpotError
+
+    some, alike = any(map(_is_cut, own.values())), len(set(own.values())) == 1
+    found: dict[str, Tiling | None] = {}
+    for title, one in own.items():
+        if size is None and some and not _is_cut(one):
+            found[title] = one
+            continue
+        try:
+            found[title] = options.tiling(size, overlap, one, whole=whole, merge=merge, metric=metric) or one
+        except FineSpotError as error:
+            # What is wrong with all is not to be sought in the file of the first.
+            where = error.where if alike else f"{title}: {error.where}"
+            raise FineSpotError(error.what, where=where, hint=error.hint) from error
+    return found
+
+
+def tiling_notes(tilings: Mapping[str, Tiling | None], companions: Sequence[str]) -> dict[str, list[str]]:
+    """How each model cuts pictures, in a line, where they differ; and which of the `companions` of --slice that were
+    given mean nothing to one that does not.
+    """
+    cut = {title: one if _is_cut(one) else None for title, one in tilings.items()}
+    if len(set(cut.values())) == 1:
+        return {}
+    verb = "has" if len(companions) == 1 else "have"
+    idle = f", on which {' and '.join(companions)} {verb} no effect" if companions else ""
+    return {title: [f"whole pictures{idle}" if one is None else _in_words(one)] for title, one in cut.items()}
+
+
+def _is_cut(tiling: Tiling | None) -> bool:
+    return tiling is not None and tiling.size is not None
+
+
+def _in_words(tiling: Tiling) -> str:
+    overlap = f"overlap {tiling.overlap:g}{' px' if tiling.overlap >= 1 else ''}"
+    merge = "" if tiling.merge is None else f", merged by {tiling.merge}"
+    metric = "" if tiling.metric is None else f" ({tiling.metric})"
+    return f"tiles of {tiling.size} px, {overlap}{', the whole picture too' if tiling.whole else ''}{merge}{metric}"
 
 
 def _truth(data: str | None, split: str | None, wanted: Sequence[str] | None) -> Truth | None:

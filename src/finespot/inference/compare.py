@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from finespot.errors import FineSpotError, unknown
 from finespot.inference.model import Model
 from finespot.inference.sources import Source, open_source
-from finespot.structures import ANY_CLASS, Annotations, Classes, Detections, Labels
+from finespot.structures import ANY_CLASS, Annotations, Classes, Detections, Labels, Tiling
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,12 @@ class Comparison:
 
 
 def compare(
-    models: Mapping[str, Model], source: Any, *, classes: Sequence[str] | None = None, **options: Any
+    models: Mapping[str, Model],
+    source: Any,
+    *,
+    classes: Sequence[str] | None = None,
+    tiling: Tiling | Mapping[str, Tiling | None] | None = None,
+    **options: Any,
 ) -> Iterator[Comparison]:
     """Detect with every model in all pictures of a source, one picture after the other.
 
@@ -41,15 +46,17 @@ def compare(
         See `open_source`; no video.
     classes:
         Names of what is looked for; each model looks for those that it knows.
+    tiling:
+        As in `Model.predict`: one for all models, or by the model's name; what is left out is each model's own.
     options:
-        Those of `Model.predict`, for all models; what is left out is each model's own.
+        The others of `Model.predict`, for all models; what is left out is each model's own.
 
     Raises
     ------
     FineSpotError
         As `Model.predict`, before the first picture is asked for where the cause is no picture; a model knows none of
-        the classes, or no model knows one of them. A picture that one of the models could not read is left out: see
-        `skipped` of the models.
+        the classes, or no model knows one of them; a tiling is for none of the models. A picture that one of the models
+        could not read is left out: see `skipped` of the models.
     """
     opened = open_source(source)
     if opened.fps is not None:
@@ -61,9 +68,13 @@ def compare(
         everything = common_classes([model.classes for model in models.values()])
         for one in classes:
             everything.index(one)
+    cut = tiling if isinstance(tiling, Mapping) else dict.fromkeys(models, tiling)
+    for name in cut:
+        if name not in models:
+            raise unknown("model", name, models, where="tiling")
     # The pixels of the first one's run are those of all.
     runs = {
-        name: model.predict(opened, classes=wanted[name], pixels=place == 0, **options).outcomes
+        name: model.predict(opened, classes=wanted[name], tiling=cut.get(name), pixels=place == 0, **options).outcomes
         for place, (name, model) in enumerate(models.items())
     }
 
