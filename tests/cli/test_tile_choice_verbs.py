@@ -112,14 +112,16 @@ def test_tiles_that_a_seeker_chose(
     # The hot places are tinted, the rest is as it was.
     assert (drawn[34, 44] != 255).any()
     assert (drawn[100, 140] == 0).all()
-    for name, more, count in (
-        ("most", ["--max-tiles", "1"], 1),
-        ("time", ["--budget-ms", "0.001"], 2),
-        ("full", ["--uniform-above", "0"], 24),
-    ):
+    for name, more, count in (("most", ["--max-tiles", "1"], 1), ("full", ["--uniform-above", "0"], 24)):
         assert run(*shown, *more, "--name", name)[0] == 0
         row = figures(tmp_path / "runs" / name)
         assert (row["windows"], row["uniform"]) == (count, name == "full")
+    Image.new("RGB", (300, 200), "white").save(picture)
+    assert run(*shown, "--budget-ms", "0.001", "--name", "time")[0] == 0
+    assert run(*shown, "--name", "bright")[0] == 0
+    timed, bright = (figures(tmp_path / "runs" / name) for name in ("time", "bright"))
+    assert (timed["limited"], bright["limited"]) == (True, False)
+    assert timed["windows"] < bright["windows"]  # type: ignore[operator]
 
 
 @pytest.mark.slow
@@ -202,6 +204,7 @@ def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker:
     assert "GFLOPs a picture, seeker included, where all tiles take" in said
     looks = tmp_path / "runs" / "run" / "looks"
     assert not looks.exists()
+    assert "(6 of 12 computed)" in run(*words, "--uniform-above", "0")[1]
     assert run(*(word for word in words if word != "--no-plots"))[0] == 0
     for name in "ab":
         page = np.asarray(Image.open(looks / f"{name}.jpg"))
@@ -214,3 +217,11 @@ def test_validation(run: Run, tiny: Path, dataset: Path, tmp_path: Path, seeker:
     code, said, _ = run(*words[:-3], "--roi", tmp_path / "area.json")
     assert code == 0
     assert "2 of 2 objects lie outside of the region and do not count" in said
+    for name in "ab":
+        Image.new("RGB", (60, 40), "white").save(dataset / "images" / "val" / f"{name}.png")
+    computed = []
+    for more in ([], ["--max-tiles", "2"], ["--budget-ms", "0.001"]):
+        assert run(*words, *more)[0] == 0
+        computed.append(json.loads((tmp_path / "runs" / "run" / "report.json").read_text())["skipping"]["tiles"])
+    assert computed[:2] == [12, 4]
+    assert computed[2] < 12

@@ -144,6 +144,8 @@ def test_where_the_network_looked(run: Run, on_windows: Path, picture: Path, tmp
     few = figures(tmp_path / "runs" / "few")
     assert few["windows"] == 2
     assert few["gflops"] < everything["gflops"]
+    assert run(*words, "--name", "none", "--windows", "threshold=1")[0] == 0
+    assert figures(tmp_path / "runs" / "none")["windows"] == 0
     assert run(*words, "--name", "whole", "--windows", "select=all,dense_above=0.1")[0] == 0
     assert figures(tmp_path / "runs" / "whole")["dense"] is True
 
@@ -189,6 +191,7 @@ def test_validation_by_each_choice(run: Run, on_windows: Path, picture: Path, tm
     for choice, windows, reached in (
         ("select=all", 8, 1.0),
         ("select=oracle", 2, 1.0),
+        ("threshold=0", 8, 1.0),
         ("threshold=0,budget=3", 3, None),
     ):
         code, said, wrong = run(*words, "--no-plots", "--windows", choice, "--name", "one", "--overwrite")

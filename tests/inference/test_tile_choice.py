@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from finespot import images
 from finespot.data import Dataset, open_dataset
 from finespot.errors import FineSpotError
 from finespot.inference import Chooser, Entry, Model, Settings, TileView, validate, walk
+from finespot.inference.chooser import chooser_of
 from finespot.inference.prepare import Scaling
 from finespot.metrics import heat_quality
 from finespot.structures import Detections, Size, Tiling
@@ -379,6 +381,25 @@ def dataset(tmp_path: Any) -> Dataset:
     return open_dataset(tmp_path / "set.yaml", "val")
 
 
+def test_every_option_changes_how_many_tiles_are_computed() -> None:
+    def computed(pixels: np.ndarray, **options: Any) -> int:
+        session = Spots(delay=0.01 if "budget_ms" in options else 0.0)
+        list(Model(session).predict([pixels] * 2, **options))
+        return session.windows
+
+    seeks = {"seeker": Brightness()}
+    counts = {
+        "seeker": (computed(FEW), computed(FEW, **seeks)),
+        "max_tiles": (computed(FEW, **seeks), computed(FEW, **seeks, max_tiles=1)),
+        "budget_ms": (computed(FULL, **seeks), computed(FULL, **seeks, budget_ms=20)),
+        "roi": (computed(FEW), computed(FEW, roi=corner(150, 256))),
+        "refresh": (computed(FEW), computed(FEW, refresh=5)),
+        "uniform_above": (computed(FEW, **seeks, uniform_above=0.0), computed(FEW, **seeks)),
+    }
+    assert set(counts) == set(inspect.signature(chooser_of).parameters) - {"session", "tiling", "video"}
+    assert all(more > fewer for more, fewer in counts.values()), counts
+
+
 def test_validation_says_what_the_choice_saved_and_lost(dataset: Dataset) -> None:
     session = Spots()
     plain = validate(session, dataset)
@@ -397,9 +418,27 @@ def test_validation_says_what_the_choice_saved_and_lost(dataset: Dataset) -> Non
     few = validate(Spots(), dataset, seeker=Brightness(), max_tiles=1)
     assert few.skipping is not None
     assert (few.skipping.computed, few.skipping.lost) == (2, 0.5)
-    timed = Spots(delay=0.02)
-    validate(timed, dataset, seeker=Brightness(), budget_ms=30)
-    assert timed.windows == 3  # the first two, one by one, then one more
+
+
+def test_validation_looks_at_as_many_tiles_as_it_is_told(dataset: Dataset) -> None:
+    class Everywhere(Brightness):
+        def heat(self, pixels: np.ndarray) -> np.ndarray:
+            return np.ones_like(super().heat(pixels))
+
+    counts = {}
+    for name, seeker, options in (
+        ("few", Brightness(), {}),
+        ("uniform", Brightness(), {"uniform_above": 0.0}),
+        ("all", Everywhere(), {}),
+        ("most", Everywhere(), {"max_tiles": 4}),
+        ("time", Everywhere(), {"budget_ms": 30}),
+    ):
+        session = Spots(delay=0.02 if name == "time" else 0.0)
+        validate(session, dataset, seeker=seeker, **options)
+        counts[name] = session.windows
+    time = counts.pop("time")
+    assert counts == {"few": 3, "uniform": 2 * UNIFORM, "all": 2 * UNIFORM, "most": 2 * 4}
+    assert 2 <= time < UNIFORM
 
 
 def test_validation_in_a_region(dataset: Dataset) -> None:
