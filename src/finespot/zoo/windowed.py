@@ -218,7 +218,8 @@ class WindowedDetector(Detector):
         with self._lap("stem and seeker", images):
             seen = self.look(images, split)
         with self._lap("selection", images):
-            chosen = self.choose(seen.auxiliary[HEAT], targets)
+            unit = max(level.stride for level in seen.levels) // self.cut
+            chosen = self.choose(seen.auxiliary[HEAT], targets, unit)
             likely = self.likely(seen.auxiliary[HEAT], targets)
         more = {**seen.auxiliary, "picks": chosen.picks}
         if self.runs_whole(chosen):
@@ -296,8 +297,11 @@ class WindowedDetector(Detector):
         return seen
 
     @torch.no_grad()
-    def choose(self, heat: Tensor, targets: Targets | None = None) -> Chosen:
-        """The windows for a map of logits (B, 1, h, w); training and the oracle look at the truth."""
+    def choose(self, heat: Tensor, targets: Targets | None = None, unit: int = 1) -> Chosen:
+        """The windows for a map of logits (B, 1, h, w); training and the oracle look at the truth.
+
+        Where coarser maps are cut too, windows lie on multiples of `unit` cells.
+        """
         rule, size = self.windows, (int(heat.shape[2]), int(heat.shape[3]))
         learns = self.training and rule.form == "cores" and rule.select != "all"
         grid = rule.grid(size, _jitter(rule) if learns else (0, 0))
@@ -317,7 +321,7 @@ class WindowedDetector(Detector):
         origins, cores = origins[core], cores[core]
         if rule.form == "shifted" and not self.training and rule.select == "seeker":
             active = torch.sigmoid(heat.float()) >= rule.threshold
-            origins = shifted(grid, picture, core, active)
+            origins = shifted(grid, picture, core, active, unit)
             # Moved windows overlap and each keeps what it finds; suppression takes the doubles.
             cores = cores.new_tensor([-math.inf, -math.inf, math.inf, math.inf]).expand(len(core), 4)
         elif not self.training and rule.select != "all":

@@ -103,6 +103,9 @@ def test_published_windows_move_onto_what_fires_also_when_the_picture_is_turned(
     moved = shifted(Grid.published((108, 192), 8), torch.zeros(2, dtype=torch.int64), numbers, active)
     # Nine free rows of 16 above, but of 24 columns twelve behind, and the map begins there; the lowest ends with it.
     assert moved.tolist() == [[0, 9], [79, 92]]
+    # Where coarser maps are cut at the same places: by fewer, so that what fires stays inside.
+    whole = shifted(Grid.published((108, 192), 8), torch.zeros(2, dtype=torch.int64), numbers, active, unit=4)
+    assert whole.tolist() == [[0, 8], [80, 92]]
     turned = torch.tensor([0, 4 * 7 + 6])
     grid = Grid.published((192, 108), 8)
     again = shifted(grid, torch.zeros(2, dtype=torch.int64), turned, active.transpose(2, 3))

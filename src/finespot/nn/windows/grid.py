@@ -132,11 +132,12 @@ class Grid:
         return place.long().clamp(0, self.shape[axis] - 1)
 
 
-def shifted(grid: Grid, picture: Tensor, number: Tensor, active: Tensor) -> Tensor:
+def shifted(grid: Grid, picture: Tensor, number: Tensor, active: Tensor, unit: int = 1) -> Tensor:
     """The origins (K, 2) of windows moved as published: onto the active cells of their rectangle.
 
     `number` (K,) is the core of each window and `picture` (K,) its picture; `active` (B, 1, rows, columns) is set on
-    cells that fire. A window moves away from the side that has more free columns (rows), by as many; within the map.
+    cells that fire. A window moves away from the side that has more free columns (rows), by as many, or by fewer where
+    that is no multiple of `unit`; within the map.
     """
     rows, columns = grid.core
     sides = (0, grid.shape[1] * columns - grid.size[1], 0, grid.shape[0] * rows - grid.size[0])
@@ -148,6 +149,7 @@ def shifted(grid: Grid, picture: Tensor, number: Tensor, active: Tensor) -> Tens
         first = busy.int().argmax(1)
         last = busy.flip(1).int().argmax(1)
         move = torch.where(first > last, first, -last)
+        move = unit * torch.div(move, unit, rounding_mode="trunc")
         place = number % grid.shape[1] if axis == 1 else torch.div(number, grid.shape[1], rounding_mode="floor")
         moves.append((place * grid.core[axis] + move).clamp(0, grid.size[axis] - grid.window[axis]))
     return torch.stack(moves, 1)
