@@ -282,6 +282,17 @@ def test_classes_are_apart_also_at_far_coordinates(text) -> None:
         np.testing.assert_array_equal(together.scores[together.labels == label], alone.scores)
 
 
+@pytest.mark.parametrize("text", ["greedy", *(text for text in ORACLES if "agnostic" not in text)])
+def test_classes_are_apart_where_an_offset_of_4096_px_would_join_them(text) -> None:
+    """Moved by 4096 px a class, all three would lie on one place."""
+    corner = 4096.0 * np.array([2, 1, 0])[:, None] + 10
+    boxes, scores = np.hstack([corner, corner, corner + 20, corner + 20]), np.array([0.9, 0.8, 0.7])
+    kept = suppressor(text)(boxes, scores, np.arange(3), threshold=0.5)
+    assert kept.labels.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(kept.scores, scores)
+    np.testing.assert_array_equal(kept.boxes, boxes)
+
+
 def test_options_have_effects() -> None:
     def count(text, threshold=0.5) -> int:
         return len(golden(text, threshold).boxes)

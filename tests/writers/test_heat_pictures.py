@@ -89,6 +89,16 @@ def test_a_flat_map_of_a_seeker_leaves_the_picture_to_be_seen() -> None:
     assert contrasts[1] == pytest.approx(0.2, abs=0.02)
 
 
+@pytest.mark.parametrize("side", [7, 8, 20])
+def test_every_window_is_drawn_however_many_there_are(side: int) -> None:
+    y, x = (20 * one.flatten() + 2 for one in np.mgrid[:side, :side])
+    windows, size = np.stack([x, y, x + 16, y + 16], axis=1).astype(np.float32), (20 * side, 20 * side)
+    page = window_picture(np.zeros((*size, 3), np.uint8), np.zeros(size, np.float32), windows, found(size=size))
+    green = (page == (60, 255, 120)).all(2)
+    assert green[y, x].all()
+    assert green[y + 15, x + 15].all()
+
+
 class TestWriter:
     def test_a_folder_for_each_class(self, tmp_path) -> None:
         asked = []
