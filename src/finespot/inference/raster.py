@@ -149,7 +149,9 @@ class RasterRun:
         """What was left out and what it spared, one line each."""
         lines = []
         if self.empty:
-            lines.append(f"{self.empty} of {self.windows} windows hold nothing but nodata and were not run")
+            told = f"{self.empty} of {self.windows} windows hold nothing but nodata and were not run"
+            spared = self.empty * self.timing.wall["model"] / self._ran if self._ran else None
+            lines.append(told if spared is None else f"{told}: about {spared:.1f} s saved")
         if self.outside:
             lines.append(f"{self.outside} of {self.windows} windows lie outside the region and were not read")
         if self.seeker is not None:
