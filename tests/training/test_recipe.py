@@ -56,6 +56,7 @@ def test_order_of_overrides_does_not_matter_for_the_optimizer() -> None:
             "unknown recipe key 'optimizer.momentum': adamw has none; its keys are lr, betas, weight_decay, warmup",
         ),
         (["epoch=3"], "unknown recipe key 'epoch'; did you mean epochs?"),
+        (["data.tile=640"], "unknown recipe key 'data.tile'; did you mean tile.size, tile.overlap"),
         (["lr0=0.1"], "unknown recipe key 'lr0'; did you mean optimizer.lr?"),
         (["imgsz=big"], "imgsz=big: expected a whole number from 1 to 16384 but got 'big'"),
         (["epochs=0"], "epochs=0: expected a whole number of 1 or more but got '0'"),

@@ -396,6 +396,9 @@ def _unknown_key(key: str, known: Iterable[str], where: object) -> FineSpotError
     same = sorted({name for name in names if name.rpartition(".")[2] == leaf and name != key})
     if same:
         return FineSpotError(f"unknown recipe key '{key}'", where=where, hint=f"did you mean {', '.join(same[:3])}?")
+    section = [name for name in names if name.startswith(f"{leaf}.")]
+    if section:
+        return FineSpotError(f"unknown recipe key '{key}'", where=where, hint=f"did you mean {', '.join(section[:3])}?")
     by_leaf = {name.rpartition(".")[2]: name for name in names}
     close = difflib.get_close_matches(leaf, list(by_leaf), n=1, cutoff=0.75)
     if close:
