@@ -31,9 +31,15 @@ def test_the_start_says_how_windows_lie_and_which_layers_see_less() -> None:
     assert isinstance(made.model, WindowedDetector)
     assert "windows at stride 8: cores of 8 cells with a halo of 4, 25% of them or more in a step" in said
     assert "in windows they see less than in pictures: pools (backbone.stage5.pool)" in said
+    fires = "windows run where the heat is 0.5 or more, which finespot weights calibrate chooses by recall"
+    assert fires in said
     published: list[str] = []
     Detect(load_recipe("esod", ["model=esod-yolov5s-published"]), Classes(("a",)), published.append)
     assert "windows at stride 8: 8 x 8, all of them in a step" in published
+    every: list[str] = []
+    made = Detect(load_recipe("default", [*SMALL, "options.select=all"]), Classes(("a",)), every.append)
+    assert isinstance(made.model, WindowedDetector)
+    assert not any("heat" in line for line in every)
     dense: list[str] = []
     Detect(load_recipe("default", ["model=esod-yolov8n", "options.windows=none"]), Classes(("a",)), dense.append)
     assert not any("windows" in line for line in dense)

@@ -93,11 +93,15 @@ class Detect:
 def on_windows(model: zoo.WindowedDetector, recipe: Recipe) -> list[str]:
     """What runs on windows is said: how they lie, and which layers see another thing in them than in pictures."""
     rule = model.windows
+    fires = (
+        f"windows run where the heat is {rule.threshold:g} or more, which finespot weights calibrate chooses by recall"
+    )
+    threshold = [fires] if rule.select == "seeker" else []
     if {"backbone", "neck", "head"} <= set(recipe.freeze):
-        return ["only the seeker learns: a step runs what it reads and itself, no windows"]
+        return ["only the seeker learns: a step runs what it reads and itself, no windows", *threshold]
     cores = f"cores of {rule.core} cells with a halo of {rule.halo}, {rule.share:.0%} of them or more in a step"
     about = cores if rule.form == "cores" else f"{rule.sides} x {rule.sides}, all of them in a step"
-    lines = [f"windows at stride {model.cut}: {about}"]
+    lines = [f"windows at stride {model.cut}: {about}", *threshold]
     for kind, names in model.changed_layers().items():
         lines.append(f"in windows they see less than in pictures: {kind} ({some(names, 4)})")
     return lines
