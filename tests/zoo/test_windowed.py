@@ -204,8 +204,8 @@ def test_windows_of_any_size_are_chosen(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("host", "size"),
     [
-        *((QUICK, size) for size in ((1280, 1280), (1920, 1920), (1088, 1920))),
-        pytest.param(QUICK, (2048, 2048), marks=pytest.mark.full),
+        *((QUICK, size) for size in ((864, 1536), (1920, 1920), (1088, 1920))),
+        *(pytest.param(QUICK, (side, side), marks=pytest.mark.full) for side in (1280, 2048)),
         ("yolov5s-published", (640, 640)),
         pytest.param("yolov5s-published", (1920, 1920), marks=pytest.mark.full),
     ],
