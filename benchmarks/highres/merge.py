@@ -6,7 +6,7 @@
 Objects of 4 to 40 px in ten classes lie in a picture of 4,000 px, each found ten times with jitter; the threshold is
 0.5. `tiles` is all of `finespot.tiling.merge`: 640 px tiles, moving, clipping, the rule for tile edges, the operator.
 SAHI's functions give groups of rows, ours boxes. What took longer than `--patience` seconds for a number of boxes is
-left out for larger ones. One thread, CPU seconds.
+left out for larger ones. One thread, CPU seconds. Bar: `tiles` takes a second at most for 200,000 boxes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from finespot.structures import Classes, Placement, Tiling
 from finespot.tiling import Part, merge, windows
 
 SIDE, THRESHOLD = 4000, 0.5
+MANY, LIMIT_S = 200_000, 1.0
 OURS = ("greedy", "greedy(metric=ios)", "nmm", "nmm(metric=ios)", "nmm(transitive=true)", "soft", "weighted")
 Calls = dict[str, Callable[[], Any]]
 
@@ -89,6 +90,16 @@ def left(result: Any) -> int:
     return len(result)
 
 
+def verdicts(found: list[dict[str, Any]]) -> list[str]:
+    """For each merge of tiles with very many boxes, whether it is as quick as is asked for."""
+    asked = [row for row in found if row["boxes"] >= MANY and row["side"].startswith("finespot tiles")]
+    return [
+        f"{row['boxes']} boxes, {row['side']}: {row['cpu_s'].median:.2f} s, "
+        f"{'' if row['cpu_s'].median <= LIMIT_S else 'not '}the {LIMIT_S:g} that is asked for"
+        for row in asked
+    ]
+
+
 def main() -> None:
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("--boxes", type=int, nargs="+", default=[20_000, 200_000])
@@ -108,6 +119,7 @@ def main() -> None:
             found.append({"boxes": count, "side": name, "cpu_s": spread(taken), "left": kept})
             print(f"{count} boxes, {name}: {spread(taken)} s", file=sys.stderr, flush=True)
     print(table(["boxes", "side", "CPU s", "left"], [[*row.values()] for row in found]))
+    print("\n".join(verdicts(found)))
     publish({"benchmark": "merge", "threshold": THRESHOLD, "rows": found}, options.json)
 
 

@@ -38,8 +38,8 @@ print("\n".join(line for line in requires("finespot") if "extra ==" not in line)
 PY
 $PIP --requirement "$HOME_DIR/requirements.txt" torch==2.13.0 torchvision==0.28.0
 "$VENV/bin/python" -m pip check
-# After the check, as it lacks what it asks for: SAHI's merging of tiles needs one package of all these.
-$PIP --no-deps sahi==0.12.8 shapely
+# After the check, as they lack what they ask for: the merging of tiles needs one package of SAHI's, two of supervision's.
+$PIP --no-deps sahi==0.12.8 shapely supervision==0.31.2 defusedxml==0.7.1 pydeprecate==0.13.0
 
 # Beside a CPU torch the released torchvision cannot load its operators; see the script.
 "$VENV/bin/python" benchmarks/peers/standins.py "$HOME_DIR/standins"
