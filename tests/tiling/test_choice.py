@@ -80,6 +80,14 @@ def test_what_is_hot_lies_in_a_window_with_its_margin(scene, seed, above) -> Non
     assert (len(tiles) > 0) == bool((heat >= threshold).any())
 
 
+def test_a_side_shorter_than_a_tile_keeps_the_whole_margin() -> None:
+    """Half of 225 px about the middle of 225 px reaches both ends, which a window cut down to 224 px does not."""
+    heat = np.zeros((225, 1), np.float32)
+    heat[111] = 1
+    assert corners(cover(heat, 0.5, Tiling(300, 225), (225, 1))).tolist() == [[0, 0, 1, 225]]
+    assert corners(cover(heat, 0.5, Tiling(300, 200), (225, 1))).tolist() == [[0, 0, 1, 224]]
+
+
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scenes())

@@ -76,8 +76,9 @@ class Axis:
         assert tiling.size is not None
         side = min(tiling.size, length)
         # Half the overlap; less where not even the cell of a pixel would fit into a window with it.
-        margin = max(0, min(-(-tiling.overlap_pixels // 2), (side - 2) // 2))
-        factor = max(1, -(-length // (cells * max(1, side - 2 * margin - 2))))
+        margin = max(0, min(-(-tiling.overlap_pixels // 2), (tiling.size - 2) // 2))
+        # A window over all of the side holds every cell of it.
+        factor = 1 if side == length else max(1, -(-length // (cells * max(1, side - 2 * margin - 2))))
         count = cells * factor
         edges = (np.arange(count + 1) * (length / count)).astype(np.float64)
         low = np.maximum(np.floor(edges[:-1] + _HAIR).astype(np.int64) - margin, 0)
