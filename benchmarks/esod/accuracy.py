@@ -10,13 +10,14 @@ HIT-UAV, or of a file, `--weights`; `backbone`: of these only the backbone), and
 (of `--side` px, two of its cells of a quarter of that with objects, the rest background; with `--frames` HIT-UAV's own)
 for as many steps, with the same settings: AdamW, warm-up, cosine to zero, flips. The seeker, which the dense host does
 not have, is new where the rest is not, and learns at a rate of its own (`--seeker-lr`). With `--learn seeker` it alone
-learns, behind the stem as it is: both sides are one host, with and without windows. What was learned is saved (`--out`)
-and scored, on pictures made of val, or on those of `benchmarks.highres.compose` in a folder: dense, and with the
-windows that all cores, the truth and the seeker choose (`--choices`), the seeker with a threshold of 0.5 and with those
-that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin; with `--seconds`, a
-side learns for so many CPU seconds, however many steps these are (`benchmarks.esod.budget` compares two such). One
-process, CPU seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the mean over classes with 20
-objects or more there: of one with two objects, AP is anything.
+learns, behind the stem as it is: both sides are one host, with and without windows; with `then-seeker` it does so in
+the second half of the time, after all of the network learned densely, as the host does. What was learned is saved
+(`--out`) and scored, on pictures made of val, or on those of `benchmarks.highres.compose` in a folder: dense, and with
+the windows that all cores, the truth and the seeker choose (`--choices`), the seeker with a threshold of 0.5 and with
+those that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin; with
+`--seconds`, a side learns for so many CPU seconds, however many steps these are (`benchmarks.esod.budget` compares two
+such). One process, CPU seconds; GFLOPs of a picture are of the windows that ran. "AP common" is the mean over classes
+with 20 objects or more there: of one with two objects, AP is anything.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from finespot.weights import Card
 HOST, BUSY, WARM_UP = "yolo11n", 2, 20
 MODELS = {"dense": HOST, "windows": f"esod-{HOST}"}
 CHOICES = ("none", "all", "oracle", "seeker")
+LEARN = ("all", "seeker", "then-seeker")
 
 Found = dict[str, dict[str, float | None]]
 
@@ -86,24 +88,28 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
             for part in ("neck", "head"):
                 getattr(task.model, part).load_state_dict(getattr(fresh, part).state_dict())
     model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    alone = options.learn == "seeker"
-    if options.steps == 0 or (alone and model.relay is None):
+    # When the seeker begins to learn alone, as a share of the time.
+    border = {"all": 1.0, "seeker": 0.0, "then-seeker": 0.5}[options.learn if model.relay is not None else "all"]
+    if options.steps == 0 or (options.learn == "seeker" and model.relay is None):
         return task, 0, math.nan
     average = Ema(model, decay=0.99, tau=20)
     loader = TrainLoader(dataset, imgsz=options.side, batch=options.batch, workers=0, seed=seed, stride=model.stride)
     new = set() if model.relay is None else set(model.relay.parameters())
-    old = [] if alone else [one for one in model.parameters() if one not in new]
+    old = [one for one in model.parameters() if border > 0 and one not in new]
     groups = [{"params": old, "rate": options.lr}, {"params": list(new), "rate": options.seeker_lr}]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=1e-4)
-    if alone:
-        model.eval().relay.train()
-    else:
-        model.train()
-    spent, step = 0.0, 0
+    model.train()
+    spent, step, alone = 0.0, 0, False
+    model.whole = options.learn == "then-seeker"
     for step, batch in enumerate(batches(loader)):
         done = spent / options.seconds if options.seconds else step / options.steps
         if done >= 1:
             break
+        if done >= border and not alone:
+            alone = True
+            model.load_state_dict(average.model.state_dict())
+            model.eval().relay.train()
+        done = (done - border) / (1 - border) if alone else done / border
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * min((step + 1) / WARM_UP, (1 + math.cos(math.pi * done)) / 2)
         start = time.process_time()
@@ -119,6 +125,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
             told = ", ".join(f"{name} {float(value.detach()):.3f}" for name, value in losses.terms.items())
             print(f"  {row}, step {step + 1}: {told}; {spent / (step + 1):.2f} s a step", flush=True)
     task.model.load_state_dict(average.model.state_dict())
+    model.whole = False
     return task, step, spent / step
 
 
@@ -194,7 +201,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=tuple(MODELS), default=list(MODELS))
     parser.add_argument("--start", choices=("all", "backbone"), default="all")
     parser.add_argument("--weights", default="hit-uav-n", help="to begin with, a bundled name or a file")
-    parser.add_argument("--learn", choices=("all", "seeker"), default="all")
+    parser.add_argument("--learn", choices=LEARN, default="all")
     parser.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="of the windows")
     parser.add_argument("--side", type=int, default=1024, help="of the pictures")
     parser.add_argument("--pictures", type=int, default=320, help="of train; of val a quarter of it")

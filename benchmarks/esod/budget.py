@@ -2,17 +2,18 @@
 
     python -m benchmarks.esod.budget FOLDER [--data FOLDER_OF_HIT_UAV] [--seconds 3600] [--pictures 45]
                                      [--recalls 0.98 ... 0.85] [--rounds 3] [--json FILE] [--brief]
-                                     [--learn all] [--lr 5e-4] [--options core=24 ...]
+                                     [--learn all|seeker|then-seeker] [--lr 5e-4] [--options core=24 ...]
 
 Both sides begin with the bundled weights of HIT-UAV and learn from its train split for as many CPU seconds, one process
 of one thread each, side by side (`benchmarks.esod.accuracy`, `LEARNING`): the host as it is, and with a seeker that
-knows nothing and windows from the first step on; with `--learn seeker`, the other side spends all of its time on the
-seeker, behind weights that stay as they are. Every tenth picture of train is learned from by neither; thresholds are
-those that reach so many of the objects there. Scored are pictures of 2560 x 2048 px made of val, whole and at their own
-scale, objects in a tenth of their frames (`benchmarks.highres.compose`), and nothing is chosen by them. "AP common" is
-the mean of the classes with 20 objects or more there. CPU seconds are from picture to boxes, one thread, in turns with
-the dense host on every fifth picture; so this part wants an idle machine. Bars, for rows that keep 0.2 or less of the
-map, halos counted: at least twice as fast, at most 45 % of the operations, AP at most 0.5 points lower.
+knows nothing and windows from the first step on. With `--learn seeker`, the other side spends all of its time on the
+seeker, behind weights that stay as they are; with `then-seeker` the second half, after it learned as the host does.
+Every tenth picture of train is learned from by neither; thresholds are those that reach so many of the objects there.
+Scored are pictures of 2560 x 2048 px made of val, whole and at their own scale, objects in a tenth of their frames
+(`benchmarks.highres.compose`), and nothing is chosen by them. "AP common" is the mean of the classes with 20 objects or
+more there. CPU seconds are from picture to boxes, one thread, in turns with the dense host on every fifth picture; so
+this part wants an idle machine. Bars, for rows that keep 0.2 or less of the map, halos counted: at least twice as fast,
+at most 45 % of the operations, AP at most 0.5 points lower.
 
 FOLDER keeps what was learned; what lies there is not learned again. A little over the seconds asked for on two cores.
 """
@@ -33,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.esod.accuracy import figures, parted
+from benchmarks.esod.accuracy import LEARN, figures, parted
 from benchmarks.highres.compose import write
 from benchmarks.report import ROOT, Spread, arguments, publish, ratio, spread, table
 from finespot import inference, weights
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "hit-uav", help="folder of HIT-UAV")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--pictures", type=int, default=45)
-    parser.add_argument("--learn", choices=("all", "seeker"), default="all", help="on the side with windows")
+    parser.add_argument("--learn", choices=LEARN, default="all", help="on the side with windows")
     parser.add_argument("--lr", type=float, default=5e-4, help="of all but the seeker")
     parser.add_argument("--options", nargs="*", default=WINDOWS, metavar="KEY=VALUE", help="of the windows")
     parser.add_argument("--brief", action="store_true", help="leave out the rows in which no seeker chooses")
