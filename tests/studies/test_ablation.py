@@ -207,7 +207,7 @@ def check_changes(folder: Path) -> None:
     assert [row.name for row in one.rows] == ["plain", "bright", "dark"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.usefixtures("undrawn_table", "counted_once")
 def test_an_unfinished_cell_of_another_recipe_is_begun_anew(tmp_path: Path, trainings: Trainings) -> None:
     folder = tmp_path / "out"

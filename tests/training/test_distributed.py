@@ -95,7 +95,7 @@ def test_a_detector_on_two_processes(tmp_path: Path, launcher: list[str]) -> Non
     assert made["processes"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_stages_on_two_processes(tmp_path: Path) -> None:
     """Both do the same, also where parts and levels get no gradient."""
     printed = start([], "stages", str(tmp_path), DATA)
@@ -120,7 +120,7 @@ def test_processes_by_spawn_return_the_result(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("no_split", "nope"), ("full_disk", "No space left on device")],
+    [pytest.param("no_split", "nope", marks=pytest.mark.full), ("full_disk", "No space left on device")],
 )
 def test_what_fails_is_said_once_and_ends_all(tmp_path: Path, kind: str, message: str) -> None:
     done = run([], kind, str(tmp_path), DATA)

@@ -197,8 +197,8 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("esod-yolov8n", "esod-hit-uav", {"loss.obj": None}),
         ("esod-rtmdet-tiny", "esod-hit-uav", {"loss.obj": None}),
-        ("esod-yolov8m", "esod-visdrone", {"loss.obj": None}),
         ("esod-rtmdet-m-published", "esod-visdrone", {}),
+        pytest.param("esod-yolov8m", "esod-visdrone", {"loss.obj": None}, marks=pytest.mark.full),
         *(
             pytest.param(name, "esod-hit-uav", {"loss.obj": None}, marks=pytest.mark.full)
             for name in ("esod-yolo11n", "esod-yolo12n", "esod-gpvit-l1", "esod-retinanet-r50")

@@ -96,7 +96,7 @@ def test_gflops_with_attention() -> None:
     [
         ("lrs-detr-b-published", 15_607_330, (68.41, 67.02, 68.75, 67.77)),
         pytest.param("lrs-detr-b", 15_602_082, (68.41, 67.00, 68.75, 67.77), marks=pytest.mark.full),
-        ("lrs-detr-b-p2", 17_480_770, (131.90, 126.94, 131.84, 127.71)),
+        pytest.param("lrs-detr-b-p2", 17_480_770, (131.90, 126.94, 131.84, 127.71), marks=pytest.mark.full),
     ],
 )
 def test_costs_of_the_page(name: str, parameters: int, costs: tuple[float, ...]) -> None:
