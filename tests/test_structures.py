@@ -180,3 +180,9 @@ def test_to_supervision_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(FineSpotError, match=r"finespot\[supervision\]"):
         found().to_supervision()
+
+
+def test_a_tiling_in_words() -> None:
+    assert Tiling(640).in_words == "tiles of 640 px with an overlap of 0.2"
+    assert Tiling(640, 64).in_words == "tiles of 640 px with an overlap of 64 px"
+    assert Tiling(None).in_words == "whole pictures"

@@ -452,6 +452,13 @@ class Tiling:
         # 0.2 * 640 is 128.00000000000003 in some orders of rounding: without the small step back it would give 129.
         return int(self.overlap) if self.overlap >= 1 else math.ceil(self.size * self.overlap - 1e-9)
 
+    @property
+    def in_words(self) -> str:
+        """How pictures are cut, as reports say it."""
+        if self.size is None:
+            return "whole pictures"
+        return f"tiles of {self.size} px with an overlap of {self.overlap:g}{' px' if self.overlap >= 1 else ''}"
+
     def to_dict(self) -> dict[str, Any]:
         """What it says, as plain values; what is left at its default, but for size and overlap, is left out."""
         more = {one.name: getattr(self, one.name) for one in fields(self)[2:] if getattr(self, one.name) != one.default}

@@ -162,11 +162,11 @@ def test_an_option_replaces_what_it_names_in_each_file(asked) -> None:
     first, second, out = asked("--overlap", "0")
     assert (first, second) == (replace(OWN, overlap=0.0), None)
     assert [len(windows((40, 60), one)) for one in (OWN, first)] == [7, 5]
-    assert "tiled: tiles of 32 px, overlap 0, the whole picture too, merged by nmm (ios)\n" in out
+    assert "tiled: tiles of 32 px with an overlap of 0, the whole picture too, merged by nmm (ios)\n" in out
     assert "tiny: whole pictures, on which --overlap has no effect\n" in out
     first, second, out = asked("--slice", "48")
     assert (first, second) == (replace(OWN, size=48), Tiling(48))
-    assert "tiny: tiles of 48 px, overlap 0.2\n" in out
+    assert "tiny: tiles of 48 px with an overlap of 0.2\n" in out
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_different_tilings_are_said() -> None:
     assert tiling_notes({"a": OWN, "b": OWN}, ["--overlap"]) == {}
     assert tiling_notes({"a": None, "b": Tiling(None)}, []) == {}
     said = tiling_notes({"a": Tiling(64, 16), "b": None}, ["--overlap", "--merge"])
-    assert said["a"] == ["tiles of 64 px, overlap 16 px"]
+    assert said["a"] == ["tiles of 64 px with an overlap of 16 px"]
     assert said["b"] == ["whole pictures, on which --overlap and --merge have no effect"]
 
 

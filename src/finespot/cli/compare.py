@@ -266,18 +266,17 @@ def tiling_notes(tilings: Mapping[str, Tiling | None], companions: Sequence[str]
         return {}
     verb = "has" if len(companions) == 1 else "have"
     idle = f", on which {' and '.join(companions)} {verb} no effect" if companions else ""
-    return {title: [f"whole pictures{idle}" if one is None else _in_words(one)] for title, one in cut.items()}
+    return {title: [f"whole pictures{idle}" if one is None else _all_of(one)] for title, one in cut.items()}
 
 
 def _is_cut(tiling: Tiling | None) -> bool:
     return tiling is not None and tiling.size is not None
 
 
-def _in_words(tiling: Tiling) -> str:
-    overlap = f"overlap {tiling.overlap:g}{' px' if tiling.overlap >= 1 else ''}"
+def _all_of(tiling: Tiling) -> str:
     merge = "" if tiling.merge is None else f", merged by {tiling.merge}"
     metric = "" if tiling.metric is None else f" ({tiling.metric})"
-    return f"tiles of {tiling.size} px, {overlap}{', the whole picture too' if tiling.whole else ''}{merge}{metric}"
+    return f"{tiling.in_words}{', the whole picture too' if tiling.whole else ''}{merge}{metric}"
 
 
 def _truth(data: str | None, split: str | None, wanted: Sequence[str] | None) -> Truth | None:

@@ -58,9 +58,7 @@ def table(statistics: Statistics, advice: Sequence[Advice]) -> Any:
     from rich.text import Text
 
     cut = statistics.cut
-    shown = "whole pictures"
-    if cut is not None:
-        shown = f"tiles of {cut.size} px with an overlap of {cut.overlap:g}{' px' if cut.overlap >= 1 else ''}"
+    shown = "whole pictures" if cut is None else cut.in_words
     apart = statistics.learned is not statistics.whole
     source = " (on learning from the split train, on limits from all)" if apart else ""
     parts = (
