@@ -11,7 +11,7 @@ HIT-UAV, or of a file, `--weights`; `backbone`: of these only the backbone), and
 for as many steps, with the same settings: AdamW, warm-up, cosine to zero, flips. The seeker, which the dense host does
 not have, is new where the rest is not, and learns at a rate of its own (`--seeker-lr`). With `--learn seeker` it alone
 learns, behind the stem as it is: both sides are one host, with and without windows; with `then-seeker` it does so in
-the second half of the time, after all of the network learned densely, as the host does. What was learned is saved
+the last third of the time, after all of the network learned densely, as the host does. What was learned is saved
 (`--out`) and scored, on pictures made of val, or on those of `benchmarks.highres.compose` in a folder: dense, and with
 the windows that all cores, the truth and the seeker choose (`--choices`), the seeker with a threshold of 0.5 and with
 those that reach so many of the objects there (`--recalls`). `--steps 0` scores the weights as they begin; with
@@ -89,7 +89,7 @@ def learn(row: str, options: Any, seed: int, dataset: Dataset) -> tuple[Detect, 
                 getattr(task.model, part).load_state_dict(getattr(fresh, part).state_dict())
     model = task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     # When the seeker begins to learn alone, as a share of the time.
-    border = {"all": 1.0, "seeker": 0.0, "then-seeker": 0.5}[options.learn if model.relay is not None else "all"]
+    border = {"all": 1.0, "seeker": 0.0, "then-seeker": 2 / 3}[options.learn if model.relay is not None else "all"]
     if options.steps == 0 or (options.learn == "seeker" and model.relay is None):
         return task, 0, math.nan
     average = Ema(model, decay=0.99, tau=20)

@@ -7,7 +7,7 @@
 Both sides begin with the bundled weights of HIT-UAV and learn from its train split for as many CPU seconds, one process
 of one thread each, side by side (`benchmarks.esod.accuracy`, `LEARNING`): the host as it is, and with a seeker that
 knows nothing and windows from the first step on. With `--learn seeker`, the other side spends all of its time on the
-seeker, behind weights that stay as they are; with `then-seeker` the second half, after it learned as the host does.
+seeker, behind weights that stay as they are; with `then-seeker` the last third, after it learned as the host does.
 Every tenth picture of train is learned from by neither; thresholds are those that reach so many of the objects there.
 Scored are pictures of 2560 x 2048 px made of val, whole and at their own scale, objects in a tenth of their frames
 (`benchmarks.highres.compose`), and nothing is chosen by them. "AP common" is the mean of the classes with 20 objects or

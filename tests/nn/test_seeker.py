@@ -60,21 +60,31 @@ def literal(state: dict[str, Tensor], form: str, x: Tensor) -> Tensor:
             for j in range(13):
                 out += kernel[None, :, 0, i, j, None, None] * padded[:, :, i : i + rows, j : j + columns]
         gathered = normed(out, state, "context.bn")
-    elif form == "deep":
-        gathered = x
-        for place, reach in (("0.spatial", 6), ("0.mix", None), ("1.spatial", 3), ("1.mix", None), ("2", 3)):
-            kernel = state[f"context.{place}.conv.weight"]
+    elif form in ("deep", "coarse"):
+        gathered, first = x, int(form == "coarse")
+        if first:
+            halved = F.conv2d(x, state["context.0.conv.weight"], stride=2, padding=1)
+            gathered = normed(halved, state, "context.0.bn")
+        for number, part, reach in (
+            (0, ".spatial", 6),
+            (0, ".mix", None),
+            (1, ".spatial", 3),
+            (1, ".mix", None),
+            (2, "", 3),
+        ):
+            place = f"context.{number + first}{part}"
+            kernel = state[f"{place}.conv.weight"]
             groups = 1 if reach is None else len(kernel)
-            gathered = F.conv2d(gathered, kernel, padding=reach or 0, groups=groups)
-            gathered = normed(gathered, state, f"context.{place}.bn")
+            gathered = normed(F.conv2d(gathered, kernel, padding=reach or 0, groups=groups), state, f"{place}.bn")
     else:
         narrow = normed(F.conv2d(x, state["context.entry.conv.weight"]), state, "context.entry.bn")
         pooled = [narrow, *(F.max_pool2d(narrow, side, 1, side // 2) for side in (5, 9, 13))]
         gathered = normed(F.conv2d(torch.cat(pooled, 1), state["context.exit.conv.weight"]), state, "context.exit.bn")
-    return F.conv2d(gathered, state["predict.weight"], state["predict.bias"])
+    heat = F.conv2d(gathered, state["predict.weight"], state["predict.bias"])
+    return heat.repeat_interleave(2, 2).repeat_interleave(2, 3) if form == "coarse" else heat
 
 
-@pytest.mark.parametrize("form", ["depthwise", "pooled", "deep"])
+@pytest.mark.parametrize("form", ["depthwise", "pooled", "deep", "coarse"])
 def test_the_map_is_that_of_the_layers_written_out(form: str) -> None:
     made, given = seeker(form=form).eval(), features()
     for buffer in made.buffers():
@@ -107,12 +117,25 @@ def test_levels_and_other_outputs_go_on_as_they_are() -> None:
         (512, "depthwise", 88_065),
         (192, "pooled", 92_736 + 193),
         (128, "deep", 128 * 171 + 64 * (128 + 2) + 2 * 64 * (49 + 2) + 64 * (64 + 2) + 65),
+        (128, "coarse", 64 * (9 * 128 + 2) + 64 * 171 + 64 * (64 + 2) + 2 * 64 * (49 + 2) + 64 * (64 + 2) + 65),
     ],
 )
 def test_parameters_are_those_of_the_original_and_of_the_layers(channels: int, form: str, count: int) -> None:
     with torch.device("meta"):
         made = Seeker([Level(channels, 8)], form=form)
     assert sum(p.numel() for p in made.parameters()) == count
+
+
+def test_the_coarse_form_covers_a_level_of_any_size() -> None:
+    made = seeker(form="coarse").eval()
+    with torch.no_grad():
+        made.predict.weight *= 1e3
+    for height, width in ((7, 5), (1, 1), (8, 9)):
+        level = torch.randn(1, 6, height, width, generator=torch.Generator().manual_seed(3))
+        heat = made(Features([level, torch.zeros(1, 8, 4, 4)], LEVELS)).auxiliary["heat"][0, 0]
+        rows, columns = torch.arange(height) // 2 * 2, torch.arange(width) // 2 * 2
+        assert torch.equal(heat, heat[rows][:, columns])
+        assert len(heat.unique()) == -(-height // 2) * -(-width // 2)
 
 
 def test_it_reads_the_level_of_its_stride() -> None:
@@ -128,7 +151,7 @@ def test_it_reads_the_level_of_its_stride() -> None:
     ("text", "message"),
     [
         ("seeker(stride=4)", r"expected a level of stride 4 but got 8, 16; say another: seeker\(stride=...\)"),
-        ("seeker(form=wide)", "expected form to be one of depthwise, pooled, deep but got 'wide'"),
+        ("seeker(form=wide)", "expected form to be one of depthwise, pooled, deep, coarse but got 'wide'"),
         ("seeker(loss=dice)", "expected loss to be one of bce, focal_dice, peak but got 'dice'"),
         ("seeker(tau=1)", "unknown option of the relay 'seeker' 'tau'"),
     ],
