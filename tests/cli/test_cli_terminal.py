@@ -41,11 +41,13 @@ def test_class_names_are_no_markup(
 
 
 @pytest.mark.slow
-def test_help_texts_lose_nothing_to_markup() -> None:
+def test_help_texts_lose_nothing_to_markup(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in square brackets would be taken for a style and vanish."""
+    monkeypatch.setenv("COLUMNS", "200")
     for verb in finespot.cli.VERBS:
-        done = process(*verb.split(), "--help", capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
-        written = " ".join(done.stdout.split())
+        code, out, _ = run(*verb.split(), "--help")
+        assert code == 0
+        written = " ".join(out.split())
         for text in help_texts(verb):
             assert " ".join(text.split()) in written
             assert "[" not in text

@@ -57,7 +57,8 @@ def test_all_dense_heads_are_tested() -> None:
 def test_a_head_without_a_level_is_one_made_without_it(name: str, flags: tuple[bool, ...]) -> None:
     kept = tuple(stride for stride, on in zip(STRIDES, flags) if on)
     masked, alone = make(name).eval(), make(name, kept).eval()
-    alone.load_state_dict({key: masked.state_dict()[key] for key in alone.state_dict()})
+    state = masked.state_dict()
+    alone.load_state_dict({key: state[key] for key in alone.state_dict()})
     masked.set_active(flags)
     ours, theirs = masked(features()), alone(features(kept))
     assert ours.keys() == theirs.keys()

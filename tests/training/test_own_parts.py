@@ -149,8 +149,9 @@ def test_box_losses_of_the_page(name: str, cost: float, tmp_path: Path) -> None:
     card = weights.Card(architecture=task.model.architecture, classes=CLASSES)
     path = weights.save(tmp_path / "w.safetensors", task.model, card, half=False)
     again, _ = weights.load(path)
-    assert again.state_dict().keys() == task.model.network_state().keys()
-    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in task.model.network_state().items())
+    state = again.state_dict()
+    assert state.keys() == task.model.network_state().keys()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in task.model.network_state().items())
     assert ("head.criterion.box_loss.mean" in task.model.state_dict()) == (name == "ScaledIoU")
 
 

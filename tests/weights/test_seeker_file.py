@@ -62,7 +62,8 @@ def test_round_trip(network: SeekerNet, card: SeekerCard, tmp_path: Path) -> Non
     again, read = weights.read_seeker(path)
     assert read == card == weights.read_seeker_card(path)
     assert (again.stride, again.width, again.training) == (4, 8, False)
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in network.state_dict().items())
+    state = again.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert read.cell == 8
     assert read.calibration is not None
     assert read.calibration.lost == pytest.approx(0.005)

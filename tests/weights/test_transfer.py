@@ -56,10 +56,12 @@ def test_rows_follow_their_names(saved, detector, card, names) -> None:
 def test_no_common_class(saved) -> None:
     target = build("yolov8n", 3)
     rows = [f"head.{name}" for name in target.head.class_rows()]
-    before = {name: target.state_dict()[name].clone() for name in rows}
+    state = target.state_dict()
+    before = {name: state[name].clone() for name in rows}
     report = weights.transfer(target, Classes(("x", "y", "z")), saved)
     assert set(report.mismatched) == set(rows)
-    assert all(torch.equal(target.state_dict()[name], before[name]) for name in rows)
+    after = target.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in rows)
     assert "by name: none" in report.summary()
 
 

@@ -196,8 +196,8 @@ def test_fused_agrees_and_leaves_the_original_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_network_and_state_goes_round(name: str) -> None:
     first, second, other = build(name), build(name), build(name, seed=5)
-    state = first.state_dict()
-    assert all(torch.equal(value, second.state_dict()[key]) for key, value in state.items())
+    state, again = first.state_dict(), second.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in state.items())
     other.load_state_dict(state)
     with torch.no_grad():
         want, got = first.eval()(pictures((64, 64))), other.eval()(pictures((64, 64)))

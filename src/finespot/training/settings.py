@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import math
 import re
 import types
@@ -309,7 +310,8 @@ def _limits(meta: msgspec.Meta) -> Iterator[str]:
         yield f"below {meta.lt:g}"
 
 
-def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+@functools.cache
+def _hints(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 

@@ -6,7 +6,6 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import PIL.Image
 import pytest
 from rich.console import Console
@@ -113,9 +112,9 @@ def test_plots_are_drawn(tmp_path: Path) -> None:
         "sides.png",
     ]
     for path in drawn:
-        pixels = np.asarray(PIL.Image.open(path).convert("RGB"))
-        assert min(pixels.shape[:2]) > 250
-        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
+        picture = PIL.Image.open(path).convert("RGB")
+        assert min(picture.size) > 250
+        assert len(picture.getcolors(picture.width * picture.height)) > 10
 
 
 @pytest.mark.slow
