@@ -57,11 +57,11 @@ class TestPredict:
 
         def following(*more: str) -> str:
             lines = [line for line in run(*words, *more)[1].splitlines() if line.startswith("next: ")]
-            return lines[0].partition("07716.jpg")[2] if lines else ""
+            return lines[0].partition(f"07716.jpg --project {tmp_path} --imgsz 320")[2] if lines else ""
 
-        assert following() == " --slice 320 --imgsz 320"
-        assert following("--slice", "320") == " --save-txt --save-crops"
-        assert following("--slice", "320", "--save-txt") == " --save-crops"
+        assert following() == " --slice 320"
+        assert following("--slice", "320") == " --slice 320 --save-txt --save-crops"
+        assert following("--slice=320", "--conf=0.4", "--save-txt") == " --slice=320 --conf=0.4 --save-txt --save-crops"
         assert following("--slice", "0", "--save-txt", "--save-crops") == ""
 
     @pytest.mark.slow

@@ -17,6 +17,7 @@ import typer
 
 from finespot.cli import heat_maps, options, raster_options, rasters, tile_choice
 from finespot.cli.window_views import Choices, TileViews, WindowViews, choose_windows
+from finespot.cli.words import typed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,9 +160,9 @@ def command(
     more = [word for word, given in (("--save-txt", save_txt), ("--save-crops", save_crops)) if not given]
     if slice_size is None and not (tiling or model.card.tiling) and tally.largest > 1.5 * used:
         out.print(f"pictures of {tally.largest} px were shrunk to {used}; tiles keep small objects as they are")
-        more = ["--slice", str(used), *([] if imgsz is None else ["--imgsz", str(imgsz)])]
+        more = ["--slice", str(used)]
     if more:
-        out.print(f"next: {shlex.join([sys.argv[0], 'predict', weights, source, *more])}")
+        out.print(f"next: {shlex.join([sys.argv[0], 'predict', *typed.get(), *more])}")
 
 
 def without_runs(pictures: Source, source: str, project: Path) -> tuple[Source, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import typer
@@ -15,6 +16,9 @@ from finespot.errors import FineSpotError, unknown
 
 # What a shell says of a command that was stopped by hand.
 INTERRUPTED = 130
+
+# The words behind the verb that runs, as options: to say them again with more of them.
+typed: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 
 _KEY_VALUE = re.compile(r"^([A-Za-z_][\w.-]*)=(.*)$", re.DOTALL)
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -32,9 +36,8 @@ def run(verb: str, function: Callable[..., Any], words: Sequence[str], example: 
     app.command(name=verb, epilog=f"Example: {example}", no_args_is_help=needs)(function)
     command = get_command(app)
     try:
-        result = command.main(
-            args=expand(words, command.params, verb), prog_name=f"finespot {verb}", standalone_mode=False
-        )
+        typed.set(expand(words, command.params, verb))
+        result = command.main(args=list(typed.get()), prog_name=f"finespot {verb}", standalone_mode=False)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
