@@ -33,13 +33,13 @@ test: $(READY)  ## everything that a submission must pass
 	@$(BESIDE) types tests
 
 # mypy takes one core only, for a minute in a fresh clone: so beside the tests.
-types:
+types: $(READY)
 	@$(BIN)/mypy
 
-quick:
+quick: $(READY)
 	@$(BIN)/pytest -n 2 -m "not slow and not full"
 
-tests:
+tests: $(READY)
 	@$(BIN)/pytest -n 2 -m "not full"
 
 test-all: $(READY)  ## the long tests too
