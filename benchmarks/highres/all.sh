@@ -32,6 +32,7 @@ bench merge-alone python -m benchmarks.highres.merge
 bench esod-cost python -m benchmarks.esod.cost
 bench esod-train-step python -m benchmarks.esod.train_step
 bench esod-sparse-head python -m benchmarks.esod.sparse_head
+bench esod-seeker-forms python -m benchmarks.esod.seeker_forms
 bench esod-budget python -m benchmarks.esod.budget "$out/esod-budget" --data "$data"
 unset OMP_NUM_THREADS
 bench raster python -m benchmarks.highres.raster

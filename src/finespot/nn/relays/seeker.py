@@ -10,7 +10,7 @@ share the stages before, and nothing else. Its own loss is in `seeker_loss`. Wha
 everywhere, whatever the number of classes (the original takes the bias from the detector's class count: 0.06 for ten
 classes, 0.98 for one); and the truth is drawn from the boxes on the fly (see `assigners.heatmap`). The forms "deep" and
 "coarse" are ours, for stages that learned before the seeker came: what one layer reads off them leaves more of a
-picture hot. Windows are far larger than a cell, so "coarse" does at twice the stride what "deep" does, in a quarter of
+picture hot. Windows are far larger than a cell, so "coarse" does at twice the stride what "deep" does, in a fifth of
 the time.
 """
 
